@@ -1,0 +1,1 @@
+"""The catalog of exposures, darks and results: models, engine, schema, queries, writes."""
