@@ -1,0 +1,176 @@
+"""Engines and sessions: one writer at a time, no lock that reaches the user, no password in a message."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.orm import Session
+
+from sbcdark.catalog.errors import SbcdarkError, UnreachableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+BUSY_TIMEOUT_MS = 60_000
+"""How long a writer waits for another one on SQLite."""
+
+WRITER_LOCK = 0x5BC_DA4C
+"""The advisory lock that makes writers take turns on PostgreSQL, as SQLite's own lock does."""
+
+
+def default_url() -> str:
+    """Return the catalog's URL: `SBCDARK_DB`, else SQLite in the user's data folder."""
+    named = os.environ.get("SBCDARK_DB")
+    if named:
+        return named
+    from platformdirs import user_data_path  # noqa: PLC0415  only where no catalog is named
+
+    return f"sqlite:///{user_data_path('sbcdark') / 'catalog.db'}"
+
+
+def redacted(url: str) -> str:
+    """Return a database URL as it may be shown: without its password."""
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        return "(not a database URL)"
+    secret = {key for key in parsed.query if "password" in key.lower()}
+    return parsed.difference_update_query(secret).render_as_string(hide_password=True)
+
+
+def make_engine(url: str, *, create: bool = False) -> sa.Engine:
+    """Return an engine for a catalog.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:///path`` or ``postgresql://…`` (psycopg 3).
+    create : bool
+        Whether a SQLite file that is not there yet may be made.
+
+    Raises
+    ------
+    UsageError
+        The URL is none, or names another kind of database.
+    UnreachableError
+        There is no such SQLite file.
+    """
+    try:
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError):
+        raise UsageError(
+            "The catalog's URL cannot be read.", "Give --db sqlite:///path/catalog.db or --db postgresql://host/name."
+        ) from None
+    if backend == "sqlite":
+        return _sqlite_engine(parsed, create=create)
+    if backend == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        if "connect_timeout" not in parsed.query:
+            parsed = parsed.update_query_dict({"connect_timeout": "10"})
+        return sa.create_engine(parsed, pool_pre_ping=True, connect_args={"application_name": "sbcdark"})
+    raise UsageError(
+        f"A catalog lives in SQLite or PostgreSQL, not in {backend}.",
+        "Give --db sqlite:///path/catalog.db or --db postgresql://host/name.",
+    )
+
+
+def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
+    if not url.database or url.database == ":memory:":
+        raise UsageError("A catalog needs a file to live in.", "Give --db sqlite:///path/catalog.db.")
+    path = Path(url.database)
+    if not path.exists():
+        if not create:
+            raise UnreachableError(
+                f"There is no catalog at {path}.", "Make one with: sbcdark ingest PATH (or give --db another URL)."
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnreachableError(
+                f"The catalog's folder {path.parent} cannot be made: {error.strerror}.", "Give --db another place."
+            ) from error
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: DBAPIConnection, _record: Any) -> None:
+        # By default sqlite3 commits before DDL, so that a failed migration would leave its tables: we say BEGIN.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        # WAL lets readers go on while one writes. It cannot work on network file systems; SQLite then keeps the
+        # rollback journal, which is slower but right.
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # A transaction that reads first and writes later can be refused at once; one that means to write says so.
+        writes = connection.get_execution_options().get("sbcdark_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _told(error: DBAPIError, engine: sa.Engine) -> SbcdarkError:
+    """Turn a driver's error into what a user can act on, without SQL, parameters or passwords."""
+    place = redacted(engine.url.render_as_string(hide_password=False))
+    reason = str(error.orig).strip().splitlines()
+    first = reason[0] if reason else type(error).__name__
+    password = engine.url.password
+    if password:
+        first = first.replace(str(password), "***")
+    lowered = first.lower()
+    if "full" in lowered or "no space" in lowered:
+        return SbcdarkError(f"The catalog {place} could not be written: {first}.", "Make room, then run again.")
+    if "readonly" in lowered or "read-only" in lowered or "permission denied" in lowered:
+        return SbcdarkError(
+            f"The catalog {place} may not be written: {first}.", "Give --db a catalog that you may write to."
+        )
+    if "not a database" in lowered:
+        return UnreachableError(f"{place} is no SQLite database.", "Give --db the catalog's own file.")
+    if isinstance(error, OperationalError):
+        return UnreachableError(
+            f"The catalog {place} cannot be reached: {first}.", "Check --db (or SBCDARK_DB) and that the server runs."
+        )
+    return SbcdarkError(f"The catalog {place} refused a statement: {first}.", "Try: sbcdark db status")
+
+
+@contextmanager
+def told_errors(engine: sa.Engine) -> Iterator[None]:
+    """Turn errors of the driver inside the block into errors that tell the user what to do."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _told(error, engine) from error
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[Session]:
+    """Open a session that only reads."""
+    with told_errors(engine), Session(engine, expire_on_commit=False) as session:
+        yield session
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[Session]:
+    """Open a session that writes, alone: writers take turns on both engines. Commits at the end of the block."""
+    with (
+        told_errors(engine),
+        engine.connect().execution_options(sbcdark_writes=True) as connection,
+        connection.begin(),
+        Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session,
+    ):
+        if engine.dialect.name == "postgresql":
+            session.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
+        yield session
+        session.commit()

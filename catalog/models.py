@@ -1,0 +1,301 @@
+"""The tables of the catalog. Units stand in the column's name: `_s`, `_c` (deg C), `_mjd` (days), `_count_s_pix`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from sbcdark.catalog.types import UtcDateTime
+
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """The declarative base; every constraint has a name by convention, so that a migration can find it."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(),
+        list[str]: JSON(),
+    }
+
+
+class Exposure(Base):
+    """One IPPPSSOOT. Its measured values are those of its RAW for darks, of its FLT for science."""
+
+    __tablename__ = "exposures"
+    __table_args__ = (
+        CheckConstraint("kind IN ('dark', 'science')", name="kind"),
+        CheckConstraint("quality IN ('good', 'suspect', 'retired')", name="quality"),
+        CheckConstraint("exptime_s > 0", name="exptime"),
+        # What a rule ranks by: each is walked outward from the science exposure's value, up and down.
+        Index("ix_exposures_kind_contrast", "kind", "contrast_count_s_pix", "id"),
+        Index("ix_exposures_kind_box_rate", "kind", "box_rate_count_s_pix", "id"),
+        Index("ix_exposures_kind_box_count", "kind", "box_count", "id"),
+        Index("ix_exposures_kind_temperature", "kind", "temperature_mean_c", "id"),
+        Index("ix_exposures_kind_start", "kind", "start_mjd", "id"),
+        # The largest error bounds how far a rule has to walk.
+        Index("ix_exposures_kind_contrast_err", "kind", "contrast_err_count_s_pix"),
+        Index("ix_exposures_kind_box_rate_err", "kind", "box_rate_err_count_s_pix"),
+        Index("ix_exposures_program", "program"),
+        Index("ix_exposures_association", "association"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rootname: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    program: Mapped[int | None]
+    target: Mapped[str | None]
+    filter: Mapped[str | None]
+    association: Mapped[str | None]
+    start_utc: Mapped[datetime]
+    start_mjd: Mapped[float] = mapped_column(comment="days, UTC")
+    exptime_s: Mapped[float]
+    temperature_start_c: Mapped[float]
+    temperature_end_c: Mapped[float]
+    temperature_mean_c: Mapped[float]
+    exposure_flag: Mapped[str | None]
+    quality: Mapped[str] = mapped_column(default="good")
+    quality_reason: Mapped[str | None]
+    box_count: Mapped[float | None] = mapped_column(comment="counts")
+    box_rate_count_s_pix: Mapped[float | None]
+    box_rate_err_count_s_pix: Mapped[float | None]
+    quiet_rate_count_s_pix: Mapped[float | None]
+    quiet_rate_err_count_s_pix: Mapped[float | None]
+    contrast_count_s_pix: Mapped[float | None]
+    contrast_err_count_s_pix: Mapped[float | None]
+
+
+class File(Base):
+    """What stood at a URI when it was read. New content at the same URI is a new row; the old one becomes `changed`."""
+
+    __tablename__ = "files"
+    __table_args__ = (
+        CheckConstraint("kind IN ('RAW', 'FLT', 'ASN')", name="kind"),
+        CheckConstraint("state IN ('present', 'missing', 'changed')", name="state"),
+        CheckConstraint("(exposure_id IS NULL) <> (association_id IS NULL)", name="owner"),
+        # One content at a time stands at a URI; the older ones are kept, for the selections that rest on them.
+        Index(
+            "uq_files_uri_present",
+            "uri",
+            unique=True,
+            sqlite_where=text("state <> 'changed'"),
+            postgresql_where=text("state <> 'changed'"),
+        ),
+        Index("ix_files_exposure_id_kind_state", "exposure_id", "kind", "state"),
+        Index("ix_files_association_id", "association_id"),
+        Index("ix_files_sha256", "sha256"),
+        Index("ix_files_ingest_run_id", "ingest_run_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    exposure_id: Mapped[int | None] = mapped_column(ForeignKey("exposures.id"))
+    association_id: Mapped[int | None] = mapped_column(ForeignKey("associations.id"))
+    ingest_run_id: Mapped[int] = mapped_column(ForeignKey("ingest_runs.id"))
+    kind: Mapped[str]
+    uri: Mapped[str]
+    size_byte: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger, comment="nanoseconds since 1970")
+    sha256: Mapped[str | None]
+    state: Mapped[str] = mapped_column(default="present")
+    processed_mjd: Mapped[float | None] = mapped_column(comment="days; PROCTIME of the header")
+    calibration_version: Mapped[str | None]
+    dark_correction: Mapped[str | None]
+    mean_dark_count: Mapped[float | None] = mapped_column(comment="counts per pixel; MEANDARK of the header")
+    flat_file: Mapped[str | None]
+    photflam_erg_s_cm2_a: Mapped[float | None] = mapped_column(comment="per count/s")
+    photplam_a: Mapped[float | None] = mapped_column(comment="Angstrom")
+
+
+class Region(Base):
+    """A named set of detector pixels with a version (0-based, half-open)."""
+
+    __tablename__ = "regions"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    version: Mapped[int]
+    y0: Mapped[int]
+    y1: Mapped[int]
+    x0: Mapped[int]
+    x1: Mapped[int]
+    masked: Mapped[bool]
+
+
+class Measurement(Base):
+    """Counts and rate of one region of one file."""
+
+    __tablename__ = "measurements"
+    __table_args__ = (Index("ix_measurements_region_id", "region_id"),)
+
+    file_id: Mapped[int] = mapped_column(ForeignKey("files.id"), primary_key=True)
+    region_id: Mapped[int] = mapped_column(ForeignKey("regions.id"), primary_key=True)
+    counts: Mapped[float] = mapped_column(comment="counts")
+    good_pixels: Mapped[int]
+    rate_count_s_pix: Mapped[float]
+    rate_err_count_s_pix: Mapped[float]
+
+
+class Association(Base):
+    """An ASN table."""
+
+    __tablename__ = "associations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    program: Mapped[int | None]
+    target: Mapped[str | None]
+
+
+class AssociationMember(Base):
+    """A row of an ASN table. The exposure that it names may be absent from the catalog."""
+
+    __tablename__ = "association_members"
+    __table_args__ = (Index("ix_association_members_rootname", "rootname"),)
+
+    association_id: Mapped[int] = mapped_column(ForeignKey("associations.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    rootname: Mapped[str]
+    member_type: Mapped[str]
+
+
+class Selection(Base):
+    """A stored choice of darks for one exposure; never updated."""
+
+    __tablename__ = "selections"
+    __table_args__ = (Index("ix_selections_exposure_id", "exposure_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    exposure_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
+    file_id: Mapped[int | None] = mapped_column(ForeignKey("files.id"), index=True)
+    rule: Mapped[str]
+    tier: Mapped[str]
+    parameters: Mapped[dict[str, Any]]
+    warnings: Mapped[list[str]]
+    catalog_revision: Mapped[int]
+    software_version: Mapped[str]
+    created_utc: Mapped[datetime]
+
+
+class SelectionDark(Base):
+    """One dark of a selection with its rank, its weight and every term of its score."""
+
+    __tablename__ = "selection_darks"
+    __table_args__ = (
+        Index("ix_selection_darks_dark_id", "dark_id"),
+        Index("ix_selection_darks_file_id", "file_id"),
+    )
+
+    selection_id: Mapped[int] = mapped_column(ForeignKey("selections.id"), primary_key=True)
+    rank: Mapped[int] = mapped_column(primary_key=True)
+    dark_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
+    file_id: Mapped[int] = mapped_column(ForeignKey("files.id"))
+    score: Mapped[float]
+    weight: Mapped[float]
+    delta_sigma: Mapped[float | None]
+    delta_box_rate_count_s_pix: Mapped[float | None]
+    delta_contrast_count_s_pix: Mapped[float | None]
+    delta_temperature_c: Mapped[float]
+    delta_days: Mapped[float]
+
+
+class Product(Base):
+    """A file that was made: a drizzled science image, a masterdark, its error; never updated."""
+
+    __tablename__ = "products"
+    __table_args__ = (
+        CheckConstraint("kind IN ('science', 'masterdark', 'error')", name="kind"),
+        Index("ix_products_name", "name"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(comment="association, or the first exposure of a list")
+    kind: Mapped[str]
+    uri: Mapped[str]
+    sha256: Mapped[str]
+    parameters: Mapped[dict[str, Any]]
+    catalog_revision: Mapped[int]
+    software_version: Mapped[str]
+    created_utc: Mapped[datetime]
+
+
+class ProductSelection(Base):
+    """Which selections a product rests on, and what was fitted for each exposure."""
+
+    __tablename__ = "product_selections"
+    __table_args__ = (Index("ix_product_selections_selection_id", "selection_id"),)
+
+    product_id: Mapped[int] = mapped_column(ForeignKey("products.id"), primary_key=True)
+    selection_id: Mapped[int] = mapped_column(ForeignKey("selections.id"), primary_key=True)
+    fit: Mapped[dict[str, Any]] = mapped_column(comment="base and amplitude in count/s/pixel, covariance, chi2")
+
+
+class Photometry(Base):
+    """Dark-subtracted photometry in one aperture; never updated."""
+
+    __tablename__ = "photometry"
+    __table_args__ = (
+        Index("ix_photometry_science_product_id", "science_product_id"),
+        Index("ix_photometry_dark_product_id", "dark_product_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    science_product_id: Mapped[int] = mapped_column(ForeignKey("products.id"))
+    dark_product_id: Mapped[int] = mapped_column(ForeignKey("products.id"))
+    association: Mapped[str]
+    aperture: Mapped[str]
+    x_pix: Mapped[float]
+    y_pix: Mapped[float]
+    ra_deg: Mapped[float]
+    dec_deg: Mapped[float]
+    science_count_s: Mapped[float]
+    science_err_count_s: Mapped[float]
+    dark_count_s: Mapped[float]
+    dark_err_count_s: Mapped[float]
+    net_count_s: Mapped[float]
+    net_err_count_s: Mapped[float]
+    dark_fraction: Mapped[float | None]
+    flux_erg_s_cm2_a: Mapped[float | None]
+    ab_mag: Mapped[float | None]
+    ab_mag_err: Mapped[float | None]
+
+
+class IngestRun(Base):
+    """An ingest (or another act) that changed the catalog. The largest id is the catalog's revision."""
+
+    __tablename__ = "ingest_runs"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  SQLAlchemy reads this attribute as it is
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    action: Mapped[str]
+    software_version: Mapped[str]
+    started_utc: Mapped[datetime]
+    finished_utc: Mapped[datetime | None]
+    added: Mapped[int] = mapped_column(default=0)
+    updated: Mapped[int] = mapped_column(default=0)
+    rejected: Mapped[int] = mapped_column(default=0)
+
+
+class RejectedFile(Base):
+    """A file that claimed to be an SBC product and could not be trusted, as it was last seen."""
+
+    __tablename__ = "rejected_files"
+    __table_args__ = (Index("ix_rejected_files_ingest_run_id", "ingest_run_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uri: Mapped[str] = mapped_column(unique=True)
+    size_byte: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger, comment="nanoseconds since 1970")
+    reason: Mapped[str]
+    ingest_run_id: Mapped[int] = mapped_column(ForeignKey("ingest_runs.id"))

@@ -1,0 +1,254 @@
+"""Records that leave a session: frozen, complete, with units in their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureRecord:
+    """One exposure as it is listed; field names are the JSON keys of the contract."""
+
+    rootname: str
+    kind: str
+    program: int | None
+    filter: str | None
+    start_utc: datetime
+    start_mjd: float
+    exptime_s: float
+    temperature_start_c: float
+    temperature_end_c: float
+    temperature_mean_c: float
+    box_count: float | None
+    box_rate_count_s_pix: float | None
+    box_rate_err_count_s_pix: float | None
+    contrast_count_s_pix: float | None
+    contrast_err_count_s_pix: float | None
+    association: str | None
+    quality: str
+
+
+@dataclass(frozen=True, slots=True)
+class MatchValues:
+    """What a rule compares: one exposure's values and their errors."""
+
+    rootname: str
+    kind: str
+    program: int | None
+    filter: str | None
+    target: str | None
+    association: str | None
+    start_mjd: float
+    exptime_s: float
+    temperature_mean_c: float
+    box_count: float | None
+    box_rate_count_s_pix: float | None
+    box_rate_err_count_s_pix: float | None
+    quiet_rate_count_s_pix: float | None
+    quiet_rate_err_count_s_pix: float | None
+    contrast_count_s_pix: float | None
+    contrast_err_count_s_pix: float | None
+    quality: str
+    quality_reason: str | None
+    exposure_flag: str | None
+    file: FileRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """Where an exposure's RAW or FLT (or an association's ASN) is, and what its header says of its calibration."""
+
+    id: int
+    kind: str
+    uri: str
+    size_byte: int
+    mtime_ns: int
+    sha256: str | None
+    state: str
+    calibration_version: str | None = None
+    dark_correction: str | None = None
+    mean_dark_count: float | None = None
+    flat_file: str | None = None
+    photflam_erg_s_cm2_a: float | None = None
+    photplam_a: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegionMeasurement:
+    """Counts and rate of one region of one file.
+
+    Attributes
+    ----------
+    counts : float
+        Sum over the region's good pixels; a whole number in RAW files, flat-fielded counts in FLT files.
+    rate_count_s_pix, rate_err_count_s_pix : float
+        counts / (good_pixels x exposure time), and its 1-sigma Poisson error.
+    """
+
+    region: str
+    version: int
+    counts: float
+    good_pixels: int
+    rate_count_s_pix: float
+    rate_err_count_s_pix: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureFacts:
+    """What one RAW or FLT says of its exposure."""
+
+    rootname: str
+    kind: str
+    program: int | None
+    target: str | None
+    filter: str | None
+    association: str | None
+    start_utc: datetime
+    start_mjd: float
+    exptime_s: float
+    temperature_start_c: float
+    temperature_end_c: float
+    exposure_flag: str | None
+    processed_mjd: float | None
+    calibration_version: str | None
+    dark_correction: str | None
+    mean_dark_count: float | None
+    flat_file: str | None
+    photflam_erg_s_cm2_a: float | None
+    photplam_a: float | None
+    measurements: tuple[RegionMeasurement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationFacts:
+    """What one ASN table says: (root name, member type) of every row, in order."""
+
+    name: str
+    program: int | None
+    target: str | None
+    members: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileReading:
+    """A file that was read: exactly one of `exposure` and `association` is there."""
+
+    uri: str
+    kind: str
+    size_byte: int
+    mtime_ns: int
+    sha256: str | None
+    exposure: ExposureFacts | None = None
+    association: AssociationFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A file that was not taken, and why: `ignored` is none of ours, a rejected one claims to be and is not sound."""
+
+    uri: str
+    reason: str
+    ignored: bool
+    size_byte: int = 0
+    mtime_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the catalog knows of the file at a URI."""
+
+    size_byte: int
+    mtime_ns: int
+    sha256: str | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredDark:
+    """One dark of a selection with every term of its score. Every difference is science minus dark."""
+
+    rank: int
+    dark: str
+    program: int | None
+    score: float
+    weight: float
+    delta_sigma: float | None
+    delta_box_rate_count_s_pix: float | None
+    delta_contrast_count_s_pix: float | None
+    delta_temperature_c: float
+    delta_days: float
+    exptime_s: float
+    uri: str | None
+    file_id: int | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedDark:
+    """A dark that was near and was not taken."""
+
+    dark: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The ranked darks of one exposure."""
+
+    exposure: str
+    rule: str
+    tier: str
+    darks: tuple[ScoredDark, ...]
+    nearest_rejected: tuple[RejectedDark, ...]
+    warnings: tuple[str, ...]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    selection_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationRecord:
+    """An association and the exposures that it names; `absent` ones are not in the catalog."""
+
+    name: str
+    program: int | None
+    target: str | None
+    members: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewProduct:
+    """A product to be recorded."""
+
+    name: str
+    kind: str
+    uri: str
+    sha256: str
+    parameters: dict[str, Any]
+    fits: dict[int, dict[str, Any]]
+    """What was fitted, by selection id."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotometryRecord:
+    """Dark-subtracted photometry in one aperture; field names are the JSON keys of the contract."""
+
+    association: str
+    aperture: str
+    x_pix: float
+    y_pix: float
+    ra_deg: float
+    dec_deg: float
+    science_count_s: float
+    science_err_count_s: float
+    dark_count_s: float
+    dark_err_count_s: float
+    net_count_s: float
+    net_err_count_s: float
+    dark_fraction: float | None
+    flux_erg_s_cm2_a: float | None
+    ab_mag: float | None
+    ab_mag_err: float | None

@@ -1,0 +1,176 @@
+"""The schema's state, and the way up and down. Alembic is imported only when something has to be migrated."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import StrEnum
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from sbcdark.catalog.engine import WRITER_LOCK, redacted, told_errors
+from sbcdark.catalog.errors import SbcdarkError, SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from alembic.config import Config
+
+HEAD = "0001"
+"""The revision that this program reads and writes; a test holds that it is Alembic's head."""
+
+OWN_TABLES = frozenset({"exposures", "files", "measurements", "ingest_runs"})
+"""Tables by which a database is known as a catalog of ours, in every revision."""
+
+
+class State(StrEnum):
+    """How a database stands to this program."""
+
+    EMPTY = "empty"
+    CURRENT = "current"
+    OLDER = "older"
+    NEWER = "newer"
+    FOREIGN = "foreign"
+
+
+def _state(connection: sa.Connection) -> tuple[State, str | None]:
+    tables = set(sa.inspect(connection).get_table_names())
+    if not tables - {"alembic_version"}:
+        return State.EMPTY, None
+    if "alembic_version" not in tables or not tables >= OWN_TABLES:
+        return State.FOREIGN, None
+    revision = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    if revision is None:
+        return State.FOREIGN, None
+    if revision == HEAD:
+        return State.CURRENT, revision
+    # Our revisions are counted 0001, 0002 and so on, so that an older program knows a newer catalog.
+    return (State.NEWER if revision > HEAD else State.OLDER), revision
+
+
+def status(engine: sa.Engine) -> tuple[State, str | None]:
+    """Return the state of a database and its revision (None where it has none)."""
+    with told_errors(engine), engine.connect() as connection:
+        return _state(connection)
+
+
+def require_current(engine: sa.Engine) -> None:
+    """Refuse every database but a current catalog.
+
+    Raises
+    ------
+    SchemaError
+        It is empty, older, newer or no catalog; the message names the command to run.
+    """
+    state, revision = status(engine)
+    if state is not State.CURRENT:
+        raise _refusal(engine, state, revision)
+
+
+def _refusal(engine: sa.Engine, state: State, revision: str | None) -> SchemaError:
+    place = redacted(engine.url.render_as_string(hide_password=False))
+    if state is State.EMPTY:
+        return SchemaError(f"{place} holds no catalog yet.", "Fill it with: sbcdark ingest PATH")
+    if state is State.OLDER:
+        return SchemaError(
+            f"The catalog {place} is older (revision {revision}) than this program ({HEAD}).",
+            "Back it up, then run: sbcdark db upgrade",
+        )
+    if state is State.NEWER:
+        return SchemaError(
+            f"The catalog {place} is newer (revision {revision}) than this program ({HEAD}).",
+            "Upgrade the program: pip install --upgrade sbcdark",
+        )
+    return SchemaError(f"{place} is a database, but no sbcdark catalog.", "Give --db another one.")
+
+
+def _configuration(connection: sa.Connection | None = None) -> Config:
+    from alembic.config import Config  # noqa: PLC0415  slow to import, needed only to migrate
+
+    configuration = Config()
+    # Alembic's own package:folder form fails in an editable install.
+    configuration.set_main_option("script_location", str(files("sbcdark.migrations")).replace("%", "%%"))
+    configuration.set_main_option("path_separator", "os")
+    configuration.attributes["connection"] = connection
+    return configuration
+
+
+@contextmanager
+def _migrating(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Open the one connection that may migrate: alone, in one transaction, foreign keys checked at the end."""
+    with told_errors(engine), engine.connect().execution_options(sbcdark_writes=True) as connection:
+        sqlite = engine.dialect.name == "sqlite"
+        if sqlite:
+            # Rebuilding a parent table with foreign keys on deletes every child row, silently.
+            driver_connection: Any = connection.connection.driver_connection
+            driver_connection.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with connection.begin():
+                if not sqlite:
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
+                yield connection
+                if sqlite:
+                    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+                    if broken:
+                        raise SbcdarkError(
+                            f"The migration would break {len(broken)} references; nothing was changed.",
+                            "Report this with the output of: sbcdark db status",
+                        )
+        finally:
+            if sqlite:
+                driver_connection.execute("PRAGMA foreign_keys = ON")
+
+
+def upgrade(engine: sa.Engine, revision: str = "head") -> None:
+    """Bring an empty or older database up to a revision.
+
+    Raises
+    ------
+    SchemaError
+        The database is newer than this program, or no catalog.
+    """
+    from alembic import command  # noqa: PLC0415  slow to import, needed only to migrate
+
+    with _migrating(engine) as connection:
+        # Looked at under the lock: another process may just have done the same.
+        state, current = _state(connection)
+        if state in {State.NEWER, State.FOREIGN}:
+            raise _refusal(engine, state, current)
+        if state is not State.CURRENT:
+            command.upgrade(_configuration(connection), revision)
+
+
+def downgrade(engine: sa.Engine, revision: str) -> None:
+    """Bring a catalog down to an older revision (``base`` removes every table).
+
+    Raises
+    ------
+    SchemaError
+        The database is newer than this program, or no catalog.
+    SbcdarkError
+        There is no such revision.
+    """
+    from alembic import command  # noqa: PLC0415  slow to import, needed only to migrate
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    with _migrating(engine) as connection:
+        state, current = _state(connection)
+        if state in {State.NEWER, State.FOREIGN}:
+            raise _refusal(engine, state, current)
+        try:
+            command.downgrade(_configuration(connection), revision)
+        except CommandError as error:
+            raise SbcdarkError(f"There is no revision {revision!r}.", "See: sbcdark db status") from error
+
+
+def differences(engine: sa.Engine) -> list[str]:
+    """Return how the tables differ from the models, as `alembic check` sees it; empty where they agree."""
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415  slow to import
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+
+    from sbcdark.catalog.models import Base  # noqa: PLC0415
+
+    with told_errors(engine), engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return [repr(change) for change in compare_metadata(context, Base.metadata)]

