@@ -1,0 +1,67 @@
+"""The program's options that stand before a command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sbcdark.catalog.engine import default_url
+from sbcdark.pipeline.catalogs import open_catalog
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+app = typer.Typer(
+    name="sbcdark",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Choose, model and subtract the dark of HST ACS/SBC exposures.",
+)
+
+
+@dataclass(slots=True)
+class _Settings:
+    url: str | None = None
+
+
+_settings = _Settings()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from sbcdark.pipeline.version import SOFTWARE_VERSION  # noqa: PLC0415
+
+        typer.echo(f"sbcdark {SOFTWARE_VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    db: Annotated[
+        str | None,
+        typer.Option(
+            "--db",
+            metavar="URL",
+            help="The catalog: sqlite:///path or postgresql://host/name. Default: SBCDARK_DB, else your data folder.",
+        ),
+    ] = None,
+    version: Annotated[  # noqa: ARG001  the callback prints it
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Choose, model and subtract the dark of HST ACS/SBC exposures."""
+    _settings.url = db
+
+
+def catalog_url() -> str:
+    """Return the catalog's URL that the user gave, or the default."""
+    return _settings.url or default_url()
+
+
+def catalog(*, create: bool = False) -> sa.Engine:
+    """Open the catalog that the user gave, or the default one."""
+    return open_catalog(catalog_url(), create=create)

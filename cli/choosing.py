@@ -1,0 +1,141 @@
+"""The command that chooses darks: match."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sbcdark.catalog.errors import NothingMatchedError
+from sbcdark.cli.app import app, catalog
+from sbcdark.cli.output import (
+    Column,
+    CsvOption,
+    FileOption,
+    JsonOption,
+    check_forms,
+    emit,
+    fixed,
+    print_json,
+    print_table,
+    say,
+    scaled,
+)
+from sbcdark.pipeline import select
+from sbcdark.pipeline.matching import MIN_EXPTIME_S, Requirements, Rule
+
+if TYPE_CHECKING:
+    from sbcdark.catalog.records import Match
+
+RuleOption = Annotated[Rule, typer.Option("--rule", help="What is compared.")]
+MaxSigmaOption = Annotated[
+    float | None, typer.Option("--max-sigma", min=0.0, help="Largest |z|; default: the ladder 2, 5, any.")
+]
+MaxDaysOption = Annotated[float | None, typer.Option("--max-days", min=0.0, help="Largest distance in time, days.")]
+MinExptimeOption = Annotated[float, typer.Option("--min-exptime", min=0.0, help="Shortest dark, seconds.")]
+
+DARK_KEYS = (
+    "rank",
+    "dark",
+    "program",
+    "score",
+    "weight",
+    "delta_sigma",
+    "delta_box_rate_count_s_pix",
+    "delta_contrast_count_s_pix",
+    "delta_temperature_c",
+    "delta_days",
+    "exptime_s",
+    "uri",
+)
+_COLUMNS = (
+    Column("rank", "rank"),
+    Column("dark", "dark"),
+    Column("program", "program"),
+    Column("score", "score", fixed(2)),
+    Column("weight", "weight", fixed(3)),
+    Column("delta_sigma", "d sigma", fixed(2)),
+    Column("delta_box_rate_count_s_pix", "d box rate", scaled(1e6, 2)),
+    Column("delta_contrast_count_s_pix", "d contrast", scaled(1e6, 2)),
+    Column("delta_temperature_c", "d T (C)", fixed(2)),
+    Column("delta_days", "d time (days)", fixed(2)),
+    Column("exptime_s", "time (s)", fixed(0)),
+)
+
+
+@app.command()
+def match(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Exposures or associations.")] = None,
+    program: Annotated[int | None, typer.Option("--program", metavar="N", help="All science of a program.")] = None,
+    association: Annotated[
+        str | None, typer.Option("--association", metavar="A", help="All exposures of an association.")
+    ] = None,
+    rule: RuleOption = Rule.GLOW,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="At most so many darks.")] = 5,
+    max_sigma: MaxSigmaOption = None,
+    max_days: MaxDaysOption = None,
+    min_exptime: MinExptimeOption = MIN_EXPTIME_S,
+    save: Annotated[bool, typer.Option("--save", help="Store the selections.", show_default=False)] = False,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    output: FileOption = None,
+) -> None:
+    """Rank the darks that fit each exposure, with every term of the score."""
+    check_forms(as_json=as_json, as_csv=as_csv, output=output)
+    found = select.match(
+        catalog(),
+        names or (),
+        program=program,
+        association=association,
+        rule=rule,
+        wanted=Requirements(top, max_sigma, max_days, min_exptime),
+        save=save,
+    )
+    if as_json:
+        print_json([_json(one) for one in found])
+    elif as_csv or output is not None:
+        rows = [_tagged(one, dark) for one in found for dark in _dark_rows(one)]
+        emit(rows, ("exposure", "rule", "tier", *DARK_KEYS), (), as_json=False, as_csv=as_csv, output=output)
+    else:
+        for one in found:
+            _print(one)
+    for one in found:
+        if one.selection_id is not None:
+            say(f"selection {one.selection_id} is stored for {one.exposure}")
+    unmatched = [one.exposure for one in found if not one.darks]
+    if unmatched:
+        raise NothingMatchedError(
+            f"No dark fits {', '.join(unmatched)}.",
+            "Loosen --max-sigma, --max-days or --min-exptime, or ingest more calibration programs.",
+        )
+
+
+def _dark_rows(one: Match) -> list[dict[str, Any]]:
+    return [{key: row[key] for key in DARK_KEYS} for row in (asdict(dark) for dark in one.darks)]
+
+
+def _tagged(one: Match, dark: dict[str, Any]) -> dict[str, Any]:
+    return {"exposure": one.exposure, "rule": one.rule, "tier": one.tier} | dark
+
+
+def _json(one: Match) -> dict[str, Any]:
+    return {
+        "exposure": one.exposure,
+        "rule": one.rule,
+        "tier": one.tier,
+        "darks": _dark_rows(one),
+        "nearest_rejected": [asdict(rejected) for rejected in one.nearest_rejected],
+        "warnings": list(one.warnings),
+    }
+
+
+def _print(one: Match) -> None:
+    title = f"\n{one.exposure}: rule {one.rule}, tier {one.tier}"
+    if one.darks:
+        title += ". Differences are science minus dark; rates in 1e-6 count/s/pixel."
+    print_table(_dark_rows(one), _COLUMNS, title)
+    for rejected in one.nearest_rejected:
+        typer.echo(f"  not taken: {rejected.dark}: {rejected.reason}")
+    for warning in one.warnings:
+        typer.echo(f"  warning: {warning}")

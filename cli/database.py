@@ -1,0 +1,44 @@
+"""Commands on the catalog's schema: db status, upgrade, downgrade."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sbcdark.catalog import schema
+from sbcdark.catalog.engine import make_engine, redacted
+from sbcdark.cli.app import app, catalog_url
+from sbcdark.cli.output import JsonOption, print_json
+
+database = typer.Typer(no_args_is_help=True, help="The catalog's schema.")
+app.add_typer(database, name="db")
+
+
+@database.command()
+def status(as_json: JsonOption = False) -> None:
+    """Say whether the catalog's schema is the program's."""
+    engine = make_engine(catalog_url())
+    state, revision = schema.status(engine)
+    known = {"catalog": redacted(catalog_url()), "state": state.value, "revision": revision, "program": schema.HEAD}
+    if as_json:
+        print_json([known])
+        return
+    for key, value in known.items():
+        typer.echo(f"{key:10}{value or '-'}")
+
+
+@database.command()
+def upgrade() -> None:
+    """Bring an empty or older catalog up to this program."""
+    schema.upgrade(make_engine(catalog_url(), create=True))
+    typer.echo(f"{redacted(catalog_url())} is at revision {schema.HEAD}")
+
+
+@database.command()
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="The revision to go back to; base removes every table.")],
+) -> None:
+    """Bring the catalog down to an older revision. Back it up first."""
+    schema.downgrade(make_engine(catalog_url()), revision)
+    typer.echo(f"{redacted(catalog_url())} is at revision {revision}")

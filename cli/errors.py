@@ -1,0 +1,41 @@
+"""Exit codes, and how an error is told."""
+
+from __future__ import annotations
+
+import sys
+
+from sbcdark.catalog.errors import (
+    NothingMatchedError,
+    RejectedFilesError,
+    SbcdarkError,
+    SchemaError,
+    UnreachableError,
+    UsageError,
+)
+
+FAILED = 1
+WRONG_USAGE = 2
+NOT_REACHED = 3
+SCHEMA_NOT_CURRENT = 4
+NOTHING_MATCHED = 5
+FILES_REJECTED = 6
+
+_CODES: tuple[tuple[type[SbcdarkError], int], ...] = (
+    (UsageError, WRONG_USAGE),
+    (UnreachableError, NOT_REACHED),
+    (SchemaError, SCHEMA_NOT_CURRENT),
+    (NothingMatchedError, NOTHING_MATCHED),
+    (RejectedFilesError, FILES_REJECTED),
+)
+
+
+def exit_code(error: SbcdarkError) -> int:
+    """Return the exit code of an error; `FAILED` for what has none of its own."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def tell(error: SbcdarkError) -> None:
+    """Print an error on stderr: what and why, then what to type next."""
+    print(f"sbcdark: {error.what}", file=sys.stderr)  # noqa: T201  stderr is where talk goes
+    if error.todo:
+        print(f"  {error.todo}", file=sys.stderr)  # noqa: T201

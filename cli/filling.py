@@ -1,0 +1,88 @@
+"""The command that fills the catalog: ingest."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sbcdark.catalog.errors import RejectedFilesError, UnreachableError
+from sbcdark.cli.app import app, catalog
+from sbcdark.cli.output import JsonOption, print_json, say
+from sbcdark.pipeline import ingest as ingesting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_REASONS_SHOWN = 20
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, or - for a list on stdin.")],
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, metavar="N", help="Reading processes; default: one a core.")
+    ] = None,
+    checksum: Annotated[
+        bool, typer.Option("--checksum/--no-checksum", help="Keep each file's sha256, to know it again.")
+    ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and report, write nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read RAW, FLT and ASN files into the catalog. Running it again changes nothing."""
+    given = [line for path in paths for line in (_listed() if path == "-" else [path])]
+    try:
+        engine = catalog(create=not dry_run)
+    except UnreachableError:
+        if not dry_run:
+            raise
+        engine = None
+    with _progress() as progress:
+        report = ingesting.ingest(engine, given, workers=workers, checksum=checksum, dry_run=dry_run, progress=progress)
+    if as_json:
+        print_json(report)
+    else:
+        _print(report, dry_run=dry_run)
+    if report.rejected:
+        raise RejectedFilesError(
+            f"{report.rejected} files were rejected; all others are in the catalog.",
+            "Get them again and ingest them, or leave them out.",
+        )
+
+
+def _listed() -> list[str]:
+    return [line.rstrip("\n") for line in sys.stdin if line.strip()]
+
+
+def _print(report: ingesting.IngestReport, *, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    typer.echo(
+        f"{report.added} {would}added, {report.updated} {would}updated, {report.unchanged} unchanged, "
+        f"{report.ignored} ignored, {report.rejected} rejected"
+    )
+    for word, entries in (("rejected", report.rejections), ("ignored", report.ignored_files)):
+        for entry in entries[:_REASONS_SHOWN]:
+            say(f"  {word}: {entry['path']}: {entry['reason']}")
+        if len(entries) > _REASONS_SHOWN:
+            say(f"  and {len(entries) - _REASONS_SHOWN} more {word}; --json lists them all")
+
+
+@contextmanager
+def _progress() -> Iterator[ingesting.Progress | None]:
+    """Show a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415  only a terminal needs it
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield advance

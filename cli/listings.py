@@ -1,0 +1,183 @@
+"""Commands that list: exposures, darks, show."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.queries import SORT_KEYS, ExposureFilter
+from sbcdark.cli.app import app, catalog
+from sbcdark.cli.output import (
+    Column,
+    CsvOption,
+    FileOption,
+    JsonOption,
+    emit,
+    fixed,
+    minute,
+    print_json,
+    print_table,
+    scaled,
+)
+from sbcdark.pipeline import listing
+
+if TYPE_CHECKING:
+    from sbcdark.catalog.records import ExposureRecord
+
+ProgramOption = Annotated[int | None, typer.Option("--program", metavar="N", help="Only this program.")]
+FilterOption = Annotated[str | None, typer.Option("--filter", metavar="NAME", help="Only this filter, e.g. F165LP.")]
+TemperatureOption = Annotated[
+    str | None, typer.Option("--temp", metavar="LOW:HIGH", help="Mean temperature in C, e.g. 25:27 or 25:.")
+]
+SinceOption = Annotated[str | None, typer.Option("--since", metavar="DATE", help="Started at or after, UTC.")]
+UntilOption = Annotated[str | None, typer.Option("--until", metavar="DATE", help="Started at or before, UTC.")]
+HotOption = Annotated[bool, typer.Option("--hot", help="Only above 25 C on average.", show_default=False)]
+SortOption = Annotated[str, typer.Option("--sort", metavar="COLUMN", help="Any column of the JSON; -COLUMN reverses.")]
+
+_COLUMNS = (
+    Column("rootname", "exposure"),
+    Column("kind", "kind"),
+    Column("program", "program"),
+    Column("filter", "filter"),
+    Column("start_utc", "start (UTC)", minute),
+    Column("exptime_s", "time (s)", fixed(0)),
+    Column("temperature_mean_c", "T mean (C)", fixed(2)),
+    Column("hot", ""),
+    Column("box_count", "box (counts)", fixed(1)),
+    Column("box_rate_count_s_pix", "box rate", scaled(1e6, 2)),
+    Column("contrast_count_s_pix", "contrast", scaled(1e6, 2)),
+    Column("contrast_err_count_s_pix", "+-", scaled(1e6, 2)),
+    Column("association", "association"),
+    Column("quality_told", "quality"),
+)
+_RATE_UNIT = "Rates are in 1e-6 count/s/pixel; contrast is box minus quiet rows; hot is above 25 C on average."
+
+
+@app.command()
+def exposures(
+    program: ProgramOption = None,
+    filter_: FilterOption = None,
+    temperature: TemperatureOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    hot: HotOption = False,
+    sort: SortOption = "start_mjd",
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    output: FileOption = None,
+) -> None:
+    """List the science exposures and darks of the catalog."""
+    wanted = _filter(None, program, filter_, temperature, since, until, hot=hot)
+    _list(wanted, sort, as_json=as_json, as_csv=as_csv, output=output)
+
+
+@app.command()
+def darks(
+    program: ProgramOption = None,
+    temperature: TemperatureOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    hot: HotOption = False,
+    sort: SortOption = "start_mjd",
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    output: FileOption = None,
+) -> None:
+    """List the darks of the catalog."""
+    wanted = _filter("dark", program, None, temperature, since, until, hot=hot)
+    _list(wanted, sort, as_json=as_json, as_csv=as_csv, output=output)
+
+
+def _list(wanted: ExposureFilter, sort: str, *, as_json: bool, as_csv: bool, output: Any) -> None:
+    descending = sort.startswith("-")
+    key = sort.lstrip("-")
+    if key not in SORT_KEYS:
+        raise UsageError(f"There is no column {key!r} to sort by.", f"Use one of: {', '.join(SORT_KEYS)}")
+    found = listing.exposures(catalog(), wanted, sort=key, descending=descending)
+    rows = [_row(record) for record in found]
+    hot = sum(row["hot"] is not None for row in rows)
+    title = f"{len(rows)} exposures, {hot} hot. {_RATE_UNIT}"
+    emit(rows, SORT_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=output, title=title)
+
+
+def _row(record: ExposureRecord) -> dict[str, Any]:
+    return asdict(record) | {
+        "hot": "hot" if listing.is_hot(record) else None,
+        "quality_told": record.quality if record.quality != "good" else None,
+    }
+
+
+def _filter(
+    kind: str | None,
+    program: int | None,
+    filter_: str | None,
+    temperature: str | None,
+    since: str | None,
+    until: str | None,
+    *,
+    hot: bool,
+) -> ExposureFilter:
+    return ExposureFilter(
+        kind=kind,
+        program=program,
+        filter=filter_,
+        temperature_c=_range(temperature),
+        since=_time(since),
+        until=_time(until),
+        hot=hot,
+    )
+
+
+def _range(text: str | None) -> tuple[float | None, float | None]:
+    if text is None:
+        return None, None
+    low, colon, high = text.partition(":")
+    try:
+        limits = (float(low) if low else None, float(high) if high else None)
+    except ValueError:
+        limits = (None, None)
+    if not colon or limits == (None, None):
+        raise UsageError(f"{text!r} is no range of temperatures.", "Write e.g. --temp 25:27, --temp 25: or --temp :24.")
+    return limits
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no date.", "Write e.g. --since 2015-03-01 or 2015-03-01T06:00.") from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="An exposure (8 or 9 characters) or an association.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show all that the catalog knows of one exposure or association."""
+    known = listing.show(catalog(), name)
+    if as_json:
+        print_json([known])
+        return
+    facts = {key: value for key, value in known.items() if not isinstance(value, list)}
+    rows = [{"field": key, "value": minute(value)} for key, value in facts.items() if value is not None]
+    print_table(rows, (Column("field", "field"), Column("value", "value")))
+    for key, value in known.items():
+        if isinstance(value, list) and value:
+            entries = [entry if isinstance(entry, dict) else {key: entry} for entry in value]
+            columns = [Column(name, name, _shown) for name in entries[0]]
+            print_table(entries, columns, f"\n{key}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(str(entry) for entry in value)
+    return minute(value)

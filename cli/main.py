@@ -1,0 +1,52 @@
+"""The program's entry: runs a command; whatever goes wrong becomes one message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sbcdark.catalog.errors import SbcdarkError
+from sbcdark.cli import choosing, database, filling, listings  # noqa: F401  importing them adds their commands
+from sbcdark.cli.app import app
+from sbcdark.cli.errors import FAILED, exit_code, tell
+
+_INTERRUPTED = 130
+"""What a shell gives to a program that ended by Ctrl-C."""
+
+
+def main() -> None:
+    """Run the program."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """Run the command that the arguments name and return the exit code."""
+    try:
+        app()
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except SbcdarkError as error:
+        tell(error)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        tell(SbcdarkError("Interrupted; what was stored before stays.", "Run the same command again to go on."))
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): no error, but nothing may be flushed into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        tell(SbcdarkError(f"The system refused{place}: {error.strerror or error}.", "Check the place, then run again."))
+        return FAILED
+    except Exception as error:
+        if os.environ.get("SBCDARK_DEBUG"):
+            raise
+        tell(
+            SbcdarkError(
+                f"This should not have happened: {type(error).__name__}: {error}.",
+                "Set SBCDARK_DEBUG=1, run it again and report what it prints.",
+            )
+        )
+        return FAILED
+    return 0

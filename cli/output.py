@@ -1,0 +1,172 @@
+"""How listings leave the program: a table for people, JSON, CSV, or a file by its ending. Data go to stdout."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sbcdark.catalog.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.", show_default=False)]
+FileOption = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE", help="Write a table: FILE.ecsv, FILE.vot or FILE.fits."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table for people.
+
+    Attributes
+    ----------
+    key : str
+        The field of a row.
+    heading : str
+        What stands above it, with its unit.
+    show : callable, optional
+        How a value that is there is written.
+    """
+
+    key: str
+    heading: str
+    show: Callable[[Any], str] = str
+
+
+def fixed(decimals: int) -> Callable[[Any], str]:
+    """Write a number with so many decimals."""
+    return lambda value: f"{value:.{decimals}f}"
+
+
+def scaled(factor: float, decimals: int) -> Callable[[Any], str]:
+    """Write a number in units of 1/factor."""
+    return lambda value: f"{value * factor:.{decimals}f}"
+
+
+def minute(value: Any) -> str:
+    """Write a time to the minute."""
+    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)
+
+
+def plain(record: Any) -> Any:
+    """Return a record as JSON has it: numbers as numbers, times in ISO 8601, NaN and infinity as null."""
+    if is_dataclass(record) and not isinstance(record, type):
+        return plain(asdict(record))
+    if isinstance(record, dict):
+        return {str(key): plain(value) for key, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [plain(value) for value in record]
+    if isinstance(record, datetime):
+        return record.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(record, float) and not math.isfinite(record):
+        return None
+    if isinstance(record, Path):
+        return str(record)
+    return record
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on stdout."""
+    sys.stdout.write(json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def emit(
+    rows: Sequence[Mapping[str, Any]],
+    keys: Sequence[str],
+    columns: Sequence[Column],
+    *,
+    as_json: bool,
+    as_csv: bool,
+    output: Path | None,
+    title: str = "",
+) -> None:
+    """Print or write a listing in the form that was asked for.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        The rows, with at least `keys`.
+    keys : sequence of str
+        What JSON, CSV and files hold, in order.
+    columns : sequence of Column
+        What people are shown.
+
+    Raises
+    ------
+    UsageError
+        Two forms at once.
+    """
+    check_forms(as_json=as_json, as_csv=as_csv, output=output)
+    if output is not None:
+        from sbcdark.pipeline.tables import write_table  # noqa: PLC0415  astropy's tables are slow to import
+
+        write_table(rows, keys, output)
+        say(f"{len(rows)} rows are in {output}")
+    elif as_json:
+        print_json([{key: row.get(key) for key in keys} for row in rows])
+    elif as_csv:
+        _print_csv(rows, keys)
+    else:
+        print_table(rows, columns, title)
+
+
+def check_forms(*, as_json: bool, as_csv: bool, output: Path | None = None) -> None:
+    """Refuse two forms of output at once.
+
+    Raises
+    ------
+    UsageError
+    """
+    if as_json + as_csv + (output is not None) > 1:
+        raise UsageError("--json, --csv and -o exclude each other.", "Give one of them.")
+
+
+def _print_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(keys)
+    for row in rows:
+        cells = [plain(row.get(key)) for key in keys]
+        writer.writerow([json.dumps(cell) if isinstance(cell, list | dict) else cell for cell in cells])
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str = "") -> None:
+    """Print rows for people; columns without any value are left out."""
+    from rich import box  # noqa: PLC0415  not needed for JSON and CSV
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    # A pipe has no width: nothing is folded or cut there.
+    console = Console() if sys.stdout.isatty() else Console(width=400, no_color=True)
+    if title:
+        console.print(Text(title))
+    if not rows:
+        return
+    shown = [column for column in columns if any(row.get(column.key) is not None for row in rows)]
+    numeric = {column.key for column in shown if any(isinstance(row.get(column.key), int | float) for row in rows)}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in shown:
+        table.add_column(Text(column.heading), justify="right" if column.key in numeric else "left", overflow="fold")
+    for row in rows:
+        values = (row.get(column.key) for column in shown)
+        table.add_row(
+            *(Text("" if value is None else column.show(value)) for column, value in zip(shown, values, strict=True))
+        )
+    console.print(table)
+
+
+def say(text: str) -> None:
+    """Talk to the user, on stderr."""
+    sys.stderr.write(f"{text}\n")

@@ -1,0 +1,107 @@
+"""Records as astropy Tables with units, and tables as files."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sbcdark.catalog.errors import SbcdarkError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from astropy.table import Table
+
+_UNITS = (
+    ("_count_s_pix", "ct / (s pix)"),
+    ("_erg_s_cm2_a", "erg / (s cm2 Angstrom)"),
+    ("_count_s", "ct / s"),
+    ("_count", "ct"),
+    ("_deg", "deg"),
+    ("_days", "d"),
+    ("_mjd", "d"),
+    ("_pix", "pix"),
+    ("_mag", "mag"),
+    ("_mag_err", "mag"),
+    ("_c", "deg_C"),
+    ("_s", "s"),
+)
+"""The unit that a field's name ends in; longer endings first."""
+
+_FORMATS = {".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable", ".fits": "fits"}
+
+
+def to_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
+    """Return rows as an astropy Table; absent values are masked, units come from the columns' names.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        One a row. Lists inside are written as JSON.
+    columns : sequence of str
+        The columns, in order; there even when there is no row.
+    """
+    import numpy as np  # noqa: PLC0415  slow to import, needed only for tables
+    from astropy.table import MaskedColumn, Table  # noqa: PLC0415
+
+    table = Table()
+    for name in columns:
+        values = [flat_value(row.get(name)) for row in rows]
+        there = [value for value in values if value is not None]
+        kind: Any = str
+        if there and all(isinstance(value, bool) for value in there):
+            kind = bool
+        elif there and all(isinstance(value, int) and not isinstance(value, bool) for value in there):
+            kind = np.int64
+        elif there and all(isinstance(value, int | float) for value in there):
+            kind = np.float64
+        filled = [kind() if value is None else kind(value) for value in values]
+        column = MaskedColumn(filled, name=name, dtype=kind, mask=[value is None for value in values])
+        if kind is not str and (unit := unit_of(name)) is not None:
+            column.unit = unit
+        table[name] = column
+    return table
+
+
+def unit_of(name: str) -> str | None:
+    """Return the unit that a field's name ends in, as astropy writes it."""
+    return next((unit for ending, unit in _UNITS if name.endswith(ending)), None)
+
+
+def flat_value(value: Any) -> Any:
+    """Return a value as one cell holds it: times in ISO 8601, lists and records as JSON."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, list | tuple | dict):
+        import json  # noqa: PLC0415
+
+        return json.dumps(value, default=flat_value)
+    return value
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
+    """Write rows as ECSV, VOTable or FITS, by the file's ending; whole or not at all.
+
+    Raises
+    ------
+    UsageError
+        The ending is none of .ecsv, .vot, .xml, .fits.
+    SbcdarkError
+        The file could not be written.
+    """
+    written_as = _FORMATS.get(path.suffix.lower())
+    if written_as is None:
+        raise UsageError(
+            f"{path.name!r} has no ending that says how to write a table.", "Use -o FILE.ecsv, FILE.vot or FILE.fits."
+        )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    try:
+        to_table(rows, columns).write(temporary, format=written_as, overwrite=True)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise SbcdarkError(
+            f"{path} could not be written: {error.strerror or error}.", "Give -o another place."
+        ) from error
