@@ -75,10 +75,13 @@ class Gates:
         Shorter darks hold too few counts to be told apart: their large errors would make them fit everything.
     max_days : float or None
         Largest distance in time from the science exposure, in days.
+    temperature_c : tuple of (float or None, float or None)
+        Range of the mean temperature, deg C.
     """
 
     min_exptime_s: float
     max_days: float | None = None
+    temperature_c: tuple[float | None, float | None] = (None, None)
 
 
 def catalog_revision(session: Session) -> int:
@@ -311,6 +314,11 @@ def outward_page(
             models.File.id.is_not(None),
             table.contrast_count_s_pix.is_not(None),
         )
+        low, high = gates.temperature_c
+        if low is not None:
+            query = query.where(table.temperature_mean_c >= low)
+        if high is not None:
+            query = query.where(table.temperature_mean_c <= high)
         if gates.max_days is not None:
             query = query.where(table.start_mjd.between(near_mjd - gates.max_days, near_mjd + gates.max_days))
     return query

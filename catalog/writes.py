@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
-from sbcdark.catalog.queries import catalog_revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
         AssociationFacts,
         ExposureFacts,
         FileReading,
-        Match,
-        NewProduct,
-        PhotometryRecord,
         Refusal,
     )
 
@@ -278,7 +274,7 @@ def preferred_file(kind: Any, file: type[models.File] = models.File) -> tuple[An
     )
 
 
-def _preferred(session: Session, exposure_ids: Iterable[int]) -> dict[int, int]:
+def preferred_files(session: Session, exposure_ids: Iterable[int]) -> dict[int, int]:
     """Return the preferred file's id of each exposure that has a file that is not superseded."""
     preferred: dict[int, int] = {}
     for chunk in _chunks(sorted(exposure_ids)):
@@ -300,7 +296,7 @@ def _adopt_facts(session: Session, facts: dict[int, ExposureFacts]) -> None:
         .tuples()
         .all()
     )
-    preferred = _preferred(session, {identity for identity in by_file.values() if identity is not None})
+    preferred = preferred_files(session, {identity for identity in by_file.values() if identity is not None})
     updates = [
         {
             "id": exposure_id,
@@ -316,7 +312,7 @@ def _adopt_facts(session: Session, facts: dict[int, ExposureFacts]) -> None:
 
 def refresh_exposures(session: Session, exposure_ids: Iterable[int]) -> None:
     """Bring the measured values that stand in `exposures` (where the rules rank by them) up to date."""
-    preferred = _preferred(session, exposure_ids)
+    preferred = preferred_files(session, exposure_ids)
     measured: dict[int, dict[str, Any]] = {}
     for chunk in _chunks(sorted(preferred.values())):
         query = (
@@ -376,80 +372,3 @@ def _write_refusals(session: Session, refusals: Sequence[Refusal], run_id: int) 
 def _forget_refusals(session: Session, uris: Sequence[str]) -> None:
     for chunk in _chunks(uris):
         session.execute(sa.delete(models.RejectedFile).where(models.RejectedFile.uri.in_(chunk)))
-
-
-def write_selection(session: Session, match: Match, software_version: str) -> int:
-    """Store a selection with its darks and return its id."""
-    science = session.scalars(sa.select(models.Exposure).where(models.Exposure.rootname == match.exposure)).one()
-    names = [dark.dark for dark in match.darks]
-    ids = dict(
-        session.execute(
-            sa.select(models.Exposure.rootname, models.Exposure.id).where(models.Exposure.rootname.in_(names))
-        )
-        .tuples()
-        .all()
-    )
-    row = models.Selection(
-        exposure_id=science.id,
-        file_id=_preferred(session, [science.id]).get(science.id),
-        rule=match.rule,
-        tier=match.tier,
-        parameters=match.parameters,
-        warnings=list(match.warnings),
-        catalog_revision=catalog_revision(session),
-        software_version=software_version,
-        created_utc=datetime.now(UTC),
-    )
-    session.add(row)
-    session.flush()
-    session.add_all(
-        models.SelectionDark(
-            selection_id=row.id,
-            rank=dark.rank,
-            dark_id=ids[dark.dark],
-            file_id=dark.file_id,
-            score=dark.score,
-            weight=dark.weight,
-            delta_sigma=dark.delta_sigma,
-            delta_box_rate_count_s_pix=dark.delta_box_rate_count_s_pix,
-            delta_contrast_count_s_pix=dark.delta_contrast_count_s_pix,
-            delta_temperature_c=dark.delta_temperature_c,
-            delta_days=dark.delta_days,
-        )
-        for dark in match.darks
-    )
-    session.flush()
-    return row.id
-
-
-def write_product(session: Session, product: NewProduct, software_version: str) -> int:
-    """Store a product with the selections that it rests on and return its id."""
-    row = models.Product(
-        name=product.name,
-        kind=product.kind,
-        uri=product.uri,
-        sha256=product.sha256,
-        parameters=product.parameters,
-        catalog_revision=catalog_revision(session),
-        software_version=software_version,
-        created_utc=datetime.now(UTC),
-    )
-    session.add(row)
-    session.flush()
-    session.add_all(
-        models.ProductSelection(product_id=row.id, selection_id=selection_id, fit=fit)
-        for selection_id, fit in product.fits.items()
-    )
-    session.flush()
-    return row.id
-
-
-def write_photometry(
-    session: Session, records: Iterable[PhotometryRecord], science_product_id: int, dark_product_id: int
-) -> None:
-    """Store photometry with the two products that it was measured on."""
-    session.add_all(
-        models.Photometry(science_product_id=science_product_id, dark_product_id=dark_product_id, **asdict(record))
-        for record in records
-    )
-    session.flush()

@@ -18,6 +18,7 @@ from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.records import FileReading, Refusal
 from sbcdark.pipeline import frames
+from sbcdark.pipeline.fits_input import local_path
 from sbcdark.pipeline.regions import REGIONS
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
@@ -250,7 +251,7 @@ class _Writer:
         readings = [item for item in batch if isinstance(item, FileReading)]
         refusals = [item for item in batch if isinstance(item, Refusal)]
         for refusal in refusals:
-            path = frames.local_path(refusal.uri)
+            path = local_path(refusal.uri)
             if refusal.ignored:
                 self._report.ignore(path, refusal.reason)
             else:

@@ -28,6 +28,17 @@ class Rule(StrEnum):
     """The raw sum of the box, as STScI's notebook does; for comparison."""
 
 
+class Combine(StrEnum):
+    """How darks become the dark of an exposure."""
+
+    MODEL = "model"
+    """base x L + amplitude x G with templates from the darks, fitted to the exposure itself."""
+    MEAN = "mean"
+    """The sum of the darks' counts over the sum of their times."""
+    NEAREST = "nearest"
+    """The first dark of the selection."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Metric:
     column: str
@@ -217,12 +228,16 @@ def choose(
         within = [pair for pair in ordered if pair[0].delta_sigma is None or abs(pair[0].delta_sigma) <= tolerance]
         if within:
             kept = within[: wanted.top]
-            total = sum(dark.exptime_s for _, dark in kept)
-            darks = tuple(
-                _scored_dark(rank, terms, dark, dark.exptime_s / total) for rank, (terms, dark) in enumerate(kept, 1)
-            )
-            return tier, darks, tuple(pair for pair in ordered if pair not in within)
+            return tier, as_named(kept), tuple(pair for pair in ordered if pair not in within)
     return "none", (), tuple(ordered)
+
+
+def as_named(scored: Sequence[tuple[Score, MatchValues]]) -> tuple[ScoredDark, ...]:
+    """Return scored darks ranked as they are given, with shares of the exposure time as weights."""
+    total = sum(dark.exptime_s for _, dark in scored)
+    return tuple(
+        _scored_dark(rank, terms, dark, dark.exptime_s / total) for rank, (terms, dark) in enumerate(scored, 1)
+    )
 
 
 def _scored_dark(rank: int, terms: Score, dark: MatchValues, weight: float) -> ScoredDark:
@@ -251,7 +266,7 @@ _STRANGE_TEMPERATURE_C = 2.0
 
 def warnings_about(rule: Rule, science: MatchValues, darks: Sequence[tuple[ScoredDark, MatchValues]]) -> list[str]:
     """Return what a user should know before trusting the choice for one exposure: what is odd, and what to do."""
-    told = _warnings_about_file(science)
+    told = warnings_about_file(science)
     if not darks:
         return told
     best, dark = darks[0]
@@ -278,7 +293,8 @@ def warnings_about(rule: Rule, science: MatchValues, darks: Sequence[tuple[Score
     return told
 
 
-def _warnings_about_file(science: MatchValues) -> list[str]:
+def warnings_about_file(science: MatchValues) -> list[str]:
+    """Return what is odd about a science exposure's own file."""
     told = []
     if science.exposure_flag not in {None, "NORMAL"}:
         told.append(f"EXPFLAG is {science.exposure_flag}: the exposure may have been interrupted")

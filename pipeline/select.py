@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from sbcdark.catalog import queries, writes
+from sbcdark.catalog import queries, results
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.records import Match, RejectedDark
@@ -227,6 +228,76 @@ def match(
         return found
     with writing(engine) as session:
         return [
-            replace(one, selection_id=writes.write_selection(session, one, SOFTWARE_VERSION)) if one.darks else one
+            replace(one, selection_id=results.write_selection(session, one, SOFTWARE_VERSION)) if one.darks else one
             for one in found
         ]
+
+
+COLD_BELOW_C = 24.0
+"""Below this mean temperature a dark shows the base alone (science page)."""
+
+_FOR_TEMPLATES = 10
+"""So many cold and so many warm darks, nearest in time, join those that the rule picks, to make the templates."""
+
+
+def match_for_templates(session: Session, rootname: str, rule: Rule, wanted: Requirements) -> Match:
+    """Choose the darks that the templates of an exposure's dark model are made of.
+
+    The darks that the rule ranks first (whose glow is of the exposure's own size), and the cold and the warm ones
+    nearest in time: cold ones alone tell the base, warm ones the glow, and near ones know the hot pixels of the day.
+
+    Returns
+    -------
+    Match
+        All of them in the rule's order, with the tier at which the rule found its own.
+    """
+    near = match_exposure(session, rootname, rule, wanted)
+    science = queries.match_values(session, rootname)
+    if not near.darks or science is None:
+        return near
+    chosen = {dark.dark for dark in near.darks}
+    scored = []
+    for low, high in ((None, COLD_BELOW_C), (queries.HOT_ABOVE_C, None)):
+        gates = queries.Gates(wanted.min_exptime_s, wanted.max_days, (low, high))
+        walk = queries.darks_outward(session, "start_mjd", science.start_mjd, science.start_mjd, gates)
+        chosen |= {dark.rootname for dark in islice(walk, _FOR_TEMPLATES)}
+    chosen.discard(rootname)
+    for name in sorted(chosen):
+        dark = queries.match_values(session, name)
+        terms = None if dark is None else matching.score(rule, science, dark)
+        if dark is not None and terms is not None:
+            scored.append((terms, dark))
+    every = replace(wanted, top=len(scored), max_sigma=math.inf)
+    _, darks, _ = matching.choose(rule, scored, every)
+    return replace(near, darks=darks)
+
+
+def forced_match(session: Session, rootname: str, names: Sequence[str], wanted: Requirements) -> Match:
+    """Return the choice that a user makes by naming darks, in that order.
+
+    Raises
+    ------
+    UsageError
+        A name is no dark of the catalog, or its RAW is not present.
+    """
+    science = queries.match_values(session, rootname)
+    if science is None:
+        raise UsageError(f"The catalog has no exposure {rootname!r}.", "List what it has: sbcdark exposures")
+    scored = []
+    for name in names:
+        dark = queries.match_values(session, resolve_exposure(session, name))
+        if dark is None or dark.kind != "dark" or dark.file is None:
+            raise UsageError(f"{name!r} is no dark with a RAW that is present.", "List them: sbcdark darks")
+        terms = matching.score(Rule.BOX, science, dark)
+        if terms is None:
+            raise UsageError(f"{name!r} or {rootname} has no measured regions.", "Ingest it again.")
+        scored.append((terms, dark))
+    return Match(
+        exposure=rootname,
+        rule=matching.FORCED,
+        tier=matching.FORCED,
+        darks=matching.as_named(scored),
+        nearest_rejected=(),
+        warnings=tuple(matching.warnings_about_file(science)),
+        parameters=asdict(wanted),
+    )

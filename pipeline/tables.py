@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.errors import SbcdarkError, UsageError
+from sbcdark.catalog.records import PhotometryRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from astropy.table import Table
 
@@ -29,6 +31,9 @@ _UNITS = (
     ("_s", "s"),
 )
 """The unit that a field's name ends in; longer endings first."""
+
+PHOTOMETRY_KEYS = tuple(column.name for column in fields(PhotometryRecord))
+"""The columns of a photometry table, in order."""
 
 _FORMATS = {".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable", ".fits": "fits"}
 

@@ -1,0 +1,419 @@
+"""Building a masterdark: the dark of each exposure of an association, drizzled onto the science product's own grid."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sbcdark.catalog import queries, results
+from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.errors import BadFileError, NothingMatchedError, SbcdarkError, UsageError
+from sbcdark.catalog.records import NewProduct
+from sbcdark.pipeline import select
+from sbcdark.pipeline.combining import DarkEstimate, Exposure, combine_darks
+from sbcdark.pipeline.drizzle import dropped
+from sbcdark.pipeline.fits_input import local_path
+from sbcdark.pipeline.footprints import NativeFrame, NativeWeights, native_weights
+from sbcdark.pipeline.frame_writer import annotate, write_science_copy
+from sbcdark.pipeline.matching import Combine, Requirements
+from sbcdark.pipeline.pixels import Product, ScienceFrame, find_flat, read_dark, read_flat, read_product, read_science
+from sbcdark.pipeline.templates import DarkFrame
+from sbcdark.pipeline.version import SOFTWARE_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+    from numpy.typing import NDArray
+
+    from sbcdark.catalog.records import Match, MatchValues, ScoredDark
+    from sbcdark.pipeline.apertures import ApertureSpec, PixelEllipse
+    from sbcdark.pipeline.drizzle import Drizzler
+    from sbcdark.pipeline.options import BuildOptions
+    from sbcdark.pipeline.select import Target
+
+_TOP = {Combine.NEAREST: 1, Combine.MEAN: 3, Combine.MODEL: 8}
+"""How many darks of the rule's own are taken where the user does not say."""
+
+_SPARE = 5
+"""So many more are asked for, to take the place of darks whose file is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What was done for one exposure; field names are the JSON keys of the contract, and more."""
+
+    exposure: str
+    darks: tuple[str, ...]
+    weights: tuple[float, ...]
+    method: str
+    base: float | None
+    base_err: float | None
+    amplitude: float | None
+    amplitude_err: float | None
+    sky: float | None
+    sky_err: float | None
+    chi2_per_dof: float | None
+    flat: str | None
+    rule: str
+    tier: str
+    selection: int
+
+
+@dataclass(frozen=True, slots=True)
+class Masterdark:
+    """The products of one association (or list of exposures) and where they are."""
+
+    association: str
+    combine: str
+    science: Path
+    masterdark: Path
+    error: Path
+    members: tuple[Member, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScienceInput:
+    """One science exposure with everything that was read of it."""
+
+    values: MatchValues
+    path: Path
+    frame: ScienceFrame
+    flat: NDArray[np.float64] | None
+    flat_path: Path | None
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """Raw counts (FLT x flat), shape (1024, 1024); 0 where there is no number."""
+        raw = self.frame.science if self.flat is None else self.frame.science * self.flat
+        return np.maximum(np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0), 0.0)
+
+    @property
+    def good(self) -> NDArray[np.bool_]:
+        """The pixels that the drizzle keeps and that hold a number, shape (1024, 1024)."""
+        good = ~dropped(self.frame.data_quality) & np.isfinite(self.frame.science)
+        return good if self.flat is None else good & np.isfinite(self.flat)
+
+    def detector_weights(self, footprint: NativeWeights) -> NDArray[np.float64]:
+        """Return a footprint's weights on the rates that the detector saw: divided by the flat, where it is known."""
+        weights = footprint.full()
+        return weights if self.flat is None else np.where(weights > 0, weights / self.flat, 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Built:
+    """A masterdark with everything that photometry and pictures need."""
+
+    masterdark: Masterdark
+    inputs: tuple[ScienceInput, ...]
+    estimate: DarkEstimate
+    ellipses: tuple[PixelEllipse, ...]
+    footprints: tuple[tuple[NativeWeights, ...], ...]
+    """By aperture, then by exposure."""
+    product: Product
+    matches: tuple[Match, ...]
+    science_product_id: int
+    dark_product_id: int
+
+
+def build(
+    engine: sa.Engine,
+    target: Target,
+    folder: Path,
+    options: BuildOptions,
+    apertures: Sequence[ApertureSpec],
+    drizzler: Drizzler,
+) -> Built:
+    """Make the science product, the masterdark and its error map of one target, and record them.
+
+    Products appear in `folder` under their final names when they are whole; nothing else is left there but the log.
+
+    Raises
+    ------
+    UsageError
+        An exposure has no FLT in the catalog, or a name is unknown.
+    NothingMatchedError
+        No dark fits an exposure.
+    SbcdarkError
+        A file could not be read or written, or AstroDrizzle failed.
+    """
+    if not target.exposures:
+        raise UsageError(
+            f"None of the exposures of {target.name} is in the catalog ({', '.join(target.absent)}).",
+            "Ingest their FLT files: sbcdark ingest PATH",
+        )
+    warnings = [f"{name} belongs to {target.name} and is not in the catalog: it is left out" for name in target.absent]
+    with reading(engine) as session:
+        values = [_science_values(session, rootname) for rootname in target.exposures]
+        matches = [_matched(session, one, options) for one in values]
+        revision = queries.catalog_revision(session)
+    inputs = tuple(_read_input(one, options, warnings) for one in values)
+    matches, chosen = _read_darks(matches, options, warnings)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".sbcdark-", dir=folder) as name:
+            return _made(engine, target, folder, options, apertures, drizzler, Path(name), inputs, matches, chosen,
+                         revision, warnings)  # fmt: skip
+    except OSError as error:
+        raise SbcdarkError(
+            f"{folder} cannot be written: {error.strerror or error}.", "Make room there, or name another with -o."
+        ) from error
+
+
+def _made(
+    engine: sa.Engine,
+    target: Target,
+    folder: Path,
+    options: BuildOptions,
+    apertures: Sequence[ApertureSpec],
+    drizzler: Drizzler,
+    work: Path,
+    inputs: tuple[ScienceInput, ...],
+    matches: list[Match],
+    chosen: list[list[DarkFrame]],
+    revision: int,
+    warnings: list[str],
+) -> Built:
+    log = folder / f"{target.name}_drizzle.log"
+    science_path = folder / f"{target.name}_drz.fits"
+    drizzler.drizzle([one.path for one in inputs], work / science_path.name, working_folder=work, log=log)
+    product = read_product(work / science_path.name)
+    ellipses, footprints = _footprints(product, inputs, apertures)
+    _, masks = _footprints(product, inputs, options.mask)
+    exposures = [_exposure(one, number, (*footprints, *masks)) for number, one in enumerate(inputs)]
+    estimate = combine_darks(options.combine, exposures, chosen)
+    paths = {
+        "masterdark": folder / f"{target.name}_masterdark.fits",
+        "error": folder / f"{target.name}_masterdark_err.fits",
+    }
+    for kind, path in paths.items():
+        copies = _copies(work / kind, kind, inputs, estimate)
+        drizzler.drizzle(copies, work / path.name, working_folder=work, log=log, reference=work / science_path.name)
+    cards = _provenance(options, matches, estimate, revision)
+    for path in (science_path, *paths.values()):
+        annotate(work / path.name, cards)
+    for path in (science_path, *paths.values()):
+        (work / path.name).replace(path)
+    members, ids = _recorded(engine, target, options, inputs, matches, estimate, science_path, paths)
+    masterdark = Masterdark(
+        target.name,
+        options.combine.value,
+        science_path,
+        paths["masterdark"],
+        paths["error"],
+        members,
+        tuple(dict.fromkeys([*warnings, *(f"{one.exposure}: {text}" for one in matches for text in one.warnings)])),
+    )
+    return Built(masterdark, inputs, estimate, ellipses, footprints, product, tuple(matches), *ids)
+
+
+def _science_values(session: Any, rootname: str) -> MatchValues:
+    values = queries.match_values(session, rootname)
+    if values is None or values.file is None:
+        raise UsageError(f"{rootname} has no FLT in the catalog.", "Ingest it: sbcdark ingest PATH")
+    if values.kind != "science":
+        raise UsageError(f"{rootname} is a dark.", "Name an association or science exposures.")
+    return values
+
+
+def _matched(session: Any, science: MatchValues, options: BuildOptions) -> Match:
+    """Choose an exposure's darks, with some to spare for those whose file turns out to be gone."""
+    wanted = Requirements(
+        (options.top or _TOP[options.combine]) + (0 if options.combine is Combine.MODEL else _SPARE),
+        options.max_sigma,
+        options.max_days,
+        options.min_exptime_s,
+    )
+    if science.rootname in options.use:
+        return select.forced_match(session, science.rootname, options.use[science.rootname], wanted)
+    choose = select.match_for_templates if options.combine is Combine.MODEL else select.match_exposure
+    match = choose(session, science.rootname, options.rule, wanted)
+    if not match.darks:
+        reasons = "; ".join(f"{rejected.dark}: {rejected.reason}" for rejected in match.nearest_rejected)
+        raise NothingMatchedError(
+            f"No dark fits {science.rootname}" + (f" ({reasons})." if reasons else ": the catalog has none."),
+            "Ingest more calibration programs, or loosen --max-sigma, --max-days or --min-exptime.",
+        )
+    return match
+
+
+def _read_input(values: MatchValues, options: BuildOptions, warnings: list[str]) -> ScienceInput:
+    assert values.file is not None  # noqa: S101  _science_values saw to it
+    path = local_path(values.file.uri)
+    frame = read_science(path)
+    flat_path = find_flat(values.file.flat_file, options.flat)
+    if flat_path is None:
+        name = values.file.flat_file or "PFLTFILE is missing"
+        warnings.append(
+            f"{values.rootname}: its flat ({name}) is not found, so the dark is not divided by it; "
+            "set the environment variable jref, or give --flat"
+        )
+    flat = None if flat_path is None else read_flat(flat_path)
+    return ScienceInput(values, path, frame, flat, flat_path)
+
+
+def _read_darks(
+    matches: Sequence[Match], options: BuildOptions, warnings: list[str]
+) -> tuple[list[Match], list[list[DarkFrame]]]:
+    """Read each chosen dark once; one that is gone or broken is left out, and the next best takes its place."""
+    frames: dict[str, DarkFrame | None] = {}
+    kept, chosen = [], []
+    for match in matches:
+        limit = len(match.darks)
+        if options.combine is not Combine.MODEL and match.exposure not in options.use:
+            limit = options.top or _TOP[options.combine]
+        used: list[ScoredDark] = []
+        for dark in match.darks:
+            if len(used) == limit:
+                break
+            if dark.dark not in frames:
+                frames[dark.dark] = _read_dark(dark, warnings)
+            if frames[dark.dark] is not None:
+                used.append(dark)
+        if not used:
+            raise NothingMatchedError(
+                f"None of the darks for {match.exposure} can be read any more.", "Ingest them from where they are now."
+            )
+        total = sum(dark.exptime_s for dark in used)
+        ranked = tuple(replace(dark, rank=rank, weight=dark.exptime_s / total) for rank, dark in enumerate(used, 1))
+        kept.append(replace(match, darks=ranked))
+        chosen.append([frame for dark in used if (frame := frames[dark.dark]) is not None])
+    return kept, chosen
+
+
+def _read_dark(dark: ScoredDark, warnings: list[str]) -> DarkFrame | None:
+    try:
+        counts: Any = read_dark(local_path(dark.uri or ""))
+    except BadFileError as error:
+        warnings.append(f"dark {dark.dark} is left out: {error.what}")
+        return None
+    return DarkFrame(dark.dark, counts, dark.exptime_s)
+
+
+def _footprints(
+    product: Product, inputs: Sequence[ScienceInput], apertures: Sequence[ApertureSpec]
+) -> tuple[tuple[PixelEllipse, ...], tuple[tuple[NativeWeights, ...], ...]]:
+    from sbcdark.pipeline.apertures import to_pixels  # noqa: PLC0415  astropy's coordinates are slow to import
+
+    ellipses = tuple(to_pixels(aperture, product.wcs) for aperture in apertures)
+    frames = [NativeFrame(one.frame.wcs, one.good, one.values.exptime_s) for one in inputs]
+    return ellipses, tuple(tuple(native_weights(ellipse, product.wcs, frames)) for ellipse in ellipses)
+
+
+def _exposure(one: ScienceInput, number: int, footprints: Sequence[Sequence[NativeWeights]]) -> Exposure:
+    """Return an exposure for the fit: what lies in an aperture or in a region that the user masked is no dark."""
+    good = one.good.copy()
+    for footprint in footprints:
+        weights = footprint[number]
+        good[weights.where] &= weights.values == 0
+    # No light falls on the detector behind a blocked filter.
+    sky = not (one.values.filter or "").startswith("BLOCK")
+    return Exposure(one.values.rootname, one.counts, one.values.exptime_s, good, one.flat, sky)
+
+
+def _copies(folder: Path, kind: str, inputs: Sequence[ScienceInput], estimate: DarkEstimate) -> list[Path]:
+    """Write each science FLT with its dark (or the dark's error) in place of its counts."""
+    folder.mkdir()
+    copies = []
+    for one, dark in zip(inputs, estimate.exposures, strict=True):
+        counts = (dark.rate if kind == "masterdark" else dark.rate_error) * one.values.exptime_s
+        if one.flat is not None:
+            counts = np.nan_to_num(counts / one.flat)
+        copy = folder / f"{one.values.rootname}_flt.fits"
+        write_science_copy(one.path, copy, counts)
+        copies.append(copy)
+    return copies
+
+
+def _provenance(
+    options: BuildOptions, matches: Sequence[Match], estimate: DarkEstimate, revision: int
+) -> dict[str, str | int | float | bool]:
+    cards: dict[str, str | int | float | bool] = {
+        "DRKVERS": SOFTWARE_VERSION,
+        "DRKCOMB": options.combine.value,
+        "DRKCATRV": revision,
+    }
+    for number, (match, dark) in enumerate(zip(matches, estimate.exposures, strict=True), 1):
+        cards[f"DK{number:02d}EXP"] = match.exposure
+        cards[f"DK{number:02d}RUL"] = match.rule
+        cards[f"DK{number:02d}TIE"] = match.tier
+        cards[f"DK{number:02d}MET"] = dark.method
+        if dark.fit is not None:
+            cards[f"DK{number:02d}BAS"] = dark.fit.base
+            cards[f"DK{number:02d}AMP"] = dark.fit.amplitude
+        for rank, (name, weight) in enumerate(dark.weights.items(), 1):
+            cards[f"DK{number:02d}D{rank:03d}"] = f"{name} {weight:.6f}"
+    return cards
+
+
+def _recorded(
+    engine: sa.Engine,
+    target: Target,
+    options: BuildOptions,
+    inputs: Sequence[ScienceInput],
+    matches: Sequence[Match],
+    estimate: DarkEstimate,
+    science_path: Path,
+    paths: dict[str, Path],
+) -> tuple[tuple[Member, ...], tuple[int, int]]:
+    """Store selections and products in one transaction."""
+    parameters = {"combine": options.combine.value, "exposures": list(target.exposures)}
+    members = []
+    with writing(engine) as session:
+        fits: dict[int, dict[str, Any]] = {}
+        for one, match, dark in zip(inputs, matches, estimate.exposures, strict=True):
+            darks = tuple(replace(entry, weight=dark.weights.get(entry.dark, 0.0)) for entry in match.darks)
+            recorded = replace(match, darks=darks, parameters=match.parameters | {"combine": options.combine.value})
+            selection = results.write_selection(session, recorded, SOFTWARE_VERSION)
+            member = _member(one, recorded, dark, selection)
+            members.append(member)
+            fits[selection] = {
+                "method": member.method,
+                "base_count_s_pix": member.base,
+                "amplitude_count_s_pix": member.amplitude,
+                "sky_count_s_pix": member.sky,
+                "chi2_per_dof": member.chi2_per_dof,
+                "covariance": None if dark.fit is None else dark.fit.covariance.tolist(),
+            }
+        ids = {
+            kind: results.write_product(
+                session,
+                NewProduct(target.name, kind, path.resolve().as_uri(), _sha256(path), parameters, fits),
+                SOFTWARE_VERSION,
+            )
+            for kind, path in {"science": science_path, **paths}.items()
+        }
+    return tuple(members), (ids["science"], ids["masterdark"])
+
+
+def _member(one: ScienceInput, match: Match, dark: Any, selection: int) -> Member:
+    fit = dark.fit
+    errors = [None, None, None] if fit is None else [*np.sqrt(np.diag(fit.covariance)).tolist(), None][:3]
+    chi2 = None if fit is None or not np.isfinite(fit.chi2_per_dof) else fit.chi2_per_dof
+    return Member(
+        exposure=one.values.rootname,
+        darks=tuple(entry.dark for entry in match.darks),
+        weights=tuple(entry.weight for entry in match.darks),
+        method=dark.method,
+        base=None if fit is None else fit.base,
+        base_err=errors[0],
+        amplitude=None if fit is None else fit.amplitude,
+        amplitude_err=errors[1],
+        sky=None if fit is None else fit.sky,
+        sky_err=errors[2] if fit is not None and fit.sky is not None else None,
+        chi2_per_dof=chi2,
+        flat=None if one.flat_path is None else one.flat_path.name,
+        rule=match.rule,
+        tier=match.tier,
+        selection=selection,
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,163 @@
+"""The dark of each exposure of a product from several dark frames: nearest, mean or model. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.pipeline import glow
+from sbcdark.pipeline.matching import Combine
+from sbcdark.pipeline.rates import count_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sbcdark.pipeline.templates import DarkFrame, Templates
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exposure:
+    """A science exposure whose dark is wanted.
+
+    Attributes
+    ----------
+    counts : ndarray of float64, shape (1024, 1024)
+        Raw counts: the FLT times its flat.
+    good : ndarray of bool, shape (1024, 1024)
+        Pixels that a fit may use: no flagged ones, no apertures, no regions that the user masked.
+    flat : ndarray, shape (1024, 1024), or None
+        The flat, where it is known.
+    sky : bool
+        Whether the filter lets sky in.
+    """
+
+    rootname: str
+    counts: NDArray[np.float64]
+    exptime_s: float
+    good: NDArray[np.bool_]
+    flat: NDArray[np.float64] | None
+    sky: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExposureDark:
+    """The dark of one exposure as its detector saw it (not divided by the flat).
+
+    Attributes
+    ----------
+    rate, rate_error : ndarray of float64, shape (1024, 1024)
+        count/s/pixel and its 1-sigma error in each pixel by itself.
+    weights : dict of str to float
+        Share of each dark in the estimate; they sum to 1.
+    method : str
+        nearest, mean, model, scaled mean or scaled nearest: what the darks allowed.
+    fit : DarkFit or None
+        What was fitted; None for nearest and mean.
+    """
+
+    rootname: str
+    rate: NDArray[np.float64]
+    rate_error: NDArray[np.float64]
+    weights: dict[str, float]
+    method: str
+    fit: glow.DarkFit | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DarkEstimate:
+    """The darks of all exposures of one product, with what is needed for the error in any aperture."""
+
+    exposures: tuple[ExposureDark, ...]
+    darks: tuple[DarkFrame, ...]
+    templates: Templates | None
+
+    def aperture_error(self, weights: Sequence[NDArray[np.float64]]) -> float:
+        """Return the 1-sigma error of the dark in an aperture.
+
+        Parameters
+        ----------
+        weights : sequence of ndarray, each of shape (1024, 1024)
+            The aperture's weights on each exposure's detector rates, one an exposure: footprint over flat.
+
+        Returns
+        -------
+        float
+            Of sum_i sum_p W_ip rate_ip, in the unit of weight x count/s/pixel. What exposures share (the same dark
+            frames) adds before it is squared.
+        """
+        if self.templates is not None:
+            pairs = [
+                (one.fit, image) for one, image in zip(self.exposures, weights, strict=True) if one.fit is not None
+            ]
+            return glow.aperture_dark(pairs, self.templates).error
+        variance = 0.0
+        for dark in self.darks:
+            total = np.zeros_like(weights[0])
+            for one, image in zip(self.exposures, weights, strict=True):
+                total += one.weights.get(dark.rootname, 0.0) * image
+            inside = total > 0
+            if not inside.any():
+                continue
+            counts = dark.counts[inside].astype(np.float64)
+            squares = total[inside] ** 2
+            number = float(counts.sum())
+            # Few counts: the exact interval of their number, with the mean square of the weights.
+            spread = float(squares @ counts) if number >= 20 else count_error(number) ** 2 * float(squares.mean())
+            variance += spread / dark.exptime_s**2
+        return float(np.sqrt(variance))
+
+
+def combine_darks(how: Combine, exposures: Sequence[Exposure], chosen: Sequence[Sequence[DarkFrame]]) -> DarkEstimate:
+    """Estimate the dark of each exposure from the darks chosen for it.
+
+    Parameters
+    ----------
+    how : Combine
+        The model shares one set of templates, from all chosen darks, between the exposures.
+    chosen : sequence of sequence of DarkFrame
+        The darks of each exposure, best first.
+    """
+    unique = {dark.rootname: dark for darks in chosen for dark in darks}
+    if how is Combine.MODEL:
+        return _modelled(exposures, tuple(unique.values()))
+    estimates = []
+    for exposure, darks in zip(exposures, chosen, strict=True):
+        used = darks[:1] if how is Combine.NEAREST else darks
+        time = sum(dark.exptime_s for dark in used)
+        counts: NDArray[np.float64] = np.sum([dark.counts for dark in used], axis=0, dtype=np.float64)
+        # A pixel without a count still has an error: that of the mean count over the frame.
+        error = np.sqrt(np.maximum(counts, counts.mean())) / time
+        weights = {dark.rootname: dark.exptime_s / time for dark in used}
+        estimates.append(ExposureDark(exposure.rootname, counts / time, error, weights, how.value, None))
+    return DarkEstimate(tuple(estimates), tuple(unique.values()), None)
+
+
+def _modelled(exposures: Sequence[Exposure], darks: tuple[DarkFrame, ...]) -> DarkEstimate:
+    from sbcdark.pipeline.templates import build_templates  # noqa: PLC0415  scipy is slow to import
+
+    templates = build_templates(darks)
+    estimates = []
+    for exposure in exposures:
+        fit, _ = glow.fit_dark_with_sources(
+            exposure.counts,
+            exposure.exptime_s,
+            templates,
+            exposure.good,
+            flat=exposure.flat,
+            sky=exposure.sky,
+        )
+        estimates.append(
+            ExposureDark(
+                exposure.rootname,
+                glow.dark_rate(fit, templates),
+                glow.dark_rate_error(fit, templates),
+                templates.weights(fit.base, fit.amplitude),
+                fit.tier,
+                fit,
+            )
+        )
+    return DarkEstimate(tuple(estimates), darks, templates)

@@ -1,0 +1,124 @@
+"""Dark-subtracted photometry on drizzled products, with errors from native counts."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import results
+from sbcdark.catalog.engine import writing
+from sbcdark.catalog.records import PhotometryRecord
+from sbcdark.pipeline.apertures import aperture_sum, sky_position
+from sbcdark.pipeline.footprints import poisson_error
+from sbcdark.pipeline.pixels import read_product
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from sbcdark.pipeline.build import Built
+
+_MAGNITUDE = 2.5 / math.log(10.0)
+
+
+def calibrated(
+    net_count_s: float, net_err_count_s: float, photflam: float | None, photplam: float | None
+) -> tuple[float | None, float | None, float | None]:
+    """Return flux and AB magnitude of a drizzled net rate.
+
+    flux = rate x PHOTFLAM; STMAG = -2.5 log10(flux) - 21.10; ABMAG = STMAG - 5 log10(PHOTPLAM) + 18.6921 (ACS Data
+    Handbook, section 5.1).
+
+    Parameters
+    ----------
+    net_count_s, net_err_count_s : float
+        Drizzled count/s at IDCSCALE.
+    photflam : float or None
+        erg/s/cm2/A per count/s.
+    photplam : float or None
+        Pivot wavelength, Angstrom.
+
+    Returns
+    -------
+    flux, ab_mag, ab_mag_err : float or None
+        erg/s/cm2/A and magnitudes; None where the keywords or a positive net rate are missing.
+    """
+    if photflam is None:
+        return None, None, None
+    flux = net_count_s * photflam
+    if photplam is None or flux <= 0:
+        return flux, None, None
+    st_magnitude = -2.5 * math.log10(flux) - 21.10
+    ab_magnitude = st_magnitude - 5.0 * math.log10(photplam) + 18.6921
+    return flux, ab_magnitude, _MAGNITUDE * net_err_count_s / net_count_s
+
+
+def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
+    """Measure every aperture of a build on its science product and masterdark.
+
+    The errors come from native counts through the apertures' footprints on the detector, never from the square root of
+    drizzled counts. Science and dark are independent: the apertures are left out of the dark's fit.
+
+    Returns
+    -------
+    records : list of PhotometryRecord
+        One an aperture.
+    warnings : list of str
+        Apertures that lie partly or wholly outside the data.
+    """
+    science, dark = built.product, read_product(built.masterdark.masterdark)
+    file = next((one.values.file for one in built.inputs if one.values.file is not None), None)
+    flats = None if any(one.flat is None for one in built.inputs) else [one.flat for one in built.inputs]
+    records, warnings = [], []
+    for ellipse, footprints in zip(built.ellipses, built.footprints, strict=True):
+        total, dark_total = aperture_sum(science.science, ellipse), aperture_sum(dark.science, ellipse)
+        if total.covered_pix < 0.999 * total.area_pix:
+            warnings.append(
+                f"{built.masterdark.association}: only {total.covered_pix / total.area_pix:.0%} of {ellipse.label} "
+                "lies on data"
+            )
+        science_error = poisson_error(
+            footprints,
+            [one.counts for one in built.inputs],
+            [one.values.exptime_s for one in built.inputs],
+            [flat for flat in flats if flat is not None] if flats is not None else None,
+        )
+        weights = [one.detector_weights(print_) for one, print_ in zip(built.inputs, footprints, strict=True)]
+        dark_error = built.estimate.aperture_error(weights)
+        net, net_error = total.total - dark_total.total, math.hypot(science_error, dark_error)
+        flux, magnitude, magnitude_error = calibrated(
+            net,
+            net_error,
+            None if file is None else file.photflam_erg_s_cm2_a,
+            None if file is None else file.photplam_a,
+        )
+        ra, dec = sky_position(ellipse, science.wcs)
+        records.append(
+            PhotometryRecord(
+                association=built.masterdark.association,
+                aperture=ellipse.label,
+                x_pix=ellipse.x,
+                y_pix=ellipse.y,
+                ra_deg=ra,
+                dec_deg=dec,
+                science_count_s=total.total,
+                science_err_count_s=science_error,
+                dark_count_s=dark_total.total,
+                dark_err_count_s=dark_error,
+                net_count_s=net,
+                net_err_count_s=net_error,
+                dark_fraction=dark_total.total / total.total if total.total > 0 else None,
+                flux_erg_s_cm2_a=flux,
+                ab_mag=magnitude,
+                ab_mag_err=magnitude_error,
+            )
+        )
+    if records and file is not None and file.photflam_erg_s_cm2_a is None:
+        warnings.append(f"{built.masterdark.association}: PHOTFLAM is missing or 0, so no flux is given")
+    return records, warnings
+
+
+def record(engine: sa.Engine, built: Built, records: list[PhotometryRecord]) -> None:
+    """Store photometry with the products that it was measured on."""
+    if records:
+        with writing(engine) as session:
+            results.write_photometry(session, records, built.science_product_id, built.dark_product_id)

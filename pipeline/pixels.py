@@ -1,0 +1,145 @@
+"""Reading pixels: the frames that a dark is made of or subtracted from, drizzled products, flats."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sbcdark.catalog.errors import BadFileError
+from sbcdark.pipeline.fits_input import opened
+from sbcdark.pipeline.rates import unwrapped_counts
+from sbcdark.pipeline.regions import DETECTOR_SHAPE
+
+if TYPE_CHECKING:
+    from astropy.io.fits import HDUList
+    from numpy.typing import NDArray
+
+_REFERENCE = re.compile(r"jref\$([A-Za-z0-9_]{1,40}\.fits)")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScienceFrame:
+    """One FLT.
+
+    Attributes
+    ----------
+    science : ndarray of float64, shape (1024, 1024)
+        Flat-fielded counts.
+    data_quality : ndarray of int16, shape (1024, 1024)
+        Zeros where the file holds a null array.
+    wcs : astropy.wcs.WCS
+        Of the SCI extension, distortion included.
+    """
+
+    science: NDArray[np.float64]
+    data_quality: NDArray[np.int16]
+    wcs: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Product:
+    """The SCI array (ny, nx) of a drizzled product in count/s, NaN where nothing falls, and its WCS."""
+
+    science: NDArray[np.float64]
+    wcs: Any
+
+
+def _full_frame(hdus: HDUList, path: Path) -> NDArray[np.generic]:
+    science = hdus[1].data if len(hdus) > 1 else None
+    if not isinstance(science, np.ndarray) or science.shape != DETECTOR_SHAPE:
+        raise BadFileError(f"{path} has no 1024 x 1024 pixels in SCI.", "Give a full SBC frame.")
+    counts = unwrapped_counts(science)
+    return counts.astype(counts.dtype.newbyteorder("="))
+
+
+def read_dark(path: Path) -> NDArray[np.generic]:
+    """Return the counts of a RAW dark, shape (1024, 1024), unwrapped.
+
+    Raises
+    ------
+    BadFileError
+        The file is gone or broken.
+    """
+    with opened(path) as hdus:
+        return _full_frame(hdus, path)
+
+
+def read_science(path: Path) -> ScienceFrame:
+    """Return the pixels and the WCS of an FLT.
+
+    Raises
+    ------
+    BadFileError
+        The file is gone or broken.
+    """
+    with opened(path) as hdus:
+        science = _full_frame(hdus, path).astype(np.float64)
+        quality = hdus["DQ", 1].data if ("DQ", 1) in hdus else None
+        flags = np.zeros(DETECTOR_SHAPE, np.int16) if quality is None else quality.astype(np.int16)
+        return ScienceFrame(science, flags, _wcs(hdus, 1))
+
+
+def read_product(path: Path) -> Product:
+    """Return the SCI array and the WCS of a drizzled product.
+
+    Raises
+    ------
+    BadFileError
+        The file is gone or broken.
+    """
+    with opened(path) as hdus:
+        return Product(hdus["SCI", 1].data.astype(np.float64), _wcs(hdus, ("SCI", 1)))
+
+
+def _wcs(hdus: HDUList, extension: Any) -> Any:
+    from astropy.wcs import WCS  # noqa: PLC0415  slow to import, needed only where pixels are
+
+    with warnings.catch_warnings():
+        # Remarks on how the header could be written better.
+        warnings.simplefilter("ignore")
+        return WCS(hdus[extension].header, hdus)
+
+
+def find_flat(name: str | None, given: Path | None) -> Path | None:
+    """Return where a science frame's own flat is, or None.
+
+    Parameters
+    ----------
+    name : str or None
+        PFLTFILE of the header, e.g. ``jref$x1234567j_pfl.fits``; header text is not trusted, so that anything but a
+        plain file name is left alone.
+    given : Path or None
+        A flat, or a folder of flats, that the user named; else the folder of the environment variable `jref`.
+    """
+    if given is not None and given.is_file():
+        return given
+    found = _REFERENCE.fullmatch(name or "")
+    folder = given or (Path(os.environ["jref"]) if os.environ.get("jref") else None)  # noqa: SIM112  its name at STScI
+    if found is None or folder is None:
+        return None
+    for candidate in (folder / found.group(1), folder / f"{found.group(1)}.gz"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def read_flat(path: Path) -> NDArray[np.float64]:
+    """Return a flat, shape (1024, 1024); NaN where it is not above 0.
+
+    Raises
+    ------
+    BadFileError
+        The file is gone, broken, or no flat of a full SBC frame.
+    """
+    with opened(path) as hdus:
+        flat = _full_frame(hdus, path).astype(np.float64)
+    valid = np.isfinite(flat) & (flat > 0)
+    if not valid.any():
+        raise BadFileError(f"{path} is no flat: nothing in it is above 0.", "Give the right one with --flat.")
+    return np.where(valid, flat, np.nan)

@@ -1,0 +1,218 @@
+"""The whole job for one or many associations, in parallel; one that fails does not cost the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import SbcdarkError, UsageError
+from sbcdark.pipeline import photometry
+from sbcdark.pipeline.build import Built, Masterdark, build
+from sbcdark.pipeline.catalogs import as_engine
+from sbcdark.pipeline.drizzle import Drizzler
+from sbcdark.pipeline.pixels import read_product
+from sbcdark.pipeline.select import Target, resolve_target
+from sbcdark.pipeline.tables import PHOTOMETRY_KEYS, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+    from sbcdark.catalog.records import PhotometryRecord
+    from sbcdark.pipeline.options import Job
+
+Talk = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one target.
+
+    Attributes
+    ----------
+    name : str
+        The association, or the first exposure of a list.
+    masterdark : Masterdark or None
+        None where it failed.
+    photometry : tuple of PhotometryRecord
+        One an aperture.
+    table : Path or None
+        The photometry table.
+    pictures : tuple of Path
+        PNG files.
+    warnings : tuple of str
+        What the user should know before trusting the numbers.
+    failure : SbcdarkError or None
+        Why it failed.
+    """
+
+    name: str
+    masterdark: Masterdark | None = None
+    photometry: tuple[PhotometryRecord, ...] = ()
+    table: Path | None = None
+    pictures: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+    failure: SbcdarkError | None = None
+
+
+def make(
+    catalog: sa.Engine | str | Path,
+    names: Sequence[str],
+    job: Job,
+    *,
+    workers: int | None = None,
+    talk: Talk = lambda _: None,
+) -> list[Outcome]:
+    """Process associations and exposures.
+
+    Parameters
+    ----------
+    catalog : Engine, str or Path
+        The catalog.
+    names : sequence of str
+        Associations, one target each; all lone exposures together are one more.
+    workers : int, optional
+        Targets at once; by default one a core.
+    talk : callable
+        Is told, in a line, what has been finished.
+
+    Returns
+    -------
+    list of Outcome
+        One a target, in order; failures are in `failure`.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown, or a forced dark is for an exposure that is not asked for.
+    SbcdarkError
+        The folder cannot be made.
+    """
+    engine = as_engine(catalog)
+    with reading(engine) as session:
+        targets = resolve_target(session, names)
+    asked = {rootname for target in targets for rootname in target.exposures}
+    for rootname in job.options.use:
+        if rootname not in asked:
+            raise UsageError(
+                f"--use names {rootname}, which is not among the exposures.", f"They are: {', '.join(sorted(asked))}."
+            )
+    _make_folder(job.folder)
+    wanted = min(workers or os.cpu_count() or 1, len(targets))
+    if wanted <= 1:
+        outcomes = []
+        with Drizzler() as drizzler:
+            for target in targets:
+                outcomes.append(_contained(engine, target, job, drizzler))
+                talk(_line(outcomes[-1]))
+        return outcomes
+    url = engine.url.render_as_string(hide_password=False)
+    done: dict[str, Outcome] = {}
+    with ProcessPoolExecutor(wanted, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(_in_worker, url, target, job): target for target in targets}
+        for future in as_completed(waiting):
+            name = waiting[future].name
+            try:
+                done[name] = future.result()
+            except BrokenProcessPool:
+                # A worker that was killed (out of memory, say) takes the pool with it: what is left is told as failed.
+                done[name] = Outcome(
+                    name, failure=SbcdarkError(f"The process that worked on {name} died.", "Run it with --workers 1.")
+                )
+            talk(_line(done[name]))
+    return [done[target.name] for target in targets]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SbcdarkError(f"{folder} cannot be made: {error.strerror}.", "Name another folder with -o.") from error
+
+
+def _line(outcome: Outcome) -> str:
+    if outcome.failure is not None:
+        return f"{outcome.name}: failed: {outcome.failure.what}"
+    made = [word for word, there in (("photometry", outcome.photometry), ("pictures", outcome.pictures)) if there]
+    return f"{outcome.name}: " + ", ".join(["science product", "masterdark", *made])
+
+
+@lru_cache(maxsize=1)
+def _own_drizzler() -> Drizzler:
+    """Return this worker's AstroDrizzle process: importing drizzlepac takes longer than a drizzle."""
+    return Drizzler()
+
+
+def _in_worker(url: str, target: Target, job: Job) -> Outcome:
+    return _contained(as_engine(url), target, job, _own_drizzler())
+
+
+def _contained(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) -> Outcome:
+    try:
+        return _process(engine, target, job, drizzler)
+    except SbcdarkError as error:
+        return Outcome(target.name, failure=error)
+    except Exception as error:
+        if os.environ.get("SBCDARK_DEBUG"):
+            raise
+        what = f"{target.name}: this should not have happened: {type(error).__name__}: {error}."
+        return Outcome(
+            target.name, failure=SbcdarkError(what, "Set SBCDARK_DEBUG=1, run it again and report what it prints.")
+        )
+
+
+def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) -> Outcome:
+    built = build(engine, target, job.folder, job.options, job.apertures, drizzler)
+    records, told = photometry.measure(built)
+    photometry.record(engine, built, records)
+    table = None
+    if records:
+        table = job.folder / f"{target.name}_photometry.ecsv"
+        write_table([asdict(one) for one in records], PHOTOMETRY_KEYS, table)
+    pictures = _draw(built, job.folder) if job.pictures else ()
+    return Outcome(
+        target.name,
+        built.masterdark,
+        tuple(records),
+        table,
+        pictures,
+        tuple(dict.fromkeys([*built.masterdark.warnings, *told])),
+    )
+
+
+def _draw(built: Built, folder: Path) -> tuple[Path, ...]:
+    """Draw each exposure beside the dark chosen for it, and the products with the apertures."""
+    from sbcdark.pipeline.plots import FramePicture, plot_exposure_and_dark, plot_products  # noqa: PLC0415  matplotlib
+
+    pictures = []
+    for one, match in zip(built.inputs, built.matches, strict=True):
+        science, best = one.values, match.darks[0]
+        dark = next(frame for frame in built.estimate.darks if frame.rootname == best.dark)
+        rate, less = science.box_rate_count_s_pix, best.delta_box_rate_count_s_pix
+        picture = folder / f"{science.rootname}_dark.png"
+        plot_exposure_and_dark(
+            picture,
+            FramePicture(science.rootname, one.frame.science, science.exptime_s, science.temperature_mean_c, rate),
+            FramePicture(
+                best.dark,
+                dark.counts,
+                dark.exptime_s,
+                science.temperature_mean_c - best.delta_temperature_c,
+                None if rate is None or less is None else rate - less,
+            ),
+        )
+        pictures.append(picture)
+    picture = folder / f"{built.masterdark.association}_products.png"
+    titles = (built.masterdark.science.name, built.masterdark.masterdark.name)
+    masterdark = read_product(built.masterdark.masterdark).science
+    plot_products(picture, built.product.science, masterdark, built.ellipses, titles=titles)
+    return (*pictures, picture)
