@@ -269,11 +269,16 @@ def _print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) -
     emit(rows, PHOTOMETRY_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=None, title=title)
 
 
-def _finish(outcomes: list[Outcome]) -> None:
-    """Tell warnings; fail as the only target did, or because some of several did."""
+def tell_warnings(outcomes: list[Outcome]) -> None:
+    """Say what the user should know before trusting the numbers."""
     for outcome in outcomes:
         for warning in outcome.warnings:
             say(f"warning: {warning}")
+
+
+def _finish(outcomes: list[Outcome]) -> None:
+    """Tell warnings; fail as the only target did, or because some of several did."""
+    tell_warnings(outcomes)
     failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
     if len(outcomes) == 1 and failures:
         raise failures[0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from sbcdark.pipeline import glow
 from sbcdark.pipeline.matching import Combine
-from sbcdark.pipeline.rates import count_error
+from sbcdark.pipeline.rates import EXACT_BELOW, count_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

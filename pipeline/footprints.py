@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.pipeline.apertures import overlap
+from sbcdark.pipeline.rates import EXACT_BELOW, count_error
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 IDCSCALE_ARCSEC = 0.025
 """The SBC's scale in its distortion table, which AstroDrizzle takes for that of the native pixels."""
-
-FEW_COUNTS = 20
-"""Below this many counts the exact Poisson interval replaces the square root."""
 
 _NODE_STEP = 16  # output pixels between the nodes at which the WCS is evaluated
 _BAND = 128  # output rows that are worked on at a time, to bound the memory that a frame-wide aperture takes
@@ -314,7 +312,7 @@ def poisson_error(
 ) -> float:
     """Return the Poisson error of an aperture's sum on the drizzled product, from native counts.
 
-    With r = N / (flat t), var(S) = sum V^2 N / (flat t)^2. Where fewer than `FEW_COUNTS` native counts N lie within,
+    With r = N / (flat t), var(S) = sum V^2 N / (flat t)^2. Where fewer than `rates.EXACT_BELOW` native counts N lie within,
     the error is half the width of their exact central 68.27 % interval (Garwood 1936, Biometrika 28, 437) times the
     root mean square of V / (flat t) over the footprint, so that an empty aperture has an error too.
 
@@ -353,16 +351,6 @@ def poisson_error(
         # A uniform rate is expected to count in proportion to flat x time.
         exposure += float(np.sum(flat[used])) * exptime
         squares += float(np.sum(scale**2 * flat[used])) * exptime
-    if total >= FEW_COUNTS:
+    if total >= EXACT_BELOW:
         return math.sqrt(variance)
-    return 0.0 if exposure == 0 else _half_width(total) * math.sqrt(squares / exposure)
-
-
-def _half_width(counts: float) -> float:
-    """Return half the width of the exact central 68.27 % interval of a Poisson number."""
-    from scipy.stats import chi2, norm  # noqa: PLC0415 - slow to load
-
-    tail = float(norm.sf(1.0))
-    upper = 0.5 * float(chi2.isf(tail, 2 * counts + 2))
-    lower = 0.5 * float(chi2.ppf(tail, 2 * counts)) if counts > 0 else 0.0
-    return (upper - lower) / 2
+    return 0.0 if exposure == 0 else count_error(total) * math.sqrt(squares / exposure)
