@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,19 @@ def to_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table
             column.unit = unit
         table[name] = column
     return table
+
+
+def records_table(records: Sequence[Any]) -> Table:
+    """Return records of one kind (frozen dataclasses) as an astropy Table with units.
+
+    Raises
+    ------
+    UsageError
+        There is no record, so that the columns are not known.
+    """
+    if not records:
+        raise UsageError("There is no record to make a table of.")
+    return to_table([asdict(record) for record in records], [column.name for column in fields(records[0])])
 
 
 def unit_of(name: str) -> str | None:

@@ -1,0 +1,8 @@
+"""`python -m sbcdark.cli` is the command `sbcdark`."""
+
+from __future__ import annotations
+
+from sbcdark.cli.main import main
+
+if __name__ == "__main__":
+    main()

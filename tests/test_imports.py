@@ -1,0 +1,65 @@
+"""Light commands stay light, and what the command line promises in its help stands in the docs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+HEAVY = ("drizzlepac", "astroquery", "matplotlib", "bokeh", "dask", "photutils", "regions", "scipy", "alembic")
+COMMANDS = ("darks", "db", "demo", "exposures", "ingest", "masterdark", "match", "photometry", "run", "show")
+
+
+def _loaded(arguments: list[str], database: str) -> set[str]:
+    """Return the top-level modules that a command has loaded when it ends."""
+    script = (
+        "import json, sys\n"
+        f"sys.argv = ['sbcdark', '--db', {database!r}, *{arguments!r}]\n"
+        "from sbcdark.cli.main import run\n"
+        "code = run()\n"
+        "print('\\n' + json.dumps([code, sorted({name.partition('.')[0] for name in sys.modules})]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    code, names = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0, done.stderr
+    return set(names)
+
+
+def test_match_loads_nothing_heavy(shared_data: Path, tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'catalog.db'}"
+    subprocess.run(
+        [sys.executable, "-m", "sbcdark.cli", "--db", database, "ingest", shared_data / "darks_13961"], check=True
+    )
+    loaded = _loaded(["match", "jcrx01iiq", "--json"], database)
+    assert not loaded & {*HEAVY, "astropy"}
+    assert not _loaded(["--help"], database) & {*HEAVY, "astropy"}
+
+
+def test_importing_connects_to_nothing_and_reads_no_setting() -> None:
+    script = "import os; os.environ['SBCDARK_DB'] = 'postgresql://127.0.0.1:1/x'; import sbcdark.cli.main"
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_is_in_the_guide(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sbcdark.cli", command, "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert len(done.stdout.splitlines()) > 5
+    guide = (CHECKOUT / "docs" / "guide.md").read_text()
+    assert f"sbcdark {command}" in guide
+    for option in re.findall(r"^\s+(?:-\w, )?(--[a-z][a-z-]+)", done.stdout, flags=re.MULTILINE):
+        assert option == "--help" or option in guide, f"{option} of {command} is not in the guide"
+
+
+def test_all_commands_are_known_here() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sbcdark.cli", "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+    listed = re.findall(r"^  ([a-z]+)  ", done.stdout.partition("Commands:")[2], flags=re.MULTILINE)
+    assert sorted(listed) == sorted(COMMANDS)
