@@ -32,14 +32,19 @@ def default_url() -> str:
         return named
     from platformdirs import user_data_path  # noqa: PLC0415  only where no catalog is named
 
-    return f"sqlite:///{user_data_path('sbcdark') / 'catalog.db'}"
+    return sqlite_url(user_data_path("sbcdark") / "catalog.db")
+
+
+def sqlite_url(path: str | Path) -> str:
+    """Return the URL of a SQLite file, whatever characters its path holds."""
+    return sa.URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def redacted(url: str) -> str:
     """Return a database URL as it may be shown: without its password."""
     try:
         parsed = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the second where the port is no number
         return "(not a database URL)"
     secret = {key for key in parsed.query if "password" in key.lower()}
     return parsed.difference_update_query(secret).render_as_string(hide_password=True)
@@ -65,7 +70,7 @@ def make_engine(url: str, *, create: bool = False) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
         backend = parsed.get_backend_name()
-    except (ArgumentError, NoSuchModuleError):
+    except (ArgumentError, NoSuchModuleError, ValueError):  # the last where the port is no number
         raise UsageError(
             "The catalog's URL cannot be read.", "Give --db sqlite:///path/catalog.db or --db postgresql://host/name."
         ) from None
@@ -83,7 +88,7 @@ def make_engine(url: str, *, create: bool = False) -> sa.Engine:
 
 
 def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
-    if not url.database or url.database == ":memory:":
+    if not url.database or url.database == ":memory:" or url.host:
         raise UsageError("A catalog needs a file to live in.", "Give --db sqlite:///path/catalog.db.")
     path = Path(url.database)
     if not path.exists():
@@ -97,7 +102,7 @@ def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
             raise UnreachableError(
                 f"The catalog's folder {path.parent} cannot be made: {error.strerror}.", "Give --db another place."
             ) from error
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = sa.create_engine(url.set(drivername="sqlite"), connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _record: Any) -> None:

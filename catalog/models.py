@@ -67,6 +67,7 @@ class Exposure(Base):
     exposure_flag: Mapped[str | None]
     quality: Mapped[str] = mapped_column(default="good")
     quality_reason: Mapped[str | None]
+    quality_by_hand: Mapped[bool] = mapped_column(default=False)
     box_count: Mapped[float | None] = mapped_column(comment="counts")
     box_rate_count_s_pix: Mapped[float | None]
     box_rate_err_count_s_pix: Mapped[float | None]
@@ -74,6 +75,25 @@ class Exposure(Base):
     quiet_rate_err_count_s_pix: Mapped[float | None]
     contrast_count_s_pix: Mapped[float | None]
     contrast_err_count_s_pix: Mapped[float | None]
+
+
+class QualityNote(Base):
+    """Every time that an exposure's quality was set, by the outlier test of an ingest or by hand, with the reason."""
+
+    __tablename__ = "quality_notes"
+    __table_args__ = (
+        CheckConstraint("quality IN ('good', 'suspect', 'retired')", name="quality"),
+        Index("ix_quality_notes_exposure_id", "exposure_id"),
+        Index("ix_quality_notes_ingest_run_id", "ingest_run_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    exposure_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
+    ingest_run_id: Mapped[int] = mapped_column(ForeignKey("ingest_runs.id"))
+    quality: Mapped[str]
+    reason: Mapped[str]
+    by_hand: Mapped[bool]
+    created_utc: Mapped[datetime]
 
 
 class File(Base):
@@ -224,6 +244,7 @@ class Product(Base):
     kind: Mapped[str]
     uri: Mapped[str]
     sha256: Mapped[str]
+    pixels_sha256: Mapped[str] = mapped_column(comment="of the SCI array as little-endian float32")
     parameters: Mapped[dict[str, Any]]
     catalog_revision: Mapped[int]
     software_version: Mapped[str]

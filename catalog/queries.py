@@ -188,7 +188,7 @@ def find_association(session: Session, name: str) -> AssociationRecord | None:
         )
         .order_by(models.AssociationMember.position)
     )
-    found = session.execute(query).tuples().all()
+    found = session.execute(query).all()
     members = tuple(rootname for rootname, _ in found)
     absent = tuple(rootname for rootname, identity in found if identity is None)
     return AssociationRecord(row.name, row.program, row.target, members, absent)
@@ -226,7 +226,7 @@ def measurements_of(session: Session, file_id: int) -> list[RegionMeasurement]:
             measured.rate_count_s_pix,
             measured.rate_err_count_s_pix,
         )
-        for measured, region in session.execute(query).tuples()
+        for measured, region in session.execute(query)
     ]
 
 
@@ -258,14 +258,20 @@ def match_values(session: Session, rootname: str) -> MatchValues | None:
         .outerjoin(models.File, models.File.id == _best_file("RAW" if kind == "dark" else "FLT"))
         .where(models.Exposure.rootname == rootname)
     )
-    row, file = session.execute(query).tuples().one()
+    row, file = session.execute(query).one()
     return _match_values(row, file)
 
 
-def largest_error(session: Session, error_column: str) -> float:
-    """Return the largest error of a value among the darks (one look into an index)."""
+def largest_error(session: Session, error_column: str, min_exptime_s: float) -> float:
+    """Return the largest error of a value among the darks that are long enough (a look at one end of an index)."""
     column = getattr(models.Exposure, error_column)
-    return session.scalar(sa.select(sa.func.max(column)).where(models.Exposure.kind == "dark")) or 0.0
+    query = (
+        sa.select(column)
+        .where(models.Exposure.kind == "dark", column.is_not(None), models.Exposure.exptime_s >= min_exptime_s)
+        .order_by(column.desc())
+        .limit(1)
+    )
+    return session.scalar(query) or 0.0
 
 
 def darks_outward(
@@ -330,7 +336,7 @@ def _walk(
     after: int | None = None
     start = value
     while True:
-        page = session.execute(outward_page(column, start, near_mjd, gates, upward=upward, after=after)).tuples().all()
+        page = session.execute(outward_page(column, start, near_mjd, gates, upward=upward, after=after)).all()
         for row, file in page:
             yield _match_values(row, file)
         if len(page) < _PAGE:
@@ -359,7 +365,7 @@ def selections_of(session: Session, rootname: str) -> list[dict[str, Any]]:
         .order_by(models.Selection.id.desc(), models.SelectionDark.rank)
     )
     stored: dict[int, dict[str, Any]] = {}
-    for selection, _rank, name in session.execute(query).tuples():
+    for selection, _rank, name in session.execute(query):
         entry = stored.setdefault(
             selection.id,
             {

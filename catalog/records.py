@@ -227,6 +227,7 @@ class NewProduct:
     kind: str
     uri: str
     sha256: str
+    pixels_sha256: str
     parameters: dict[str, Any]
     fits: dict[int, dict[str, Any]]
     """What was fitted, by selection id."""
@@ -252,3 +253,34 @@ class PhotometryRecord:
     flux_erg_s_cm2_a: float | None
     ab_mag: float | None
     ab_mag_err: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSelection:
+    """A selection as it was stored: darks in their order, each with the file that was used and its state today."""
+
+    id: int
+    exposure: str
+    rule: str
+    tier: str
+    parameters: dict[str, Any]
+    darks: tuple[ScoredDark, ...]
+    file_states: tuple[str, ...]
+    catalog_revision: int
+    software_version: str
+    created_utc: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProduct:
+    """A product as it was stored, with the selections that it rests on."""
+
+    id: int
+    name: str
+    kind: str
+    uri: str
+    sha256: str
+    pixels_sha256: str
+    parameters: dict[str, Any]
+    selection_ids: tuple[int, ...]
+    software_version: str

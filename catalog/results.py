@@ -1,6 +1,6 @@
-"""Storing results: selections, products, photometry. Results are never updated; a new run makes new rows.
+"""Stored results: selections, products, photometry. They are never updated; a new run makes new rows.
 
-Every function works inside a session of `engine.writing` and never commits.
+Every function that writes works inside a session of `engine.writing` and never commits.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from sbcdark.catalog import models
 from sbcdark.catalog.queries import catalog_revision
+from sbcdark.catalog.records import ScoredDark, StoredProduct, StoredSelection
 from sbcdark.catalog.writes import preferred_files
 
 if TYPE_CHECKING:
@@ -30,9 +32,7 @@ def write_selection(session: Session, match: Match, software_version: str) -> in
     ids = dict(
         session.execute(
             sa.select(models.Exposure.rootname, models.Exposure.id).where(models.Exposure.rootname.in_(names))
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     row = models.Selection(
         exposure_id=science.id,
@@ -74,6 +74,7 @@ def write_product(session: Session, product: NewProduct, software_version: str) 
         kind=product.kind,
         uri=product.uri,
         sha256=product.sha256,
+        pixels_sha256=product.pixels_sha256,
         parameters=product.parameters,
         catalog_revision=catalog_revision(session),
         software_version=software_version,
@@ -98,3 +99,87 @@ def write_photometry(
         for record in records
     )
     session.flush()
+
+
+def stored_selections(session: Session, ids: Iterable[int] | None = None) -> list[StoredSelection]:
+    """Return stored selections in order of their numbers: those asked for, or all."""
+    science, dark = aliased(models.Exposure), aliased(models.Exposure)
+    query = (
+        sa.select(models.Selection, science.rootname, models.SelectionDark, dark, models.File)
+        .join(science, science.id == models.Selection.exposure_id)
+        .join(models.SelectionDark, models.SelectionDark.selection_id == models.Selection.id)
+        .join(dark, dark.id == models.SelectionDark.dark_id)
+        .join(models.File, models.File.id == models.SelectionDark.file_id)
+        .order_by(models.Selection.id, models.SelectionDark.rank)
+    )
+    if ids is not None:
+        query = query.where(models.Selection.id.in_(list(ids)))
+    found: dict[int, tuple[models.Selection, str, list[ScoredDark], list[str]]] = {}
+    for selection, rootname, chosen, exposure, file in session.execute(query).tuples():
+        _, _, darks, states = found.setdefault(selection.id, (selection, rootname, [], []))
+        darks.append(_scored_dark(chosen, exposure, file))
+        states.append(file.state)
+    return [
+        StoredSelection(
+            selection.id,
+            rootname,
+            selection.rule,
+            selection.tier,
+            selection.parameters,
+            tuple(darks),
+            tuple(states),
+            selection.catalog_revision,
+            selection.software_version,
+            selection.created_utc,
+        )
+        for selection, rootname, darks, states in found.values()
+    ]
+
+
+def _scored_dark(chosen: models.SelectionDark, exposure: models.Exposure, file: models.File) -> ScoredDark:
+    return ScoredDark(
+        rank=chosen.rank,
+        dark=exposure.rootname,
+        program=exposure.program,
+        score=chosen.score,
+        weight=chosen.weight,
+        delta_sigma=chosen.delta_sigma,
+        delta_box_rate_count_s_pix=chosen.delta_box_rate_count_s_pix,
+        delta_contrast_count_s_pix=chosen.delta_contrast_count_s_pix,
+        delta_temperature_c=chosen.delta_temperature_c,
+        delta_days=chosen.delta_days,
+        exptime_s=exposure.exptime_s,
+        uri=file.uri,
+        file_id=file.id,
+    )
+
+
+def products_of_selection(session: Session, selection_id: int) -> list[StoredProduct]:
+    """Return the products that rest on a selection, in order of their numbers."""
+    query = (
+        sa.select(models.Product)
+        .join(models.ProductSelection, models.ProductSelection.product_id == models.Product.id)
+        .where(models.ProductSelection.selection_id == selection_id)
+        .order_by(models.Product.id)
+    )
+    products = []
+    for row in session.scalars(query):
+        ids = session.scalars(
+            sa.select(models.ProductSelection.selection_id)
+            .where(models.ProductSelection.product_id == row.id)
+            .order_by(models.ProductSelection.selection_id)
+        )
+        products.append(
+            StoredProduct(
+                row.id,
+                row.name,
+                row.kind,
+                row.uri,
+                row.sha256,
+                row.pixels_sha256,
+                row.parameters,
+                tuple(ids),
+                row.software_version,
+            )
+        )
+    return products

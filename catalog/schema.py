@@ -13,7 +13,7 @@ from sbcdark.catalog.engine import WRITER_LOCK, redacted, told_errors
 from sbcdark.catalog.errors import SbcdarkError, SchemaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from alembic.config import Config
 
@@ -122,6 +122,15 @@ def _migrating(engine: sa.Engine) -> Iterator[sa.Connection]:
                 driver_connection.execute("PRAGMA foreign_keys = ON")
 
 
+def _move(way: Callable[[Config, str], None], connection: sa.Connection, revision: str) -> None:
+    from alembic.util import CommandError  # noqa: PLC0415  slow to import, needed only to migrate
+
+    try:
+        way(_configuration(connection), revision)
+    except CommandError as error:
+        raise SbcdarkError(f"There is no revision {revision!r} to go to: {error}.", "See: sbcdark db status") from error
+
+
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
     """Bring an empty or older database up to a revision.
 
@@ -129,6 +138,8 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> None:
     ------
     SchemaError
         The database is newer than this program, or no catalog.
+    SbcdarkError
+        There is no such revision, or the database's own is none of ours.
     """
     from alembic import command  # noqa: PLC0415  slow to import, needed only to migrate
 
@@ -138,7 +149,7 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> None:
         if state in {State.NEWER, State.FOREIGN}:
             raise _refusal(engine, state, current)
         if state is not State.CURRENT:
-            command.upgrade(_configuration(connection), revision)
+            _move(command.upgrade, connection, revision)
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
@@ -152,16 +163,12 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
         There is no such revision.
     """
     from alembic import command  # noqa: PLC0415  slow to import, needed only to migrate
-    from alembic.util import CommandError  # noqa: PLC0415
 
     with _migrating(engine) as connection:
         state, current = _state(connection)
         if state in {State.NEWER, State.FOREIGN}:
             raise _refusal(engine, state, current)
-        try:
-            command.downgrade(_configuration(connection), revision)
-        except CommandError as error:
-            raise SbcdarkError(f"There is no revision {revision!r}.", "See: sbcdark db status") from error
+        _move(command.downgrade, connection, revision)
 
 
 def differences(engine: sa.Engine) -> list[str]:

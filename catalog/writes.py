@@ -136,6 +136,7 @@ def write_batch(
                 touched.add(row.exposure_id)
             updated += 1
         new.append(reading)
+    touched |= _mark_broken(session, refusals)
     changed_refusals = _new_refusals(session, refusals)
     counts = BatchCounts(len(new) - _replaced(new, current), updated, unchanged, len(refusals))
     if not new and not touched and not changed_refusals:
@@ -224,7 +225,7 @@ def _exposure_ids(session: Session, facts: Sequence[ExposureFacts]) -> dict[str,
     known: dict[str, int] = {}
     for chunk in _chunks(list(by_name)):
         query = sa.select(models.Exposure.rootname, models.Exposure.id).where(models.Exposure.rootname.in_(chunk))
-        known.update(session.execute(query).tuples().all())
+        known.update(session.execute(query).all())
     fresh = [
         models.Exposure(
             rootname=rootname,
@@ -292,9 +293,7 @@ def preferred_files(session: Session, exposure_ids: Iterable[int]) -> dict[int, 
 def _adopt_facts(session: Session, facts: dict[int, ExposureFacts]) -> None:
     """Let each exposure take the header facts of its preferred file, where that is among those just written."""
     by_file = dict(
-        session.execute(sa.select(models.File.id, models.File.exposure_id).where(models.File.id.in_(list(facts))))
-        .tuples()
-        .all()
+        session.execute(sa.select(models.File.id, models.File.exposure_id).where(models.File.id.in_(list(facts)))).all()
     )
     preferred = preferred_files(session, {identity for identity in by_file.values() if identity is not None})
     updates = [
@@ -342,6 +341,21 @@ def refresh_exposures(session: Session, exposure_ids: Iterable[int]) -> None:
         )
     if updates:
         session.execute(sa.update(models.Exposure), updates)
+
+
+def _mark_broken(session: Session, refusals: Sequence[Refusal]) -> set[int]:
+    """Mark what stood at URIs whose content is refused now as `changed`, and return the exposures that it was of."""
+    now = {refusal.uri: (refusal.size_byte, refusal.mtime_ns) for refusal in refusals if refusal.size_byte}
+    touched = set()
+    for chunk in _chunks(list(now)):
+        query = sa.select(models.File).where(models.File.uri.in_(chunk), models.File.state != "changed")
+        for row in session.scalars(query):
+            # A file that could not be read this once is left as it is known.
+            if (row.size_byte, row.mtime_ns) != now[row.uri]:
+                row.state = "changed"
+                if row.exposure_id is not None:
+                    touched.add(row.exposure_id)
+    return touched
 
 
 def _new_refusals(session: Session, refusals: Sequence[Refusal]) -> list[Refusal]:

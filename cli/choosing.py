@@ -111,6 +111,38 @@ def match(
         )
 
 
+@app.command()
+def why(
+    exposure: Annotated[str, typer.Argument(help="The science exposure.")],
+    dark: Annotated[str, typer.Argument(help="The dark.")],
+    rule: RuleOption = Rule.GLOW,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many darks would be taken.")] = 5,
+    max_sigma: MaxSigmaOption = None,
+    max_days: MaxDaysOption = None,
+    min_exptime: MinExptimeOption = MIN_EXPTIME_S,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain why a dark is taken for an exposure or not, and what would admit it."""
+    from sbcdark.pipeline import explain  # noqa: PLC0415  only here
+
+    wanted = Requirements(top, max_sigma, max_days, min_exptime)
+    found = explain.why(catalog(), exposure, dark, rule=rule, wanted=wanted)
+    if as_json:
+        print_json([asdict(found)])
+        return
+    rows = [asdict(check) | {"answer": {True: "pass", False: "FAIL", None: ""}[check.passed]} for check in found.checks]
+    columns = (
+        Column("answer", ""),
+        Column("check", "check (science - dark)"),
+        Column("value", "value"),
+        Column("wanted", "wanted"),
+    )
+    print_table(rows, columns, f"{found.exposure} and {found.dark}, rule {found.rule}")
+    typer.echo(f"\n{found.summary}")
+    if found.relaxation is not None:
+        typer.echo(f"What would admit it: {found.relaxation}")
+
+
 def _dark_rows(one: Match) -> list[dict[str, Any]]:
     return [{key: row[key] for key in DARK_KEYS} for row in (asdict(dark) for dark in one.darks)]
 

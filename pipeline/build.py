@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sbcdark.catalog import queries, results
-from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog import queries
+from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import BadFileError, NothingMatchedError, SbcdarkError, UsageError
-from sbcdark.catalog.records import NewProduct
 from sbcdark.pipeline import select
-from sbcdark.pipeline.combining import DarkEstimate, Exposure, combine_darks
-from sbcdark.pipeline.drizzle import dropped
+from sbcdark.pipeline.built import Built, Masterdark, Member, ScienceInput
+from sbcdark.pipeline.combining import DarkEstimate, Exposure, ExposureDark, combine_darks
 from sbcdark.pipeline.fits_input import local_path
 from sbcdark.pipeline.footprints import NativeFrame, NativeWeights, native_weights
 from sbcdark.pipeline.frame_writer import annotate, write_science_copy
 from sbcdark.pipeline.matching import Combine, Requirements
-from sbcdark.pipeline.pixels import Product, ScienceFrame, find_flat, read_dark, read_flat, read_product, read_science
+from sbcdark.pipeline.pixels import Product, find_flat, read_dark, read_flat, read_product, read_science
+from sbcdark.pipeline.recording import record_products
 from sbcdark.pipeline.templates import DarkFrame
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import sqlalchemy as sa
-    from numpy.typing import NDArray
 
     from sbcdark.catalog.records import Match, MatchValues, ScoredDark
     from sbcdark.pipeline.apertures import ApertureSpec, PixelEllipse
@@ -37,89 +35,8 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.options import BuildOptions
     from sbcdark.pipeline.select import Target
 
-_TOP = {Combine.NEAREST: 1, Combine.MEAN: 3, Combine.MODEL: 8}
-"""How many darks of the rule's own are taken where the user does not say."""
-
 _SPARE = 5
 """So many more are asked for, to take the place of darks whose file is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """What was done for one exposure; field names are the JSON keys of the contract, and more."""
-
-    exposure: str
-    darks: tuple[str, ...]
-    weights: tuple[float, ...]
-    method: str
-    base: float | None
-    base_err: float | None
-    amplitude: float | None
-    amplitude_err: float | None
-    sky: float | None
-    sky_err: float | None
-    chi2_per_dof: float | None
-    flat: str | None
-    rule: str
-    tier: str
-    selection: int
-
-
-@dataclass(frozen=True, slots=True)
-class Masterdark:
-    """The products of one association (or list of exposures) and where they are."""
-
-    association: str
-    combine: str
-    science: Path
-    masterdark: Path
-    error: Path
-    members: tuple[Member, ...]
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScienceInput:
-    """One science exposure with everything that was read of it."""
-
-    values: MatchValues
-    path: Path
-    frame: ScienceFrame
-    flat: NDArray[np.float64] | None
-    flat_path: Path | None
-
-    @property
-    def counts(self) -> NDArray[np.float64]:
-        """Raw counts (FLT x flat), shape (1024, 1024); 0 where there is no number."""
-        raw = self.frame.science if self.flat is None else self.frame.science * self.flat
-        return np.maximum(np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0), 0.0)
-
-    @property
-    def good(self) -> NDArray[np.bool_]:
-        """The pixels that the drizzle keeps and that hold a number, shape (1024, 1024)."""
-        good = ~dropped(self.frame.data_quality) & np.isfinite(self.frame.science)
-        return good if self.flat is None else good & np.isfinite(self.flat)
-
-    def detector_weights(self, footprint: NativeWeights) -> NDArray[np.float64]:
-        """Return a footprint's weights on the rates that the detector saw: divided by the flat, where it is known."""
-        weights = footprint.full()
-        return weights if self.flat is None else np.where(weights > 0, weights / self.flat, 0.0)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Built:
-    """A masterdark with everything that photometry and pictures need."""
-
-    masterdark: Masterdark
-    inputs: tuple[ScienceInput, ...]
-    estimate: DarkEstimate
-    ellipses: tuple[PixelEllipse, ...]
-    footprints: tuple[tuple[NativeWeights, ...], ...]
-    """By aperture, then by exposure."""
-    product: Product
-    matches: tuple[Match, ...]
-    science_product_id: int
-    dark_product_id: int
 
 
 def build(
@@ -129,10 +46,12 @@ def build(
     options: BuildOptions,
     apertures: Sequence[ApertureSpec],
     drizzler: Drizzler,
+    stored: Sequence[Match] | None = None,
 ) -> Built:
     """Make the science product, the masterdark and its error map of one target, and record them.
 
     Products appear in `folder` under their final names when they are whole; nothing else is left there but the log.
+    With `stored` choices nothing is chosen and nothing is recorded: the same products are made again.
 
     Raises
     ------
@@ -151,14 +70,16 @@ def build(
     warnings = [f"{name} belongs to {target.name} and is not in the catalog: it is left out" for name in target.absent]
     with reading(engine) as session:
         values = [_science_values(session, rootname) for rootname in target.exposures]
-        matches = [_matched(session, one, options) for one in values]
+        matches = [_matched(session, one, options) for one in values] if stored is None else list(stored)
         revision = queries.catalog_revision(session)
     inputs = tuple(_read_input(one, options, warnings) for one in values)
     matches, chosen = _read_darks(matches, options, warnings)
     try:
         with tempfile.TemporaryDirectory(prefix=".sbcdark-", dir=folder) as name:
-            return _made(engine, target, folder, options, apertures, drizzler, Path(name), inputs, matches, chosen,
-                         revision, warnings)  # fmt: skip
+            made = _made(
+                target, folder, options, apertures, drizzler, Path(name), inputs, matches, chosen, revision, warnings
+            )
+        return made if stored is not None else record_products(engine, target, options, made)
     except OSError as error:
         raise SbcdarkError(
             f"{folder} cannot be written: {error.strerror or error}.", "Make room there, or name another with -o."
@@ -166,7 +87,6 @@ def build(
 
 
 def _made(
-    engine: sa.Engine,
     target: Target,
     folder: Path,
     options: BuildOptions,
@@ -194,12 +114,15 @@ def _made(
     for kind, path in paths.items():
         copies = _copies(work / kind, kind, inputs, estimate)
         drizzler.drizzle(copies, work / path.name, working_folder=work, log=log, reference=work / science_path.name)
+    dark_product, error_product = (read_product(work / path.name) for path in paths.values())
     cards = _provenance(options, matches, estimate, revision)
     for path in (science_path, *paths.values()):
         annotate(work / path.name, cards)
     for path in (science_path, *paths.values()):
         (work / path.name).replace(path)
-    members, ids = _recorded(engine, target, options, inputs, matches, estimate, science_path, paths)
+    members = tuple(
+        _member(one, match, dark) for one, match, dark in zip(inputs, matches, estimate.exposures, strict=True)
+    )
     masterdark = Masterdark(
         target.name,
         options.combine.value,
@@ -209,7 +132,18 @@ def _made(
         members,
         tuple(dict.fromkeys([*warnings, *(f"{one.exposure}: {text}" for one in matches for text in one.warnings)])),
     )
-    return Built(masterdark, inputs, estimate, ellipses, footprints, product, tuple(matches), *ids)
+    return Built(
+        masterdark,
+        inputs,
+        estimate,
+        ellipses,
+        footprints,
+        product,
+        dark_product,
+        error_product,
+        tuple(matches),
+        tuple(apertures),
+    )
 
 
 def _science_values(session: Any, rootname: str) -> MatchValues:
@@ -224,15 +158,11 @@ def _science_values(session: Any, rootname: str) -> MatchValues:
 def _matched(session: Any, science: MatchValues, options: BuildOptions) -> Match:
     """Choose an exposure's darks, with some to spare for those whose file turns out to be gone."""
     wanted = Requirements(
-        (options.top or _TOP[options.combine]) + (0 if options.combine is Combine.MODEL else _SPARE),
-        options.max_sigma,
-        options.max_days,
-        options.min_exptime_s,
+        options.top or select.TOP[options.combine], options.max_sigma, options.max_days, options.min_exptime_s
     )
     if science.rootname in options.use:
         return select.forced_match(session, science.rootname, options.use[science.rootname], wanted)
-    choose = select.match_for_templates if options.combine is Combine.MODEL else select.match_exposure
-    match = choose(session, science.rootname, options.rule, wanted)
+    match = select.choose_for(session, science.rootname, options.combine, options.rule, wanted, spare=_SPARE)
     if not match.darks:
         reasons = "; ".join(f"{rejected.dark}: {rejected.reason}" for rejected in match.nearest_rejected)
         raise NothingMatchedError(
@@ -266,7 +196,7 @@ def _read_darks(
     for match in matches:
         limit = len(match.darks)
         if options.combine is not Combine.MODEL and match.exposure not in options.use:
-            limit = options.top or _TOP[options.combine]
+            limit = options.top or select.TOP[options.combine]
         used: list[ScoredDark] = []
         for dark in match.darks:
             if len(used) == limit:
@@ -351,54 +281,14 @@ def _provenance(
     return cards
 
 
-def _recorded(
-    engine: sa.Engine,
-    target: Target,
-    options: BuildOptions,
-    inputs: Sequence[ScienceInput],
-    matches: Sequence[Match],
-    estimate: DarkEstimate,
-    science_path: Path,
-    paths: dict[str, Path],
-) -> tuple[tuple[Member, ...], tuple[int, int]]:
-    """Store selections and products in one transaction."""
-    parameters = {"combine": options.combine.value, "exposures": list(target.exposures)}
-    members = []
-    with writing(engine) as session:
-        fits: dict[int, dict[str, Any]] = {}
-        for one, match, dark in zip(inputs, matches, estimate.exposures, strict=True):
-            darks = tuple(replace(entry, weight=dark.weights.get(entry.dark, 0.0)) for entry in match.darks)
-            recorded = replace(match, darks=darks, parameters=match.parameters | {"combine": options.combine.value})
-            selection = results.write_selection(session, recorded, SOFTWARE_VERSION)
-            member = _member(one, recorded, dark, selection)
-            members.append(member)
-            fits[selection] = {
-                "method": member.method,
-                "base_count_s_pix": member.base,
-                "amplitude_count_s_pix": member.amplitude,
-                "sky_count_s_pix": member.sky,
-                "chi2_per_dof": member.chi2_per_dof,
-                "covariance": None if dark.fit is None else dark.fit.covariance.tolist(),
-            }
-        ids = {
-            kind: results.write_product(
-                session,
-                NewProduct(target.name, kind, path.resolve().as_uri(), _sha256(path), parameters, fits),
-                SOFTWARE_VERSION,
-            )
-            for kind, path in {"science": science_path, **paths}.items()
-        }
-    return tuple(members), (ids["science"], ids["masterdark"])
-
-
-def _member(one: ScienceInput, match: Match, dark: Any, selection: int) -> Member:
+def _member(one: ScienceInput, match: Match, dark: ExposureDark) -> Member:
     fit = dark.fit
     errors = [None, None, None] if fit is None else [*np.sqrt(np.diag(fit.covariance)).tolist(), None][:3]
     chi2 = None if fit is None or not np.isfinite(fit.chi2_per_dof) else fit.chi2_per_dof
     return Member(
         exposure=one.values.rootname,
         darks=tuple(entry.dark for entry in match.darks),
-        weights=tuple(entry.weight for entry in match.darks),
+        weights=tuple(dark.weights.get(entry.dark, 0.0) for entry in match.darks),
         method=dark.method,
         base=None if fit is None else fit.base,
         base_err=errors[0],
@@ -410,10 +300,5 @@ def _member(one: ScienceInput, match: Match, dark: Any, selection: int) -> Membe
         flat=None if one.flat_path is None else one.flat_path.name,
         rule=match.rule,
         tier=match.tier,
-        selection=selection,
+        selection=None,
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

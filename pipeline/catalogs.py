@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from sbcdark.catalog import schema
-from sbcdark.catalog.engine import make_engine
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from sbcdark.catalog.engine import make_engine, sqlite_url
 
 
 def open_catalog(url: str | Path, *, create: bool = False) -> sa.Engine:
@@ -27,11 +24,16 @@ def open_catalog(url: str | Path, *, create: bool = False) -> sa.Engine:
     ------
     UsageError, UnreachableError, SchemaError
     """
-    text = str(url)
-    engine = make_engine(text if ":" in text else f"sqlite:///{text}", create=create)
-    if create and schema.status(engine)[0] is schema.State.EMPTY:
-        schema.upgrade(engine)
-    schema.require_current(engine)
+    if isinstance(url, Path) or ":" not in url:
+        url = sqlite_url(url)
+    engine = make_engine(url, create=create)
+    try:
+        if create and schema.status(engine)[0] is schema.State.EMPTY:
+            schema.upgrade(engine)
+        schema.require_current(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 

@@ -106,7 +106,8 @@ class DarkEstimate:
             squares = total[inside] ** 2
             number = float(counts.sum())
             # Few counts: the exact interval of their number, with the mean square of the weights.
-            spread = float(squares @ counts) if number >= 20 else count_error(number) ** 2 * float(squares.mean())
+            few = number < EXACT_BELOW
+            spread = count_error(number) ** 2 * float(squares.mean()) if few else float(squares @ counts)
             variance += spread / dark.exptime_s**2
         return float(np.sqrt(variance))
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import RegionMeasurement
 
-_NAME = re.compile(r"_(raw|flt|asn)\.fits(\.gz)?$")
+_NAME = re.compile(r"_(raw|flt|asn)\.fits(\.gz)?\Z")
 _ROOTNAME = re.compile(r"[a-z][a-z0-9]{8}")
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
@@ -183,14 +183,15 @@ def _measured(data: NDArray[np.generic], exptime: float) -> tuple[RegionMeasurem
     if counts.dtype.kind == "f":
         if not np.isfinite(counts).any():
             raise UnsoundError("SCI holds no number")
-    elif counts.dtype.kind != "u":
+    elif counts.dtype.kind != "u" or counts.dtype.itemsize != 2:
         raise UnsoundError(f"SCI has BITPIX {counts.dtype.itemsize * 8}, where 16 and -32 are known")
     return measure_regions(counts, exptime)
 
 
 def _association(hdus: HDUList) -> AssociationFacts:
     primary = hdus[0].header
-    if len(hdus) < 2 or hdus[1].data is None or "MEMNAME" not in hdus[1].columns.names:
+    columns = hdus[1].columns.names if len(hdus) > 1 and hasattr(hdus[1], "columns") else ()
+    if "MEMNAME" not in columns or hdus[1].data is None:
         raise UnsoundError("it has no table of members")
     table = hdus[1].data
     if len(table) > 1000:

@@ -19,6 +19,7 @@ from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.records import FileReading, Refusal
 from sbcdark.pipeline import frames
 from sbcdark.pipeline.fits_input import local_path
+from sbcdark.pipeline.quality import flag_outliers
 from sbcdark.pipeline.regions import REGIONS
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
@@ -77,10 +78,11 @@ def discover(paths: Iterable[str | Path], report: IngestReport) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for given in paths:
-        path = Path(given).expanduser()
+        path = Path(given)
         try:
+            path = path.expanduser()
             exists = path.exists()
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # the last where ~NAME is nobody's home
             exists = False
         if not exists:
             raise UsageError(f"There is no {str(given)!r}.", "Give files or folders that are there.")
@@ -98,7 +100,9 @@ def _consider(path: Path, found: dict[Path, None], report: IngestReport) -> None
     elif not frames.is_regular(path):
         report.reject(path, "no regular file")
     else:
-        found.setdefault(path.resolve())
+        real = path.resolve()
+        # A content store (git-annex) keeps the bytes under a checksum; only the link's name says what they are.
+        found.setdefault(real if frames.product_kind(real.name) is not None else path.absolute())
 
 
 def _walk(folder: Path, report: IngestReport) -> Iterator[Path]:
@@ -289,6 +293,8 @@ class _Writer:
                 self._report.updated += 1
 
     def finish(self) -> None:
+        if self._engine is not None and not self._dry_run:
+            self._run_id = flag_outliers(self._engine, self._run_id)
         if self._run_id is not None and self._engine is not None:
             with writing(self._engine) as session:
                 writes.finish_run(session, self._run_id)

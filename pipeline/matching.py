@@ -195,13 +195,15 @@ def gate_reasons(science: MatchValues, dark: MatchValues, wanted: Requirements) 
 
 
 def ladder(rule: Rule, max_sigma: float | None) -> tuple[tuple[str, float], ...]:
-    """Return the tolerances that are tried in order."""
-    if rule is Rule.NOTEBOOK and max_sigma is None:
-        return (LADDER[-1],)
-    if max_sigma is None:
-        return LADDER
-    steps = tuple(step for step in LADDER if step[1] < max_sigma)
-    return (*steps, (f"{max_sigma:g} sigma", max_sigma))
+    """Return the tolerances that are tried in order; a limit that the user gives stands alone."""
+    if max_sigma is not None:
+        return ((f"{max_sigma:g} sigma", max_sigma),)
+    return LADDER[-1:] if rule is Rule.NOTEBOOK else LADDER
+
+
+def within(terms: Score, tolerance: float | None) -> bool:
+    """Tell whether |z| is within a tolerance; None stands for any, and so does a z that is not known."""
+    return tolerance is None or terms.delta_sigma is None or abs(terms.delta_sigma) <= tolerance
 
 
 def choose(
@@ -225,10 +227,10 @@ def choose(
         key=lambda pair: (pair[0].score, abs(pair[0].delta_temperature_c), abs(pair[0].delta_days), pair[1].rootname),
     )
     for tier, tolerance in ladder(rule, wanted.max_sigma):
-        within = [pair for pair in ordered if pair[0].delta_sigma is None or abs(pair[0].delta_sigma) <= tolerance]
-        if within:
-            kept = within[: wanted.top]
-            return tier, as_named(kept), tuple(pair for pair in ordered if pair not in within)
+        passing = [pair for pair in ordered if within(pair[0], tolerance)]
+        if passing:
+            left = tuple(pair for pair in ordered if not within(pair[0], tolerance))
+            return tier, as_named(passing[: wanted.top]), left
     return "none", (), tuple(ordered)
 
 

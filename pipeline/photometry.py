@@ -10,12 +10,11 @@ from sbcdark.catalog.engine import writing
 from sbcdark.catalog.records import PhotometryRecord
 from sbcdark.pipeline.apertures import aperture_sum, sky_position
 from sbcdark.pipeline.footprints import poisson_error
-from sbcdark.pipeline.pixels import read_product
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from sbcdark.pipeline.build import Built
+    from sbcdark.pipeline.built import Built
 
 _MAGNITUDE = 2.5 / math.log(10.0)
 
@@ -65,7 +64,7 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
     warnings : list of str
         Apertures that lie partly or wholly outside the data.
     """
-    science, dark = built.product, read_product(built.masterdark.masterdark)
+    science, dark = built.science_product, built.dark_product
     file = next((one.values.file for one in built.inputs if one.values.file is not None), None)
     flats = None if any(one.flat is None for one in built.inputs) else [one.flat for one in built.inputs]
     records, warnings = [], []
@@ -121,4 +120,4 @@ def record(engine: sa.Engine, built: Built, records: list[PhotometryRecord]) -> 
     """Store photometry with the products that it was measured on."""
     if records:
         with writing(engine) as session:
-            results.write_photometry(session, records, built.science_product_id, built.dark_product_id)
+            results.write_photometry(session, records, built.product_ids["science"], built.product_ids["masterdark"])

@@ -76,16 +76,16 @@ def measure_regions(counts: NDArray[np.generic], exptime_s: float) -> tuple[Regi
         rate = counts / (good pixels x exptime), in count/s/pixel, and its error.
     """
     good = _GOOD
+    finite = None
     if counts.dtype.kind == "f":
         finite = np.isfinite(counts)
-        if not finite.all():
-            good = good & finite
-            counts = np.where(finite, counts, 0)
+        good = good & finite
     measured = []
     for region in REGIONS:
         inside = counts[region.slices]
-        if region.masked:
-            mask = good[region.slices]
+        allowed = good if region.masked else finite
+        if allowed is not None:
+            mask = allowed[region.slices]
             total = float(np.sum(inside, where=mask, dtype=np.float64))
             pixels = int(np.count_nonzero(mask))
         else:

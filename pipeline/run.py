@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.pipeline import photometry
-from sbcdark.pipeline.build import Built, Masterdark, build
+from sbcdark.pipeline.build import build
 from sbcdark.pipeline.catalogs import as_engine
 from sbcdark.pipeline.drizzle import Drizzler
-from sbcdark.pipeline.pixels import read_product
 from sbcdark.pipeline.select import Target, resolve_target
 from sbcdark.pipeline.tables import PHOTOMETRY_KEYS, write_table
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from sbcdark.catalog.records import PhotometryRecord
+    from sbcdark.pipeline.built import Built, Masterdark
     from sbcdark.pipeline.options import Job
 
 Talk = Callable[[str], None]
@@ -213,6 +213,5 @@ def _draw(built: Built, folder: Path) -> tuple[Path, ...]:
         pictures.append(picture)
     picture = folder / f"{built.masterdark.association}_products.png"
     titles = (built.masterdark.science.name, built.masterdark.masterdark.name)
-    masterdark = read_product(built.masterdark.masterdark).science
-    plot_products(picture, built.product.science, masterdark, built.ellipses, titles=titles)
+    plot_products(picture, built.science_product.science, built.dark_product.science, built.ellipses, titles=titles)
     return (*pictures, picture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.records import Match, RejectedDark
 from sbcdark.pipeline import matching
 from sbcdark.pipeline.catalogs import as_engine
-from sbcdark.pipeline.matching import Requirements, Rule
+from sbcdark.pipeline.matching import Combine, Requirements, Rule
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     UsageError
         The exposure is not there, or its regions are not measured.
     """
+    for name, limit_asked in asdict(wanted).items():
+        if limit_asked is not None and not math.isfinite(limit_asked):
+            raise UsageError(f"{name} = {limit_asked} is no limit.", "Leave it out to do without.")
     science = queries.match_values(session, rootname)
     if science is None:
         raise UsageError(f"The catalog has no exposure {rootname!r}.", "List what it has: sbcdark exposures")
@@ -134,7 +138,7 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     scored = _nearest(session, science, rule, value, wanted)
     tier, darks, left = matching.choose(rule, scored, wanted)
     by_name = {dark.rootname: dark for _, dark in scored}
-    limit = f"the tier is {tier}" if tier != "none" else f"over {wanted.max_sigma:g}"
+    limit = f"the tier is {tier}" if tier != "none" or wanted.max_sigma is None else f"over {wanted.max_sigma:g}"
     rejected = [
         RejectedDark(dark.rootname, f"{abs(terms.delta_sigma or 0.0):.1f} sigma away, {limit}") for terms, dark in left
     ]
@@ -156,20 +160,22 @@ def _nearest(
     """Walk outward from the exposure's value until no dark farther out can rank among the first `top`."""
     column = matching.metric_column(rule)
     error = matching.error_column(rule)
-    largest = queries.largest_error(session, error) if error is not None else 0.0
+    largest = queries.largest_error(session, error, wanted.min_exptime_s) if error is not None else 0.0
     gates = queries.Gates(wanted.min_exptime_s, wanted.max_days)
     kept: list[tuple[matching.Score, MatchValues]] = []
-    worst: list[float] = []
+    needed = wanted.top + _REJECTED_TOLD
+    best: list[float] = []
     for dark in queries.darks_outward(session, column, value, science.start_mjd, gates):
         distance = abs(getattr(dark, column) - value)
-        if len(worst) >= wanted.top + _REJECTED_TOLD:
-            bound = sorted(worst)[wanted.top + _REJECTED_TOLD - 1]
-            if matching.farther_scores(rule, science, distance, largest) > bound:
-                break
+        if len(best) == needed and matching.farther_scores(rule, science, distance, largest) > best[-1]:
+            break
         terms = matching.score(rule, science, dark)
         if terms is not None and not matching.gate_reasons(science, dark, wanted):
             kept.append((terms, dark))
-            worst.append(terms.score)
+            # Only `notebook` ranks by something else than z: there a near dark can lie outside the tolerance.
+            if matching.within(terms, wanted.max_sigma) or rule is not Rule.NOTEBOOK:
+                insort(best, terms.score)
+                del best[needed:]
     return kept
 
 
@@ -301,3 +307,23 @@ def forced_match(session: Session, rootname: str, names: Sequence[str], wanted: 
         warnings=tuple(matching.warnings_about_file(science)),
         parameters=asdict(wanted),
     )
+
+
+TOP = {Combine.NEAREST: 1, Combine.MEAN: 3, Combine.MODEL: 8}
+"""How many darks of the rule's own are taken where the user does not say."""
+
+
+def choose_for(
+    session: Session, rootname: str, combine: Combine, rule: Rule, wanted: Requirements, *, spare: int = 0
+) -> Match:
+    """Choose the darks that a way of combining takes for an exposure.
+
+    Parameters
+    ----------
+    spare : int
+        So many more are returned for nearest and mean, to take the place of darks whose file turns out to be gone.
+    """
+    if combine is Combine.MODEL:
+        return match_for_templates(session, rootname, rule, wanted)
+    found = match_exposure(session, rootname, rule, replace(wanted, top=wanted.top + spare))
+    return replace(found, parameters=asdict(wanted))

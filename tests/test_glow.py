@@ -165,8 +165,10 @@ def test_template_noise_is_stated(templates: Templates) -> None:
         fit = fit_dark(rng.poisson(truth * 20000), 20000.0, made)
         for aperture in apertures:
             found = aperture_dark([(fit, aperture)], made)
-            pulls.append((found.rate - float((truth * aperture).sum())) / found.error)
-            shares.append(found.template_error / found.error)
+            # The simulated shape does not drift, so that the error has to be right without the term for that.
+            error = np.hypot(found.fit_error, found.template_error)
+            pulls.append((found.rate - float((truth * aperture).sum())) / error)
+            shares.append(found.template_error / error)
     assert np.median(shares) > 0.9
     # 24 trials of 4 apertures far apart (several smoothing lengths): independent but for the fit's small share.
     assert_pulls(np.array(pulls))
@@ -336,7 +338,8 @@ def test_exposures_add_template_errors_linearly_and_fit_errors_in_quadrature(
     assert four.rate == pytest.approx(4 * one.rate, rel=1e-12)
     assert four.template_error == pytest.approx(4 * one.template_error, rel=1e-9)
     assert four.fit_error == pytest.approx(2 * one.fit_error, rel=1e-9)
-    parts = [one.fit_error, one.template_error, one.hot_error]
+    assert four.shape_error == pytest.approx(4 * one.shape_error, rel=1e-12)
+    parts = [one.fit_error, one.template_error, one.shape_error, one.hot_error]
     assert one.error == pytest.approx(np.linalg.norm(parts), rel=1e-12)
 
 

@@ -1,0 +1,68 @@
+"""The quality of exposures in the catalog: what the outlier test needs, and setting it with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from sbcdark.catalog import models
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class RunDark:
+    """A dark as the outlier test needs it; rates in count/s/pixel, temperature in deg C."""
+
+    rootname: str
+    start_mjd: float
+    temperature_mean_c: float
+    box_rate: float
+    box_rate_err: float
+    quiet_rate: float
+    quiet_rate_err: float
+    quality: str
+    by_hand: bool
+
+
+def darks_of_runs(session: Session) -> list[RunDark]:
+    """Return every measured dark in order of time."""
+    table = models.Exposure
+    query = (
+        sa.select(
+            table.rootname,
+            table.start_mjd,
+            table.temperature_mean_c,
+            table.box_rate_count_s_pix,
+            table.box_rate_err_count_s_pix,
+            table.quiet_rate_count_s_pix,
+            table.quiet_rate_err_count_s_pix,
+            table.quality,
+            table.quality_by_hand,
+        )
+        .where(table.kind == "dark", table.contrast_count_s_pix.is_not(None))
+        .order_by(table.start_mjd, table.rootname)
+    )
+    return [RunDark(*row) for row in session.execute(query) if None not in row]  # type: ignore[arg-type]
+
+
+def set_quality(session: Session, rootname: str, quality: str, reason: str, *, by_hand: bool, run_id: int) -> None:
+    """Set an exposure's quality and keep the reason; `run_id` makes it count in the catalog's revision."""
+    row = session.scalars(sa.select(models.Exposure).where(models.Exposure.rootname == rootname)).one()
+    row.quality, row.quality_by_hand = quality, by_hand
+    row.quality_reason = None if quality == "good" else reason
+    session.add(
+        models.QualityNote(
+            exposure_id=row.id,
+            ingest_run_id=run_id,
+            quality=quality,
+            reason=reason,
+            by_hand=by_hand,
+            created_utc=datetime.now(UTC),
+        )
+    )
+    session.flush()

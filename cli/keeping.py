@@ -1,0 +1,77 @@
+"""Commands on the life of exposures and of stored selections: retire, restore, changes, replay."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sbcdark.catalog.errors import SbcdarkError
+from sbcdark.cli.app import app, catalog
+from sbcdark.cli.output import Column, CsvOption, FileOption, JsonOption, emit, print_json, print_table
+from sbcdark.pipeline import quality
+
+NameArgument = Annotated[str, typer.Argument(help="The exposure.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is kept and shown.")]
+
+
+@app.command()
+def retire(name: NameArgument, reason: ReasonOption) -> None:
+    """Take an exposure out of every choice to come. Stored selections stay as they are."""
+    rootname = quality.retire(catalog(), name, reason)
+    typer.echo(f"{rootname} is retired")
+
+
+@app.command()
+def restore(name: NameArgument, reason: ReasonOption) -> None:
+    """Let a retired or flagged exposure be chosen again."""
+    rootname = quality.restore(catalog(), name, reason)
+    typer.echo(f"{rootname} can be chosen again")
+
+
+@app.command()
+def changes(as_json: JsonOption = False, as_csv: CsvOption = False, output: FileOption = None) -> None:
+    """List stored selections that today's catalog would make otherwise, and why."""
+    from sbcdark.pipeline import replay as stored  # noqa: PLC0415  slow to import
+
+    found = [asdict(change) for change in stored.changes(catalog())]
+    keys = [column.name for column in fields(stored.Change)]
+    columns = (
+        Column("selection", "selection"),
+        Column("exposure", "exposure"),
+        Column("rule", "rule"),
+        Column("reasons", "what is otherwise", "; ".join),
+    )
+    title = f"{len(found)} stored selections would come out otherwise today"
+    emit(found, keys, columns, as_json=as_json, as_csv=as_csv, output=output, title=title)
+
+
+@app.command()
+def replay(
+    selection: Annotated[int, typer.Argument(metavar="ID", help="A stored selection; `sbcdark show NAME` lists them.")],
+    folder: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the products go.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make the products of a stored selection again and compare every pixel."""
+    from sbcdark.pipeline import replay as stored  # noqa: PLC0415  slow to import
+
+    found = stored.replay(catalog(), selection, folder)
+    if as_json:
+        print_json(found)
+    else:
+        columns = (
+            Column("kind", "product"),
+            Column("answer", "pixels"),
+            Column("largest_difference_count_s", "largest difference (count/s)", lambda value: f"{value:.3g}"),
+            Column("made", "made again"),
+            Column("note", "note"),
+        )
+        print_table([asdict(one) | {"answer": "identical" if one.identical else "DIFFER"} for one in found], columns)
+    different = [one.kind for one in found if not one.identical]
+    if different:
+        raise SbcdarkError(
+            f"Made again, {', '.join(different)} of selection {selection} came out otherwise.",
+            "Compare the files; another version of AstroDrizzle or of this program may be the cause.",
+        )

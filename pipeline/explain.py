@@ -1,0 +1,212 @@
+"""Why this dark, why not that one: every gate and every term of one pair, and what would admit it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import queries
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline import matching
+from sbcdark.pipeline.catalogs import as_engine
+from sbcdark.pipeline.matching import Requirements, Rule
+from sbcdark.pipeline.select import match_exposure, resolve_exposure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy as sa
+    from sqlalchemy.orm import Session
+
+    from sbcdark.catalog.records import Match, MatchValues
+
+_ALL = 1_000_000
+"""More darks than any catalog holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the table: what was looked at, what it is, what is asked, and whether it passes.
+
+    `passed` is None where the line only informs: a term that this rule does not rank by.
+    """
+
+    check: str
+    value: str
+    wanted: str
+    passed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Whether one dark is taken for one exposure, and why.
+
+    Attributes
+    ----------
+    rank : int or None
+        Its rank among all darks within the tier; None where it is not within.
+    taken : bool
+        Whether it is among the first `top`.
+    relaxation : str or None
+        The smallest change that would admit it: options of `match`, or a command; None where nothing is needed or
+        nothing would help.
+    summary : str
+        The answer in one sentence.
+    """
+
+    exposure: str
+    dark: str
+    rule: str
+    tier: str
+    rank: int | None
+    taken: bool
+    checks: tuple[Check, ...]
+    relaxation: str | None
+    summary: str
+
+
+def why(
+    catalog: sa.Engine | str | Path,
+    exposure: str,
+    dark: str,
+    *,
+    rule: Rule = Rule.GLOW,
+    wanted: Requirements | None = None,
+) -> Explanation:
+    """Explain one pair.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown, or the second is no dark, or one of them has no measured regions.
+    """
+    requirements = wanted or Requirements()
+    with reading(as_engine(catalog)) as session:
+        science = queries.match_values(session, resolve_exposure(session, exposure))
+        candidate = queries.match_values(session, resolve_exposure(session, dark))
+        if science is None or candidate is None:  # resolve_exposure just found them
+            raise UsageError("An exposure vanished while it was read.", "Run it again.")
+        if candidate.kind != "dark":
+            raise UsageError(f"{candidate.rootname} is no dark.", "List the darks: sbcdark darks")
+        terms = matching.score(rule, science, candidate)
+        if terms is None:
+            raise UsageError(
+                f"{science.rootname} or {candidate.rootname} has no measured regions.", "Ingest its file again."
+            )
+        match = match_exposure(session, science.rootname, rule, replace(requirements, top=_ALL))
+        rank = _rank(match, candidate)
+        taken = rank is not None and rank <= requirements.top
+        relaxation = None if taken else _relaxation(session, science, candidate, rule, match, requirements)
+    reasons = matching.gate_reasons(science, candidate, requirements)
+    return Explanation(
+        science.rootname,
+        candidate.rootname,
+        rule.value,
+        match.tier,
+        rank,
+        taken,
+        tuple(_checks(rule, science, candidate, terms, match, requirements)),
+        relaxation,
+        _summary(candidate.rootname, match, rank, taken, reasons, terms),
+    )
+
+
+def _checks(
+    rule: Rule,
+    science: MatchValues,
+    dark: MatchValues,
+    terms: matching.Score,
+    match: Match,
+    wanted: Requirements,
+) -> list[Check]:
+    tolerance = next((limit for name, limit in matching.ladder(rule, wanted.max_sigma) if name == match.tier), 0.0)
+    days = abs(terms.delta_days)
+    checks = [
+        Check("another exposure", dark.rootname, f"not {science.rootname}", dark.rootname != science.rootname),
+        Check("quality", dark.quality, "good", dark.quality == "good"),
+        Check("its RAW", "present" if dark.file else "missing", "present", dark.file is not None),
+        Check("exposure time", f"{dark.exptime_s:g} s", f">= {wanted.min_exptime_s:g} s",
+              dark.exptime_s >= wanted.min_exptime_s),
+        Check("time between", f"{days:.1f} days", "any" if wanted.max_days is None else f"<= {wanted.max_days:g} days",
+              wanted.max_days is None or days <= wanted.max_days),
+    ]  # fmt: skip
+    for other in Rule:
+        compared = matching.score(other, science, dark)
+        z = None if compared is None else compared.delta_sigma
+        ranks = other is rule
+        limit = "any" if math.isinf(tolerance) else f"<= {tolerance:g} sigma"
+        passed = None if not ranks else z is None or abs(z) <= tolerance
+        checks.append(
+            Check(
+                _terms(other, science, dark),
+                "not measured" if z is None else f"{z:+.2f} sigma",
+                f"{limit} (the rule, tier {match.tier})" if ranks else "for information",
+                passed,
+            )
+        )
+    return checks
+
+
+def _terms(rule: Rule, science: MatchValues, dark: MatchValues) -> str:
+    ours, theirs = matching.metric(rule, science), matching.metric(rule, dark)
+    if ours is None or theirs is None:
+        return rule.value
+    if rule is Rule.TEMPERATURE:
+        return f"temperature {ours:.2f} - {theirs:.2f} C"
+    if rule is Rule.NOTEBOOK:
+        return f"box sum {ours:.1f} - {theirs:.1f} counts"
+    name = "glow" if rule is Rule.GLOW else "box rate"
+    return f"{name} {ours * 1e6:.2f} - {theirs * 1e6:.2f} e-6 count/s/pixel"
+
+
+def _relaxation(
+    session: Session, science: MatchValues, dark: MatchValues, rule: Rule, match: Match, wanted: Requirements
+) -> str | None:
+    """Return the options that would admit a dark, tried out on the catalog, or the command that has to come first."""
+    if dark.rootname == science.rootname:
+        return None
+    if dark.quality != "good":
+        return f'sbcdark restore {dark.rootname} --reason "..."'
+    if dark.file is None:
+        return "sbcdark ingest PATH, with the folder where its RAW is now"
+    options = []
+    relaxed = replace(wanted, top=_ALL)
+    if dark.exptime_s < wanted.min_exptime_s:
+        relaxed = replace(relaxed, min_exptime_s=dark.exptime_s)
+        options.append(f"--min-exptime {dark.exptime_s:g}")
+    days = abs(science.start_mjd - dark.start_mjd)
+    if wanted.max_days is not None and days > wanted.max_days:
+        days = math.ceil(days * 10) / 10
+        relaxed = replace(relaxed, max_days=days)
+        options.append(f"--max-days {days:g}")
+    if options:
+        match = match_exposure(session, science.rootname, rule, relaxed)
+    rank = _rank(match, dark)
+    terms = matching.score(rule, science, dark)
+    if rank is None and terms is not None and terms.delta_sigma is not None:
+        sigma = math.ceil(abs(terms.delta_sigma) * 100) / 100
+        options.append(f"--max-sigma {sigma:g}")
+        rank = _rank(match_exposure(session, science.rootname, rule, replace(relaxed, max_sigma=sigma)), dark)
+    if rank is not None and rank > wanted.top:
+        options.append(f"--top {rank}")
+    return " ".join(options) or None
+
+
+def _rank(match: Match, dark: MatchValues) -> int | None:
+    return next((found.rank for found in match.darks if found.dark == dark.rootname), None)
+
+
+def _summary(name: str, match: Match, rank: int | None, taken: bool, reasons: list[str], terms: matching.Score) -> str:
+    if reasons:
+        return f"{name} is not taken: {'; '.join(reasons)}."
+    if taken and rank == 1:
+        return f"{name} is the best dark for {match.exposure} by the rule {match.rule}."
+    if rank is not None:
+        word = "is taken" if taken else "fits, and is not among the first"
+        return f"{name} {word}: rank {rank} of {len(match.darks)} within {match.tier}."
+    sigma = abs(terms.delta_sigma or 0.0)
+    others = {0: "none fits", 1: "one dark fits"}.get(len(match.darks), f"{len(match.darks)} darks fit")
+    where = "" if match.tier == "none" else f" within {match.tier}"
+    return f"{name} is not taken: it is {sigma:.1f} sigma away, and {others}{where}."

@@ -1,0 +1,107 @@
+"""The quality of exposures: flagged by the outlier test of an ingest, or set by hand with a reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import qualities, writes
+from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.catalogs import as_engine
+from sbcdark.pipeline.outliers import RunFrame, outliers, runs
+from sbcdark.pipeline.select import resolve_exposure
+from sbcdark.pipeline.version import SOFTWARE_VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+_LONGEST_REASON = 500
+
+
+def flag_outliers(engine: sa.Engine, run_id: int | None) -> int | None:
+    """Bring the suspect flags of all darks up to date with the outlier test; what was set by hand stays.
+
+    Returns
+    -------
+    int or None
+        The ingest run under which flags were changed: the one given, else a new one, else None where none changed.
+    """
+    with reading(engine) as session:
+        darks = qualities.darks_of_runs(session)
+    trusted = [_run_frame(dark) for dark in darks if dark.quality != "retired"]
+    suspects = {found.rootname: found.reason for run in runs(trusted) for found in outliers(run)}
+    changes = []
+    for dark in darks:
+        reason = suspects.get(dark.rootname)
+        if dark.by_hand or (reason is None) == (dark.quality == "good"):
+            continue
+        if reason is None:
+            changes.append((dark.rootname, "good", "it fits the relation of its run now"))
+        else:
+            changes.append((dark.rootname, "suspect", reason))
+    if not changes:
+        return run_id
+    with writing(engine) as session:
+        run = run_id if run_id is not None else writes.start_run(session, "flag outliers", SOFTWARE_VERSION)
+        for rootname, quality, reason in changes:
+            qualities.set_quality(session, rootname, quality, reason, by_hand=False, run_id=run)
+    return run
+
+
+def _run_frame(dark: qualities.RunDark) -> RunFrame:
+    return RunFrame(
+        dark.rootname,
+        dark.start_mjd,
+        dark.temperature_mean_c,
+        dark.box_rate,
+        dark.box_rate_err,
+        dark.quiet_rate,
+        dark.quiet_rate_err,
+    )
+
+
+def retire(catalog: sa.Engine | str | Path, name: str, reason: str) -> str:
+    """Take an exposure out of every choice to come, with a reason. Stored selections stay as they are.
+
+    Returns
+    -------
+    str
+        Its root name.
+
+    Raises
+    ------
+    UsageError
+        There is no such exposure, or no reason.
+    """
+    return _set(catalog, name, "retired", reason)
+
+
+def restore(catalog: sa.Engine | str | Path, name: str, reason: str) -> str:
+    """Let an exposure that was retired or flagged be chosen again; the outlier test then leaves it alone.
+
+    Returns
+    -------
+    str
+        Its root name.
+
+    Raises
+    ------
+    UsageError
+        There is no such exposure, or no reason.
+    """
+    return _set(catalog, name, "good", reason)
+
+
+def _set(catalog: sa.Engine | str | Path, name: str, quality: str, reason: str) -> str:
+    engine = as_engine(catalog)
+    said = "".join(letter for letter in reason if letter.isprintable()).strip()[:_LONGEST_REASON]
+    if not said:
+        raise UsageError("A reason is needed: others will ask.", 'Give e.g. --reason "edge of the SAA".')
+    with writing(engine) as session:
+        rootname = resolve_exposure(session, name)
+        run = writes.start_run(session, "retire" if quality == "retired" else "restore", SOFTWARE_VERSION)
+        qualities.set_quality(session, rootname, quality, said, by_hand=True, run_id=run)
+        writes.finish_run(session, run)
+    return rootname

@@ -1,0 +1,196 @@
+"""Stored selections looked at again: the same products made once more, and choices that would come out otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sbcdark.catalog import results
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import BadFileError, SbcdarkError, UsageError
+from sbcdark.catalog.records import Match
+from sbcdark.pipeline import matching, select
+from sbcdark.pipeline.apertures import parse_aperture
+from sbcdark.pipeline.build import build
+from sbcdark.pipeline.catalogs import as_engine
+from sbcdark.pipeline.drizzle import Drizzler
+from sbcdark.pipeline.fits_input import local_path
+from sbcdark.pipeline.matching import Combine, Requirements, Rule
+from sbcdark.pipeline.options import BuildOptions
+from sbcdark.pipeline.pixels import read_product
+from sbcdark.pipeline.recording import pixels_sha256
+from sbcdark.pipeline.select import Target
+from sbcdark.pipeline.version import SOFTWARE_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+    from sqlalchemy.orm import Session
+
+    from sbcdark.catalog.records import StoredProduct, StoredSelection
+    from sbcdark.pipeline.pixels import Product
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One product made again.
+
+    Attributes
+    ----------
+    identical : bool
+        Whether every pixel is the same, bit by bit.
+    largest_difference_count_s : float or None
+        Between the pixels; None where the stored file is gone or was changed, so that only its checksum is left.
+    note : str
+        What to know: another software version, the stored file is gone.
+    """
+
+    kind: str
+    stored: str
+    made: Path
+    identical: bool
+    largest_difference_count_s: float | None
+    note: str
+
+
+def replay(catalog: sa.Engine | str | Path, selection_id: int, folder: Path) -> list[Replayed]:
+    """Make the products that rest on a stored selection again, from its darks and parameters, and compare pixels.
+
+    Nothing is recorded; the stored products are left as they are.
+
+    Raises
+    ------
+    UsageError
+        There is no such selection, or no product rests on it.
+    SbcdarkError
+        A dark's content has changed since, a file is gone, or a step failed.
+    """
+    engine = as_engine(catalog)
+    with reading(engine) as session:
+        products = results.products_of_selection(session, selection_id)
+        if not products:
+            raise UsageError(
+                f"No product rests on a selection {selection_id}.",
+                "See the selections of an exposure: sbcdark show NAME",
+            )
+        # A selection belongs to one run, whose three products were stored together.
+        stored = results.stored_selections(session, products[0].selection_ids)
+    for one in stored:
+        for dark, state in zip(one.darks, one.file_states, strict=True):
+            if state == "changed":
+                raise SbcdarkError(
+                    f"The content of {dark.uri} has changed since selection {one.id} was stored.",
+                    "Bring the old file back to replay it, or see what would be chosen today: sbcdark changes",
+                )
+    parameters = products[0].parameters
+    by_exposure = {one.exposure: one for one in stored}
+    matches = [_stored_match(by_exposure[rootname]) for rootname in parameters["exposures"]]
+    options = BuildOptions(
+        Combine(parameters["combine"]),
+        top=max(len(one.darks) for one in stored),
+        flat=None if parameters["flat"] is None else Path(parameters["flat"]),
+        mask=tuple(parse_aperture(text) for text in parameters["mask"]),
+    )
+    apertures = [parse_aperture(text) for text in parameters["apertures"]]
+    target = Target(products[0].name, tuple(parameters["exposures"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    with Drizzler() as drizzler:
+        built = build(engine, target, folder, options, apertures, drizzler, stored=matches)
+    made = {
+        "science": (built.masterdark.science, built.science_product),
+        "masterdark": (built.masterdark.masterdark, built.dark_product),
+        "error": (built.masterdark.error, built.error_product),
+    }
+    return [_compared(product, *made[product.kind]) for product in products]
+
+
+def _stored_match(stored: StoredSelection) -> Match:
+    return Match(stored.exposure, stored.rule, stored.tier, stored.darks, (), (), stored.parameters, stored.id)
+
+
+def _compared(stored: StoredProduct, path: Path, made: Product) -> Replayed:
+    identical = pixels_sha256(made) == stored.pixels_sha256
+    difference, notes = None, []
+    try:
+        before = read_product(local_path(stored.uri))
+    except BadFileError:
+        notes.append("the stored file is gone; compared by checksum")
+    else:
+        if pixels_sha256(before) != stored.pixels_sha256:
+            notes.append("the stored file was changed; compared by checksum")
+        elif before.science.shape == made.science.shape:
+            both = np.abs(np.nan_to_num(before.science) - np.nan_to_num(made.science))
+            difference = float(both.max())
+    if not identical and stored.software_version != SOFTWARE_VERSION:
+        notes.append(f"it was made by version {stored.software_version}")
+    return Replayed(stored.kind, stored.uri, path, identical, difference, "; ".join(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A stored selection that today's catalog would make otherwise."""
+
+    selection: int
+    exposure: str
+    rule: str
+    tier: str
+    tier_today: str
+    darks: tuple[str, ...]
+    darks_today: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+def changes(catalog: sa.Engine | str | Path) -> list[Change]:
+    """Return the stored selections that would come out otherwise with today's catalog, and why.
+
+    Each is made again with its own rule and parameters; a choice that the user forced only has its files looked at.
+    """
+    found = []
+    with reading(as_engine(catalog)) as session:
+        for stored in results.stored_selections(session):
+            change = _change(session, stored)
+            if change is not None:
+                found.append(change)
+    return found
+
+
+def _change(session: Session, stored: StoredSelection) -> Change | None:
+    reasons = [
+        f"the content of {dark.dark}'s file has changed" if state == "changed" else f"{dark.dark}'s file is missing"
+        for dark, state in zip(stored.darks, stored.file_states, strict=True)
+        if state != "present"
+    ]
+    before = tuple(dark.dark for dark in stored.darks)
+    today, tier = before, stored.tier
+    if stored.rule != matching.FORCED:
+        match = _again(session, stored)
+        today, tier = tuple(dark.dark for dark in match.darks), match.tier
+        told = {rejected.dark: rejected.reason for rejected in match.nearest_rejected}
+        reasons += [f"{name} is not taken: {told.get(name, 'others fit better')}" for name in _without(before, today)]
+        reasons += [f"{name} is taken" for name in _without(today, before)]
+        if set(before) == set(today) and before != today:
+            reasons.append("the order is another")
+        if tier != stored.tier:
+            reasons.append(f"the tier is {tier}, it was {stored.tier}")
+    if not reasons:
+        return None
+    return Change(stored.id, stored.exposure, stored.rule, stored.tier, tier, before, today, tuple(reasons))
+
+
+def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in others]
+
+
+def _again(session: Session, stored: StoredSelection) -> Match:
+    parameters: dict[str, Any] = dict(stored.parameters)
+    combine = parameters.pop("combine", None)
+    known = {field.name for field in fields(Requirements)}
+    wanted = replace(Requirements(), **{key: value for key, value in parameters.items() if key in known})
+    rule = Rule(stored.rule)
+    if combine is None:
+        return select.match_exposure(session, stored.exposure, rule, wanted)
+    return select.choose_for(session, stored.exposure, Combine(combine), rule, wanted)
