@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import sqlalchemy as sa
+    from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import Match, MatchValues, ScoredDark
     from sbcdark.pipeline.apertures import ApertureSpec, PixelEllipse
@@ -70,7 +71,7 @@ def build(
     warnings = [f"{name} belongs to {target.name} and is not in the catalog: it is left out" for name in target.absent]
     with reading(engine) as session:
         values = [_science_values(session, rootname) for rootname in target.exposures]
-        matches = [_matched(session, one, options) for one in values] if stored is None else list(stored)
+        matches = _matched(session, values, options) if stored is None else list(stored)
         revision = queries.catalog_revision(session)
     inputs = tuple(_read_input(one, options, warnings) for one in values)
     matches, chosen = _read_darks(matches, options, warnings)
@@ -146,7 +147,7 @@ def _made(
     )
 
 
-def _science_values(session: Any, rootname: str) -> MatchValues:
+def _science_values(session: Session, rootname: str) -> MatchValues:
     values = queries.match_values(session, rootname)
     if values is None or values.file is None:
         raise UsageError(f"{rootname} has no FLT in the catalog.", "Ingest it: sbcdark ingest PATH")
@@ -155,21 +156,23 @@ def _science_values(session: Any, rootname: str) -> MatchValues:
     return values
 
 
-def _matched(session: Any, science: MatchValues, options: BuildOptions) -> Match:
-    """Choose an exposure's darks, with some to spare for those whose file turns out to be gone."""
+def _matched(session: Session, exposures: Sequence[MatchValues], options: BuildOptions) -> list[Match]:
+    """Choose each exposure's darks, with some to spare for those whose file turns out to be gone."""
     wanted = Requirements(
         options.top or select.TOP[options.combine], options.max_sigma, options.max_days, options.min_exptime_s
     )
-    if science.rootname in options.use:
-        return select.forced_match(session, science.rootname, options.use[science.rootname], wanted)
-    match = select.choose_for(session, science.rootname, options.combine, options.rule, wanted, spare=_SPARE)
-    if not match.darks:
-        reasons = "; ".join(f"{rejected.dark}: {rejected.reason}" for rejected in match.nearest_rejected)
-        raise NothingMatchedError(
-            f"No dark fits {science.rootname}" + (f" ({reasons})." if reasons else ": the catalog has none."),
-            "Ingest more calibration programs, or loosen --max-sigma, --max-days or --min-exptime.",
-        )
-    return match
+    free = [one.rootname for one in exposures if one.rootname not in options.use]
+    found = select.choose_for(session, free, options.combine, options.rule, wanted, spare=_SPARE)
+    for match in found:
+        if not match.darks:
+            reasons = "; ".join(f"{rejected.dark}: {rejected.reason}" for rejected in match.nearest_rejected)
+            raise NothingMatchedError(
+                f"No dark fits {match.exposure}" + (f" ({reasons})." if reasons else ": the catalog has none."),
+                "Ingest more calibration programs, or loosen --max-sigma, --max-days or --min-exptime.",
+            )
+    found += [select.forced_match(session, rootname, darks, wanted) for rootname, darks in options.use.items()]
+    by_name = {match.exposure: match for match in found}
+    return [by_name[one.rootname] for one in exposures]
 
 
 def _read_input(values: MatchValues, options: BuildOptions, warnings: list[str]) -> ScienceInput:

@@ -41,7 +41,7 @@ def record_products(engine: sa.Engine, target: Target, options: BuildOptions, ma
         fits: dict[int, dict[str, Any]] = {}
         for match, dark, member in zip(made.matches, made.estimate.exposures, made.masterdark.members, strict=True):
             darks = tuple(replace(entry, weight=dark.weights.get(entry.dark, 0.0)) for entry in match.darks)
-            kept = replace(match, darks=darks, parameters=match.parameters | {"combine": options.combine.value})
+            kept = replace(match, darks=darks)
             selection = results.write_selection(session, kept, SOFTWARE_VERSION)
             matches.append(replace(kept, selection_id=selection))
             members.append(replace(member, selection=selection))

@@ -187,10 +187,10 @@ def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
 
 def _again(session: Session, stored: StoredSelection) -> Match:
     parameters: dict[str, Any] = dict(stored.parameters)
-    combine = parameters.pop("combine", None)
     known = {field.name for field in fields(Requirements)}
     wanted = replace(Requirements(), **{key: value for key, value in parameters.items() if key in known})
     rule = Rule(stored.rule)
-    if combine is None:
+    if "combine" not in parameters:
         return select.match_exposure(session, stored.exposure, rule, wanted)
-    return select.choose_for(session, stored.exposure, Combine(combine), rule, wanted)
+    matches = select.choose_for(session, parameters["exposures"], Combine(parameters["combine"]), rule, wanted)
+    return next(match for match in matches if match.exposure == stored.exposure)

@@ -246,36 +246,36 @@ _FOR_TEMPLATES = 10
 """So many cold and so many warm darks, nearest in time, join those that the rule picks, to make the templates."""
 
 
-def match_for_templates(session: Session, rootname: str, rule: Rule, wanted: Requirements) -> Match:
-    """Choose the darks that the templates of an exposure's dark model are made of.
+def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule, wanted: Requirements) -> list[Match]:
+    """Choose the darks that the templates of the dark model of some exposures are made of, one set for all of them.
 
-    The darks that the rule ranks first (whose glow is of the exposure's own size), and the cold and the warm ones
-    nearest in time: cold ones alone tell the base, warm ones the glow, and near ones know the hot pixels of the day.
+    For each exposure: the darks that the rule ranks first (whose glow is of the exposure's own size), and the cold and
+    the warm ones nearest in time: cold ones alone tell the base, warm ones the glow, and near ones know the hot pixels
+    of the day.
 
     Returns
     -------
-    Match
-        All of them in the rule's order, with the tier at which the rule found its own.
+    list of Match
+        One an exposure: all darks of the set in the rule's order, with the tier at which the rule found its own. Where
+        the rule finds none for an exposure, its match has no darks.
     """
-    near = match_exposure(session, rootname, rule, wanted)
-    science = queries.match_values(session, rootname)
-    if not near.darks or science is None:
-        return near
-    chosen = {dark.dark for dark in near.darks}
-    scored = []
-    for low, high in ((None, COLD_BELOW_C), (queries.HOT_ABOVE_C, None)):
-        gates = queries.Gates(wanted.min_exptime_s, wanted.max_days, (low, high))
-        walk = queries.darks_outward(session, "start_mjd", science.start_mjd, science.start_mjd, gates)
-        chosen |= {dark.rootname for dark in islice(walk, _FOR_TEMPLATES)}
-    chosen.discard(rootname)
-    for name in sorted(chosen):
-        dark = queries.match_values(session, name)
-        terms = None if dark is None else matching.score(rule, science, dark)
-        if dark is not None and terms is not None:
-            scored.append((terms, dark))
-    every = replace(wanted, top=len(scored), max_sigma=math.inf)
-    _, darks, _ = matching.choose(rule, scored, every)
-    return replace(near, darks=darks)
+    near = [match_exposure(session, rootname, rule, wanted) for rootname in rootnames]
+    chosen = {dark.dark for match in near for dark in match.darks}
+    exposures = [values for name in rootnames if (values := queries.match_values(session, name)) is not None]
+    for science in exposures:
+        for low, high in ((None, COLD_BELOW_C), (queries.HOT_ABOVE_C, None)):
+            gates = queries.Gates(wanted.min_exptime_s, wanted.max_days, (low, high))
+            walk = queries.darks_outward(session, "start_mjd", science.start_mjd, science.start_mjd, gates)
+            chosen |= {dark.rootname for dark in islice(walk, _FOR_TEMPLATES)}
+    chosen -= set(rootnames)
+    darks = [values for name in sorted(chosen) if (values := queries.match_values(session, name)) is not None]
+    every = replace(wanted, top=max(len(darks), 1), max_sigma=math.inf)
+    matches = []
+    for match, science in zip(near, exposures, strict=True):
+        scored = [(terms, dark) for dark in darks if (terms := matching.score(rule, science, dark)) is not None]
+        _, ranked, _ = matching.choose(rule, scored, every)
+        matches.append(replace(match, darks=ranked) if match.darks else match)
+    return matches
 
 
 def forced_match(session: Session, rootname: str, names: Sequence[str], wanted: Requirements) -> Match:
@@ -314,16 +314,24 @@ TOP = {Combine.NEAREST: 1, Combine.MEAN: 3, Combine.MODEL: 8}
 
 
 def choose_for(
-    session: Session, rootname: str, combine: Combine, rule: Rule, wanted: Requirements, *, spare: int = 0
-) -> Match:
-    """Choose the darks that a way of combining takes for an exposure.
+    session: Session, rootnames: Sequence[str], combine: Combine, rule: Rule, wanted: Requirements, *, spare: int = 0
+) -> list[Match]:
+    """Choose the darks that a way of combining takes for the exposures of one product.
 
     Parameters
     ----------
     spare : int
         So many more are returned for nearest and mean, to take the place of darks whose file turns out to be gone.
+
+    Returns
+    -------
+    list of Match
+        One an exposure. What is needed to choose again stands in `parameters`.
     """
     if combine is Combine.MODEL:
-        return match_for_templates(session, rootname, rule, wanted)
-    found = match_exposure(session, rootname, rule, replace(wanted, top=wanted.top + spare))
-    return replace(found, parameters=asdict(wanted))
+        found = matches_for_templates(session, rootnames, rule, wanted)
+    else:
+        more = replace(wanted, top=wanted.top + spare)
+        found = [match_exposure(session, rootname, rule, more) for rootname in rootnames]
+    parameters = asdict(wanted) | {"combine": combine.value, "exposures": list(rootnames)}
+    return [replace(match, parameters=parameters) for match in found]
