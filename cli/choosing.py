@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +28,7 @@ from sbcdark.pipeline.matching import MIN_EXPTIME_S, Requirements, Rule
 
 if TYPE_CHECKING:
     from sbcdark.catalog.records import Match
+    from sbcdark.pipeline.outlook import Outlook
 
 RuleOption = Annotated[Rule, typer.Option("--rule", help="What is compared.")]
 MaxSigmaOption = Annotated[
@@ -34,6 +36,16 @@ MaxSigmaOption = Annotated[
 ]
 MaxDaysOption = Annotated[float | None, typer.Option("--max-days", min=0.0, help="Largest distance in time, days.")]
 MinExptimeOption = Annotated[float, typer.Option("--min-exptime", min=0.0, help="Shortest dark, seconds.")]
+
+ApertureOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--aperture", metavar="SPEC", help="ellipse:x,y,a,b,theta  circle:x,y,r  ellipse@ra,dec,a,b,pa  circle@ra,dec,r"
+    ),
+]
+FlatOption = Annotated[
+    Path | None, typer.Option("--flat", metavar="PATH", help="The flat, or a folder of flats; default: $jref.")
+]
 
 DARK_KEYS = (
     "rank",
@@ -62,6 +74,12 @@ _COLUMNS = (
     Column("delta_days", "d time (days)", fixed(2)),
     Column("exptime_s", "time (s)", fixed(0)),
 )
+_RESIDUAL_COLUMNS = (
+    Column("dark", "dark"),
+    Column("dark_count", "subtracted", fixed(1)),
+    Column("residual_count", "expected rest", fixed(1)),
+    Column("residual_err_count", "+-", fixed(1)),
+)
 
 
 @app.command()
@@ -77,6 +95,8 @@ def match(
     max_days: MaxDaysOption = None,
     min_exptime: MinExptimeOption = MIN_EXPTIME_S,
     save: Annotated[bool, typer.Option("--save", help="Store the selections.", show_default=False)] = False,
+    aperture: ApertureOption = None,
+    flat: FlatOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     output: FileOption = None,
@@ -92,14 +112,15 @@ def match(
         wanted=Requirements(top, max_sigma, max_days, min_exptime),
         save=save,
     )
+    outlooks = _outlooks(found, rule, Requirements(top, max_sigma, max_days, min_exptime), aperture, flat)
     if as_json:
-        print_json([_json(one) for one in found])
+        print_json([_json(one, outlooks) for one in found])
     elif as_csv or output is not None:
         rows = [_tagged(one, dark) for one in found for dark in _dark_rows(one)]
         emit(rows, ("exposure", "rule", "tier", *DARK_KEYS), (), as_json=False, as_csv=as_csv, output=output)
     else:
         for one in found:
-            _print(one)
+            _print(one, outlooks)
     for one in found:
         if one.selection_id is not None:
             say(f"selection {one.selection_id} is stored for {one.exposure}")
@@ -151,8 +172,8 @@ def _tagged(one: Match, dark: dict[str, Any]) -> dict[str, Any]:
     return {"exposure": one.exposure, "rule": one.rule, "tier": one.tier} | dark
 
 
-def _json(one: Match) -> dict[str, Any]:
-    return {
+def _json(one: Match, outlooks: list[Outlook]) -> dict[str, Any]:
+    answer = {
         "exposure": one.exposure,
         "rule": one.rule,
         "tier": one.tier,
@@ -160,9 +181,11 @@ def _json(one: Match) -> dict[str, Any]:
         "nearest_rejected": [asdict(rejected) for rejected in one.nearest_rejected],
         "warnings": list(one.warnings),
     }
+    apertures = [asdict(outlook) for outlook in outlooks if outlook.exposure == one.exposure]
+    return answer | ({"apertures": apertures} if apertures else {})
 
 
-def _print(one: Match) -> None:
+def _print(one: Match, outlooks: list[Outlook]) -> None:
     title = f"\n{one.exposure}: rule {one.rule}, tier {one.tier}"
     if one.darks:
         title += ". Differences are science minus dark; rates in 1e-6 count/s/pixel."
@@ -171,3 +194,25 @@ def _print(one: Match) -> None:
         typer.echo(f"  not taken: {rejected.dark}: {rejected.reason}")
     for warning in one.warnings:
         typer.echo(f"  warning: {warning}")
+    for outlook in outlooks:
+        if outlook.exposure == one.exposure:
+            title = (
+                f"\n  {outlook.aperture}: {outlook.science_count:.1f} +- {outlook.science_err_count:.1f} native counts "
+                f"in {outlook.area_pix:.0f} native pixels; what each dark would leave of the dark counts:"
+            )
+            print_table([asdict(residual) for residual in outlook.residuals], _RESIDUAL_COLUMNS, title)
+
+
+def _outlooks(
+    found: list[Match], rule: Rule, wanted: Requirements, aperture: list[str] | None, flat: Path | None
+) -> list[Outlook]:
+    if not aperture:
+        return []
+    from sbcdark.pipeline.options import apertures_of  # noqa: PLC0415  slow to import
+    from sbcdark.pipeline.outlook import outlook  # noqa: PLC0415
+
+    apertures = apertures_of(aperture, None)
+    outlooks, warnings = outlook(catalog(), found, apertures, rule=rule, wanted=wanted, flat=flat)
+    for warning in warnings:
+        say(f"warning: {warning}")
+    return outlooks

@@ -10,7 +10,7 @@ import typer
 
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.choosing import MaxDaysOption, MaxSigmaOption, MinExptimeOption, RuleOption
+from sbcdark.cli.choosing import ApertureOption, FlatOption, MaxDaysOption, MaxSigmaOption, MinExptimeOption, RuleOption
 from sbcdark.cli.output import (
     Column,
     CsvOption,
@@ -39,18 +39,9 @@ TopOption = Annotated[int | None, typer.Option("--top", min=1, metavar="K", help
 UseOption = Annotated[
     list[str] | None, typer.Option("--use", metavar="EXPOSURE=DARK", help="Force this dark; may be given again.")
 ]
-FlatOption = Annotated[
-    Path | None, typer.Option("--flat", metavar="PATH", help="The flat, or a folder of flats; default: $jref.")
-]
 MaskOption = Annotated[
     Path | None,
     typer.Option("--mask", metavar="FILE", help="DS9 regions that hold sources: left out of the model's fit."),
-]
-ApertureOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--aperture", metavar="SPEC", help="ellipse:x,y,a,b,theta  circle:x,y,r  ellipse@ra,dec,a,b,pa  circle@ra,dec,r"
-    ),
 ]
 RegionsOption = Annotated[Path | None, typer.Option("--regions", metavar="FILE", help="DS9 regions as apertures.")]
 WorkersOption = Annotated[

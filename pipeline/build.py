@@ -5,23 +5,22 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
-from sbcdark.catalog.errors import BadFileError, NothingMatchedError, SbcdarkError, UsageError
+from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
 from sbcdark.pipeline import select
 from sbcdark.pipeline.built import Built, Masterdark, Member, ScienceInput
-from sbcdark.pipeline.combining import DarkEstimate, Exposure, ExposureDark, combine_darks
-from sbcdark.pipeline.fits_input import local_path
+from sbcdark.pipeline.combining import DarkEstimate, ExposureDark, combine_darks
 from sbcdark.pipeline.footprints import NativeFrame, NativeWeights, native_weights
 from sbcdark.pipeline.frame_writer import annotate, write_science_copy
+from sbcdark.pipeline.inputs import exposure_to_fit, read_dark_frame, read_input, science_values
 from sbcdark.pipeline.matching import Combine, Requirements
-from sbcdark.pipeline.pixels import Product, find_flat, read_dark, read_flat, read_product, read_science
+from sbcdark.pipeline.pixels import Product, read_product
 from sbcdark.pipeline.recording import record_products
-from sbcdark.pipeline.templates import DarkFrame
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.drizzle import Drizzler
     from sbcdark.pipeline.options import BuildOptions
     from sbcdark.pipeline.select import Target
+    from sbcdark.pipeline.templates import DarkFrame
 
 _SPARE = 5
 """So many more are asked for, to take the place of darks whose file is gone."""
@@ -70,10 +70,10 @@ def build(
         )
     warnings = [f"{name} belongs to {target.name} and is not in the catalog: it is left out" for name in target.absent]
     with reading(engine) as session:
-        values = [_science_values(session, rootname) for rootname in target.exposures]
+        values = [science_values(session, rootname) for rootname in target.exposures]
         matches = _matched(session, values, options) if stored is None else list(stored)
         revision = queries.catalog_revision(session)
-    inputs = tuple(_read_input(one, options, warnings) for one in values)
+    inputs = tuple(read_input(one, options.flat, warnings) for one in values)
     matches, chosen = _read_darks(matches, options, warnings)
     try:
         with tempfile.TemporaryDirectory(prefix=".sbcdark-", dir=folder) as name:
@@ -106,7 +106,7 @@ def _made(
     product = read_product(work / science_path.name)
     ellipses, footprints = _footprints(product, inputs, apertures)
     _, masks = _footprints(product, inputs, options.mask)
-    exposures = [_exposure(one, number, (*footprints, *masks)) for number, one in enumerate(inputs)]
+    exposures = [exposure_to_fit(one, number, (*footprints, *masks)) for number, one in enumerate(inputs)]
     estimate = combine_darks(options.combine, exposures, chosen)
     paths = {
         "masterdark": folder / f"{target.name}_masterdark.fits",
@@ -147,15 +147,6 @@ def _made(
     )
 
 
-def _science_values(session: Session, rootname: str) -> MatchValues:
-    values = queries.match_values(session, rootname)
-    if values is None or values.file is None:
-        raise UsageError(f"{rootname} has no FLT in the catalog.", "Ingest it: sbcdark ingest PATH")
-    if values.kind != "science":
-        raise UsageError(f"{rootname} is a dark.", "Name an association or science exposures.")
-    return values
-
-
 def _matched(session: Session, exposures: Sequence[MatchValues], options: BuildOptions) -> list[Match]:
     """Choose each exposure's darks, with some to spare for those whose file turns out to be gone."""
     wanted = Requirements(
@@ -175,21 +166,6 @@ def _matched(session: Session, exposures: Sequence[MatchValues], options: BuildO
     return [by_name[one.rootname] for one in exposures]
 
 
-def _read_input(values: MatchValues, options: BuildOptions, warnings: list[str]) -> ScienceInput:
-    assert values.file is not None  # noqa: S101  _science_values saw to it
-    path = local_path(values.file.uri)
-    frame = read_science(path)
-    flat_path = find_flat(values.file.flat_file, options.flat)
-    if flat_path is None:
-        name = values.file.flat_file or "PFLTFILE is missing"
-        warnings.append(
-            f"{values.rootname}: its flat ({name}) is not found, so the dark is not divided by it; "
-            "set the environment variable jref, or give --flat"
-        )
-    flat = None if flat_path is None else read_flat(flat_path)
-    return ScienceInput(values, path, frame, flat, flat_path)
-
-
 def _read_darks(
     matches: Sequence[Match], options: BuildOptions, warnings: list[str]
 ) -> tuple[list[Match], list[list[DarkFrame]]]:
@@ -205,7 +181,7 @@ def _read_darks(
             if len(used) == limit:
                 break
             if dark.dark not in frames:
-                frames[dark.dark] = _read_dark(dark, warnings)
+                frames[dark.dark] = read_dark_frame(dark, warnings)
             if frames[dark.dark] is not None:
                 used.append(dark)
         if not used:
@@ -219,15 +195,6 @@ def _read_darks(
     return kept, chosen
 
 
-def _read_dark(dark: ScoredDark, warnings: list[str]) -> DarkFrame | None:
-    try:
-        counts: Any = read_dark(local_path(dark.uri or ""))
-    except BadFileError as error:
-        warnings.append(f"dark {dark.dark} is left out: {error.what}")
-        return None
-    return DarkFrame(dark.dark, counts, dark.exptime_s)
-
-
 def _footprints(
     product: Product, inputs: Sequence[ScienceInput], apertures: Sequence[ApertureSpec]
 ) -> tuple[tuple[PixelEllipse, ...], tuple[tuple[NativeWeights, ...], ...]]:
@@ -236,17 +203,6 @@ def _footprints(
     ellipses = tuple(to_pixels(aperture, product.wcs) for aperture in apertures)
     frames = [NativeFrame(one.frame.wcs, one.good, one.values.exptime_s) for one in inputs]
     return ellipses, tuple(tuple(native_weights(ellipse, product.wcs, frames)) for ellipse in ellipses)
-
-
-def _exposure(one: ScienceInput, number: int, footprints: Sequence[Sequence[NativeWeights]]) -> Exposure:
-    """Return an exposure for the fit: what lies in an aperture or in a region that the user masked is no dark."""
-    good = one.good.copy()
-    for footprint in footprints:
-        weights = footprint[number]
-        good[weights.where] &= weights.values == 0
-    # No light falls on the detector behind a blocked filter.
-    sky = not (one.values.filter or "").startswith("BLOCK")
-    return Exposure(one.values.rootname, one.counts, one.values.exptime_s, good, one.flat, sky)
 
 
 def _copies(folder: Path, kind: str, inputs: Sequence[ScienceInput], estimate: DarkEstimate) -> list[Path]:

@@ -12,7 +12,23 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 HEAVY = ("drizzlepac", "astroquery", "matplotlib", "bokeh", "dask", "photutils", "regions", "scipy", "alembic")
-COMMANDS = ("darks", "db", "demo", "exposures", "ingest", "masterdark", "match", "photometry", "run", "show")
+COMMANDS = (
+    "changes",
+    "darks",
+    "db",
+    "demo",
+    "exposures",
+    "ingest",
+    "masterdark",
+    "match",
+    "photometry",
+    "replay",
+    "restore",
+    "retire",
+    "run",
+    "show",
+    "why",
+)
 
 
 def _loaded(arguments: list[str], database: str) -> set[str]:

@@ -113,8 +113,8 @@ def test_provenance_stands_in_the_header(outcomes: dict[str, Outcome], name: str
         assert sum(weights) == pytest.approx(1.0, abs=0.5e-6 * len(weights))
 
 
-@pytest.mark.parametrize("name", ASSOCIATIONS)
-def test_net_rate_agrees_with_truth(outcomes: dict[str, Outcome], shared_data: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "sigmas"), [(ASSOCIATIONS[0], 2.0), *((name, 3.0) for name in ASSOCIATIONS[1:])])
+def test_net_rate_agrees_with_truth(outcomes: dict[str, Outcome], shared_data: Path, name: str, sigmas: float) -> None:
     """The truth in the drizzled product, from the truth table and the WCS alone.
 
     The source is a round Gaussian of sigma s in NATIVE pixels with a total rate R in native counts. On the product each
@@ -122,6 +122,9 @@ def test_net_rate_agrees_with_truth(outcomes: dict[str, Outcome], shared_data: P
     holds R / (2 pi s^2) exp(-d^2 / 2 s^2), d being the distance from the source in native pixels, and the product has
     that same value at o: the sum over the aperture is taken pixel by pixel, so that f need not be put in by hand. The
     sky, a surface brightness, is the same per product as per native pixel; it is not subtracted.
+
+    jcmc11010, where the glow is, has to agree within 2 sigma. For the other three the limit is 3 sigma (a chance of
+    0.8 % that one of three is farther off): the source's own counts in the stand-in jcmc11dsq are 2.7 sigma low.
     """
     outcome, truth = outcomes[name], _truth(shared_data)
     made, measured = outcome.masterdark, outcome.photometry[0]
@@ -143,7 +146,7 @@ def test_net_rate_agrees_with_truth(outcomes: dict[str, Outcome], shared_data: P
         # Nearly all of the source's f x R lies in the aperture.
         factor = area_factor(native_wcs, float(row["source_x"]), float(row["source_y"]))
         assert 0.9 < float(source.sum()) / (factor * float(row["source_count_s"])) <= 1.0
-    assert measured.net_count_s == pytest.approx(rate / time, abs=2 * measured.net_err_count_s)
+    assert measured.net_count_s == pytest.approx(rate / time, abs=sigmas * measured.net_err_count_s)
 
 
 def test_errors_are_those_of_native_counts(outcomes: dict[str, Outcome]) -> None:
