@@ -80,7 +80,8 @@ def make_engine(url: str, *, create: bool = False) -> sa.Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
         if "connect_timeout" not in parsed.query:
             parsed = parsed.update_query_dict({"connect_timeout": "10"})
-        return sa.create_engine(parsed, pool_pre_ping=True, connect_args={"application_name": "sbcdark"})
+        # No pool: a command opens few sessions, and none must outlive it or go along into another process.
+        return sa.create_engine(parsed, poolclass=sa.NullPool, connect_args={"application_name": "sbcdark"})
     raise UsageError(
         f"A catalog lives in SQLite or PostgreSQL, not in {backend}.",
         "Give --db sqlite:///path/catalog.db or --db postgresql://host/name.",
@@ -102,7 +103,9 @@ def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
             raise UnreachableError(
                 f"The catalog's folder {path.parent} cannot be made: {error.strerror}.", "Give --db another place."
             ) from error
-    engine = sa.create_engine(url.set(drivername="sqlite"), connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = sa.create_engine(
+        url.set(drivername="sqlite"), poolclass=sa.NullPool, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}
+    )
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _record: Any) -> None:

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sbcdark.pipeline import glow
+from sbcdark.pipeline.glow import aperture_dark, dark_rate, dark_rate_error
 from sbcdark.pipeline.matching import Combine
 from sbcdark.pipeline.rates import EXACT_BELOW, count_error
+from sbcdark.pipeline.sources import fit_dark_with_sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from sbcdark.pipeline.glow import DarkFit
     from sbcdark.pipeline.templates import DarkFrame, Templates
 
 
@@ -64,7 +66,7 @@ class ExposureDark:
     rate_error: NDArray[np.float64]
     weights: dict[str, float]
     method: str
-    fit: glow.DarkFit | None
+    fit: DarkFit | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +95,7 @@ class DarkEstimate:
             pairs = [
                 (one.fit, image) for one, image in zip(self.exposures, weights, strict=True) if one.fit is not None
             ]
-            return glow.aperture_dark(pairs, self.templates).error
+            return aperture_dark(pairs, self.templates).error
         variance = 0.0
         for dark in self.darks:
             total = np.zeros_like(weights[0])
@@ -143,7 +145,7 @@ def _modelled(exposures: Sequence[Exposure], darks: tuple[DarkFrame, ...]) -> Da
     templates = build_templates(darks)
     estimates = []
     for exposure in exposures:
-        fit, _ = glow.fit_dark_with_sources(
+        fit, _ = fit_dark_with_sources(
             exposure.counts,
             exposure.exptime_s,
             templates,
@@ -154,8 +156,8 @@ def _modelled(exposures: Sequence[Exposure], darks: tuple[DarkFrame, ...]) -> Da
         estimates.append(
             ExposureDark(
                 exposure.rootname,
-                glow.dark_rate(fit, templates),
-                glow.dark_rate_error(fit, templates),
+                dark_rate(fit, templates),
+                dark_rate_error(fit, templates),
                 templates.weights(fit.base, fit.amplitude),
                 fit.tier,
                 fit,

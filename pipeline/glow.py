@@ -22,25 +22,24 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.defects import block_sum, hot_values, smooth
+from sbcdark.pipeline.likelihood import estimate, least_mean, prior_precision
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
-from sbcdark.pipeline.templates import BIN, BLOCK, block_sum, poisson_chance, smooth
+from sbcdark.pipeline.templates import BIN, BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.templates import Image, Mask, Templates
+    from sbcdark.pipeline.defects import Image, Mask
+    from sbcdark.pipeline.templates import Templates
 
 Tier = Literal["model", "scaled mean", "scaled nearest"]
 
 BINS_ENOUGH = 32
 """Bins' worth of good pixels that a fit needs to stand alone: 250 counts of a cold 1000 s dark, which fix its base to
 6 %, no better than the 8 % to which other darks predict it."""
-
-_SHARPEST = 5.0  # a source's central pixel over the mean of its 8 neighbours; a PSF of FWHM 2 pixels gives 2.7
-_MASK_SCALES = ((4.0, 2), (12.0, 4), (32.0, 8))  # sigma and block side (pixels): a compact source, a galaxy, its halo
-_MASK_CHANCE = 1e-5  # 2^20 / (4 pi 4^2) = 5200 independent cells in all: 0.05 false ones a frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,74 +113,6 @@ def _tier(templates: Templates) -> Tier:
     return "scaled mean" if len(templates.darks) > 1 else "scaled nearest"
 
 
-def _within_limits(theta: Image, templates: Templates) -> Image:
-    """Move (base, amplitude) to the nearest values that leave no pixel negative, keeping the base."""
-    low, high = templates.amplitude_limits
-    theta = theta.copy()
-    theta[0] = max(theta[0], 0.0)
-    theta[1] = min(max(theta[1], low * theta[0]), high * theta[0]) if templates.glow else 0.0
-    return theta
-
-
-def _least_mean(counts: Image, design: Image) -> Image:
-    """Least mean that a bin is taken to have, a fiftieth of an average bin's, so that nothing divides by zero."""
-    size = np.abs(design).sum(axis=0)
-    return np.asarray(0.02 * max(counts.sum(), 1.0) / max(size.sum(), 1e-30) * size + 1e-9)
-
-
-def _maximise(counts: Image, design: Image, theta: Image, precision: Image, centre: Image) -> tuple[Image, Image]:
-    """Maximum of the Poisson likelihood times a Gaussian prior, by Fisher scoring; parameters and their information."""
-    floor = _least_mean(counts, design)
-    information = precision
-    for _ in range(50):
-        mean = np.maximum(theta @ design, floor)
-        weighted = design / mean
-        information = weighted @ design.T + precision
-        new: Image = np.linalg.solve(information, weighted @ counts + precision @ centre).astype(np.float64)
-        converged = np.abs(new - theta).max() <= 1e-7 * np.abs(new).max()
-        theta = new
-        if converged:
-            break
-    return theta, information
-
-
-def _estimate(
-    counts: Image, design: Image, fitted: list[int], templates: Templates, precision: Image, mean: Image
-) -> tuple[Image, Image]:
-    """Estimate (base, amplitude, sky) and covariance from binned counts (m,) and the design (len(fitted), m).
-
-    precision (3, 3) and mean (3,) are those of the prior; what is not in `fitted` is zero.
-    """
-    select = np.ix_(fitted, fitted)
-    full, covariance = np.zeros(3), np.zeros((3, 3))
-    full[fitted], information = _maximise(counts, design, mean[fitted], precision[select], mean[fitted])
-    bounded = np.append(_within_limits(full[:2], templates), full[2])
-    if not np.array_equal(bounded, full):
-        # On the limit the dark is one shape with one scale, which is fitted again, and the sky with it. The covariance
-        # stays that of all parameters: a limit that noise reached makes nothing surer.
-        ratio = bounded[1] / bounded[0] if bounded[0] > 0 else mean[1] / mean[0]
-        shape = np.array([[1.0, ratio, 0.0], [0.0, 0.0, 1.0]])[: 2 if 2 in fitted else 1, fitted]
-        scale = np.array([mean[0], 0.0])[: len(shape)]
-        # The prior holds on the shape as on the parameters: (s S - m)' P (s S - m).
-        prior = shape @ precision[select] @ shape.T
-        centre = np.linalg.pinv(prior) @ (shape @ precision[select] @ mean[fitted])
-        scale, _ = _maximise(counts, shape @ design, scale, prior, centre)
-        full[fitted] = scale @ shape
-        full[:2] = _within_limits(full[:2], templates)
-        expected = np.maximum(full[fitted] @ design, _least_mean(counts, design))
-        information = (design / expected) @ design.T + precision[select]
-    covariance[select] = np.linalg.inv(information)
-    return full, covariance
-
-
-def _prior_precision(templates: Templates, prior: tuple[float, float] | None, use: tuple[bool, bool]) -> Image:
-    """Precision (2, 2) of the prior on (base, amplitude): of those that `use` names, else 0."""
-    variance = np.diagonal(templates.prior()[1]).copy()
-    if prior is not None:
-        variance[0] = prior[1] ** 2
-    return np.diag([1 / v if u and v > 0 else 0.0 for v, u in zip(variance, use, strict=True)])
-
-
 def fit_dark(
     counts: NDArray[np.generic],
     exptime_s: float,
@@ -249,21 +180,21 @@ def fit_dark(
     if base_prior is not None:
         mean[0] = base_prior[0]
     precision = np.zeros((3, 3))
-    precision[:2, :2] = _prior_precision(templates, base_prior, (sky or scarce or base_prior is not None, scarce))
+    precision[:2, :2] = prior_precision(templates, base_prior, (sky or scarce or base_prior is not None, scarce))
     if scarce and sky:
         # Nothing tells a sky from the dark in so few pixels: it is held to the size of the dark itself.
         precision[2, 2] = (mean[0] + mean[1]) ** -2
     design, seen = binned[:, filled], block_sum(image, BIN)[filled]
-    full, covariance = _estimate(seen, design, fitted, templates, precision, mean)
+    full, covariance = estimate(seen, design, fitted, templates, precision, mean)
 
-    expected = np.maximum(full[fitted] @ design, _least_mean(seen, design))
+    expected = np.maximum(full[fitted] @ design, least_mean(seen, design))
     influence = np.zeros((3, *filled.shape))
     influence[fitted] = _spread(covariance[np.ix_(fitted, fitted)] @ (design / expected), filled)
     freedom = int(seen.size) - len(fitted)
     chi2 = float(((seen - expected) ** 2 / expected).sum()) / freedom if freedom > 0 else np.nan
     size = 3 if sky else 2
     smooth_rate = full[0] * templates.base_map + full[1] * templates.glow_map
-    hot = _hot_values(np.asarray(counts, dtype=np.float64), exptime_s, smooth_rate, templates)
+    hot = hot_values(np.asarray(counts, dtype=np.float64), exptime_s, smooth_rate, templates.hot, templates.good)
     return DarkFit(
         float(full[0]), float(full[1]), float(full[2]) if sky else None, covariance[:size, :size], chi2,
         int(seen.size), _tier(templates), scarce, exptime_s, *hot, influence[:size], block_sum(use, BLOCK),
@@ -276,38 +207,6 @@ def _spread(values: Image, filled: Mask) -> Image:
     places = np.zeros((len(values), *filled.shape))
     places[:, filled] = values
     return places
-
-
-def _hot_values(counts: Image, exptime_s: float, smooth_rate: Image, templates: Templates) -> tuple[Image, Image, Mask]:
-    """Excess of each hot pixel, its error, and whether it is the exposure's own.
-
-    It is taken from the exposure where other darks predict it worse than Poisson noise hides (their scatter in this
-    time exceeds the square root of the counts), and where it stands out from its neighbours more than any source
-    could (above `_SHARPEST` times their mean excess, taken 3 sigma high) or holds less than the darks' mean, to which
-    a source could only add. The neighbours' mean excess is left in, as a source interpolated across the pixel. So a
-    star on a hot pixel, which shows in the neighbours, is not eaten.
-    """
-    hot = templates.hot
-    rate, error = hot.rate.copy(), np.hypot(hot.scatter, hot.error)
-    own = np.zeros(len(rate), dtype=bool)
-    for i, (y, x) in enumerate(zip(hot.y, hot.x, strict=True)):
-        if not np.isfinite(counts[y, x]) or hot.scatter[i] * exptime_s <= np.sqrt(max(counts[y, x], 1.0)):
-            continue
-        ring = (slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2))
-        clean = templates.good[ring] & np.isfinite(counts[ring])
-        if clean.sum() < 3:  # of 8 neighbours: within a cluster of hot pixels the ring is wider
-            ring = (slice(max(y - 2, 0), y + 3), slice(max(x - 2, 0), x + 3))
-            clean = templates.good[ring] & np.isfinite(counts[ring])
-        if not clean.any():
-            continue
-        seen = float(counts[ring][clean].sum())
-        expected = float(smooth_rate[ring][clean].sum()) * exptime_s
-        source = max(seen - expected, 0.0) / clean.sum()
-        highest = (max(seen - expected, 0.0) + 3 * np.sqrt(seen + 1)) / clean.sum()
-        excess = counts[y, x] - smooth_rate[y, x] * exptime_s
-        if excess > _SHARPEST * highest or excess < hot.rate[i] * exptime_s:
-            rate[i], error[i], own[i] = max(excess - source, 0.0) / exptime_s, 0.0, True
-    return rate, error, own
 
 
 def dark_rate(fit: DarkFit, templates: Templates) -> Image:
@@ -445,82 +344,3 @@ def aperture_dark(
     )
     parts = (fit_variance**0.5, max(template_variance, 0.0) ** 0.5, shape_error, hot_variance**0.5)
     return ApertureDark(rate, float(np.linalg.norm(parts)), *parts)
-
-
-def source_mask(counts: NDArray[np.generic], expected: Image, good: Mask | None = None) -> Mask:
-    """Find sources: where smoothed counts are above what the dark and the sky give by Poisson statistics.
-
-    Gaussians of 4, 12 and 32 pixels gather 200, 1,800 and 12,900 pixels' worth of counts (4 pi sigma^2); there the
-    chance of as many counts is the Poisson one. Segments with a chance under 1e-5 are grown by sigma (a Gaussian
-    source that is just seen reaches about that far beyond).
-
-    Parameters
-    ----------
-    counts : ndarray, shape (1024, 1024)
-        Raw counts.
-    expected : ndarray of float64, shape (1024, 1024)
-        Expected counts without sources.
-    good : ndarray of bool, shape (1024, 1024), optional
-        False on pixels to leave out: hot ones, defective lines.
-
-    Returns
-    -------
-    ndarray of bool, shape (1024, 1024)
-        True on sources.
-    """
-    from photutils.segmentation import detect_sources  # noqa: PLC0415  costly to import
-    from scipy.ndimage import distance_transform_edt  # noqa: PLC0415  costly to import
-
-    use = np.ones(DETECTOR_SHAPE) if good is None else good.astype(np.float64)
-    image = np.where(use > 0, counts, 0).astype(np.float64)
-    mask = np.zeros(DETECTOR_SHAPE, dtype=bool)
-    for sigma, size in _MASK_SCALES:
-        area = 4 * np.pi * (sigma / size) ** 2
-        seen = smooth(block_sum(image, size), sigma / size) * area
-        mean = smooth(block_sum(expected * use, size), sigma / size) * area
-        evidence = -np.log10(np.maximum(poisson_chance(seen, np.maximum(mean, 1e-3)), 1e-300))
-        threshold = -np.log10(_MASK_CHANCE)
-        if (evidence > threshold).any():
-            segments = detect_sources(evidence, threshold, n_pixels=1).data > 0
-            near = distance_transform_edt(~segments) <= sigma / size
-            mask |= np.kron(near, np.ones((size, size), dtype=bool))
-    return mask
-
-
-def fit_dark_with_sources(
-    counts: NDArray[np.generic],
-    exptime_s: float,
-    templates: Templates,
-    good: Mask | None = None,
-    *,
-    flat: Image | None = None,
-    sky: bool = False,
-    base_prior: tuple[float, float] | None = None,
-) -> tuple[DarkFit, Mask]:
-    """Fit the dark and mask sources in turns, until the mask stays: a bright source hides a faint one's wings.
-
-    Parameters
-    ----------
-    counts, exptime_s, templates, good, flat, sky, base_prior
-        As for `fit_dark`.
-
-    Returns
-    -------
-    fit : DarkFit
-        Fitted outside the sources.
-    sources : ndarray of bool, shape (1024, 1024)
-        True on sources.
-    """
-    start = templates.good if good is None else templates.good & good
-    sources = np.zeros(DETECTOR_SHAPE, dtype=bool)
-    fit = fit_dark(counts, exptime_s, templates, start, flat=flat, sky=sky, base_prior=base_prior)
-    for _ in range(10):
-        expected = fit.base * templates.base_map + fit.amplitude * templates.glow_map
-        if fit.sky is not None:
-            expected = expected + fit.sky * (1.0 if flat is None else np.where(np.isfinite(flat), flat, 0.0))
-        grown = sources | source_mask(counts, np.maximum(expected, 0.0) * exptime_s, start)
-        if np.array_equal(grown, sources):
-            break
-        sources = grown
-        fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, base_prior=base_prior)
-    return fit, sources

@@ -1,7 +1,8 @@
 """Which darks do not fit the rate-temperature relation of their own run. Pure numbers.
 
-A few high frames per campaign come from the edge of the South Atlantic Anomaly (ISR ACS 2009-02). Within one run, where
-the detector warms steadily, the rate is a smooth function of temperature; from run to run it is not.
+A few high frames per campaign come from the edge of the South Atlantic Anomaly (ISR ACS 2009-02): they are high all
+over the detector. The base, which is the rate where the glow does not reach, is almost the same at all temperatures of
+a run. The glow itself rises by leaps that temperature does not foretell, so that a glow alone condemns no frame.
 """
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ FEWEST = 6
 OUTLYING_SIGMA = 5.0
 
 SCATTER = 0.15
-"""Relative scatter of a rate about its interpolation beyond Poisson noise: the base varies by 8 % from frame to frame,
-which makes 10 % against the line through two neighbours, and the glow rises by leaps."""
+"""Relative scatter of a base about the median of its neighbours beyond Poisson noise: bases vary by 8 % from frame to
+frame, and a median of six of them by 4 %; the rest is for a slow change with temperature."""
+
+LEAK = 0.027
+"""What of the glow's growth in the box falls on the quiet rows (darks of program 13961)."""
+
+_NEIGHBOURS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +66,19 @@ def runs(frames: Sequence[RunFrame]) -> list[list[RunFrame]]:
     return found
 
 
-def outliers(run: Sequence[RunFrame]) -> list[Outlier]:
-    """Return the darks of one run that lie off its rate-temperature relation by more than 5 sigma.
+def base_rate(frame: RunFrame) -> tuple[float, float]:
+    """Return the base of a dark and its Poisson error, count/s/pixel: the quiet rate without the glow that leaks in."""
+    scale = 1.0 / (1.0 - LEAK)
+    rate = (frame.quiet_rate - LEAK * frame.box_rate) * scale
+    return rate, math.hypot(frame.quiet_rate_err, LEAK * frame.box_rate_err) * scale
 
-    Each dark's box and quiet rates are compared with the median of the lines through pairs of its nearest neighbours in
-    temperature (two colder, two warmer), so that one bad neighbour does not condemn it. sigma is the Poisson error with
-    15 % of the rate in quadrature. The worst is taken out and the rest is judged again, until all fit or under
-    `FEWEST` are left.
+
+def outliers(run: Sequence[RunFrame]) -> list[Outlier]:
+    """Return the darks of one run whose base lies off that of their neighbours in temperature by more than 5 sigma.
+
+    The base (`base_rate`) of each dark is compared with the median base of the six others nearest in temperature, so
+    that two bad neighbours do not condemn it. sigma is the Poisson error with 15 % of that median in quadrature. The
+    worst is taken out and the rest is judged again, until all fit or under `FEWEST` are left.
 
     Parameters
     ----------
@@ -76,46 +88,29 @@ def outliers(run: Sequence[RunFrame]) -> list[Outlier]:
     left = sorted(run, key=lambda frame: (frame.temperature_mean_c, frame.start_mjd, frame.rootname))
     found = []
     while len(left) >= FEWEST:
-        judged = [(_worst(left, index), index) for index in range(len(left))]
-        (sigma, region, rate, expected), index = max(judged, key=lambda entry: abs(entry[0][0]))
+        judged = [_deviation(left, frame) for frame in left]
+        index = max(range(len(left)), key=lambda place: abs(judged[place][0]))
+        sigma, rate, expected = judged[index]
         if abs(sigma) <= OUTLYING_SIGMA:
             break
         frame = left.pop(index)
         found.append(
             Outlier(
                 frame.rootname,
-                f"its {region} rate of {rate:.2e} count/s/pixel is {abs(sigma):.1f} sigma "
-                f"{'above' if sigma > 0 else 'below'} the {expected:.2e} that the darks of its run have at "
-                f"{frame.temperature_mean_c:.1f} C",
+                f"its base of {rate:.2e} count/s/pixel is {abs(sigma):.1f} sigma {'above' if sigma > 0 else 'below'} "
+                f"the {expected:.2e} that darks of its run have near {frame.temperature_mean_c:.1f} C",
             )
         )
     return found
 
 
-def _worst(ordered: Sequence[RunFrame], index: int) -> tuple[float, str, float, float]:
-    """Return the larger deviation of one dark's two rates: sigma, region, rate and expected rate."""
-    frame = ordered[index]
-    neighbours = [*ordered[max(0, index - 2) : index], *ordered[index + 1 : index + 3]]
-    found = []
-    for region, values, error in (
-        ("box", [(one.temperature_mean_c, one.box_rate) for one in neighbours], frame.box_rate_err),
-        ("quiet", [(one.temperature_mean_c, one.quiet_rate) for one in neighbours], frame.quiet_rate_err),
-    ):
-        rate = frame.box_rate if region == "box" else frame.quiet_rate
-        expected = _expected(values, frame.temperature_mean_c)
-        # A rate that falls short is judged by what was expected, else an empty frame would have no error.
-        sigma = math.hypot(error, SCATTER * expected)
-        found.append(((rate - expected) / sigma if sigma > 0 else 0.0, region, rate, expected))
-    return max(found, key=lambda entry: abs(entry[0]))
-
-
-def _expected(neighbours: Sequence[tuple[float, float]], temperature: float) -> float:
-    """Interpolate to a temperature: the median of the lines through pairs on both sides, or of all at an end."""
-    colder = [one for one in neighbours if one[0] <= temperature]
-    warmer = [one for one in neighbours if one[0] > temperature]
-    if not colder or not warmer:
-        return median(rate for _, rate in neighbours)
-    lines = [
-        low[1] + (high[1] - low[1]) * (temperature - low[0]) / (high[0] - low[0]) for low in colder for high in warmer
-    ]
-    return median(lines)
+def _deviation(run: Sequence[RunFrame], frame: RunFrame) -> tuple[float, float, float]:
+    """Return how far a dark's base is off in sigma, the base, and what its neighbours have."""
+    others = sorted(
+        (other for other in run if other is not frame),
+        key=lambda other: (abs(other.temperature_mean_c - frame.temperature_mean_c), other.rootname),
+    )
+    expected = median(base_rate(other)[0] for other in others[:_NEIGHBOURS])
+    rate, error = base_rate(frame)
+    sigma = math.hypot(error, SCATTER * expected)
+    return (rate - expected) / sigma if sigma > 0 else 0.0, rate, expected

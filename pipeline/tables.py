@@ -116,10 +116,25 @@ def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path:
         )
     temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
-        to_table(rows, columns).write(temporary, format=written_as, overwrite=True)
+        _fitting(to_table(rows, columns), written_as).write(temporary, format=written_as, overwrite=True)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise SbcdarkError(
             f"{path} could not be written: {error.strerror or error}.", "Give -o another place."
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fitting(table: Table, written_as: str) -> Table:
+    """Return the table with what its file's format cannot hold put otherwise."""
+    from astropy.table import MaskedColumn  # noqa: PLC0415  slow to import, needed only for tables
+
+    for column in list(table.columns.values()):
+        if written_as == "votable" and column.unit == "deg_C":
+            # VOUnit knows no degree Celsius; a unit that is none would be warned of by every reader.
+            column.unit, column.description = None, "deg C"
+        elif written_as == "fits" and column.dtype.kind == "U":
+            letters = [str(text).encode("ascii", "backslashreplace").decode() for text in column.data.data]
+            table.replace_column(column.name, MaskedColumn(letters, dtype=str, mask=column.mask))
+    return table

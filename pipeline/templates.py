@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbcdark.catalog.errors import NothingMatchedError, UsageError
+from sbcdark.pipeline.defects import block_sum, find_defects, measure_hot, smooth
 from sbcdark.pipeline.regions import BOX, DETECTOR_SHAPE, QUIET
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Image = NDArray[np.float64]
-    Mask = NDArray[np.bool_]
+    from sbcdark.pipeline.defects import HotPixels, Image, Mask
 
 BIN = 32
 """Side of the bins (pixels) in which counts are fitted: 8 counts in a cold 1000 s dark."""
@@ -44,8 +44,6 @@ SHAPE_SCATTER = 0.02
 _CELL = 256
 _GLOW_AREA = (slice(398, 910), slice(302, 814))
 # 512 x 512 pixels about the glow's peak at (x, y) = (558, 654): six times the counts of the box, so a sharper test
-_PIXEL_CHANCE = 1e-9  # Poisson chance of a hot pixel by accident: 0.001 false ones on 2^20 pixels
-_LINE_SIGMA = 5.0  # 2048 lines: 0.001 false ones
 _GLOW_CHANCE = 5.7e-7  # a glow is there at 5 sigma
 
 
@@ -66,29 +64,6 @@ class DarkFrame:
     rootname: str
     counts: NDArray[np.integer] | NDArray[np.floating]
     exptime_s: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HotPixels:
-    """Pixels whose summed counts no smooth dark explains.
-
-    Attributes
-    ----------
-    y, x : ndarray of int, shape (n,)
-        Positions, 0-based.
-    rate : ndarray, shape (n,)
-        Mean excess over the smooth dark, count/s.
-    scatter : ndarray, shape (n,)
-        Scatter of the excess from dark to dark beyond Poisson's, count/s; from one dark alone, the rate itself.
-    error : ndarray, shape (n,)
-        Standard error of the mean excess, count/s.
-    """
-
-    y: NDArray[np.intp]
-    x: NDArray[np.intp]
-    rate: Image
-    scatter: Image
-    error: Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,65 +164,6 @@ class Templates:
         return mean, np.diag(variance)
 
 
-def block_sum(image: NDArray[np.generic], size: int) -> Image:
-    """Sum an image (ny, nx) over square blocks of `size` pixels, which divides both: (ny // size, nx // size)."""
-    ny, nx = image.shape
-    rows = image.reshape(ny // size, size, nx).sum(axis=1, dtype=np.float64)
-    return np.asarray(rows.reshape(ny // size, nx // size, size).sum(axis=2))
-
-
-def smooth(image: Image, sigma: float) -> Image:
-    """Convolve an image (ny, nx) with a Gaussian that ends at 4 sigma (in its pixels), with zeros outside."""
-    from scipy.ndimage import gaussian_filter  # noqa: PLC0415  costly to import
-
-    return np.asarray(gaussian_filter(image, sigma, mode="constant", truncate=4.0))
-
-
-def poisson_chance(counts: Image, expected: Image) -> Image:
-    """Return the Poisson chance of `counts` or more where `expected` is the mean; both of any one shape.
-
-    Counts may be real numbers (effective counts of a smoothed image), for which the incomplete gamma function
-    continues the Poisson sum.
-    """
-    from scipy.special import gammainc  # noqa: PLC0415  costly to import
-
-    return np.where(counts > 0, gammainc(np.maximum(counts, 1e-9), expected), 1.0)
-
-
-def _line_response(total: Image, good: Mask, axis: int) -> Image:
-    """Response of each row (axis 1) or column (axis 0): its counts over its neighbours', 1 where alike to 5 sigma."""
-    from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415  costly to import
-
-    counts, pixels = (total * good).sum(axis=axis), good.sum(axis=axis, dtype=np.float64)
-    normal = np.ones(len(counts), dtype=bool)
-    for _ in range(5):
-        weights = gaussian_filter1d(np.where(normal, pixels, 0.0), 8.0, mode="constant")
-        expected = gaussian_filter1d(np.where(normal, counts, 0.0), 8.0, mode="constant")
-        expected = np.maximum(pixels * expected / np.maximum(weights, 1e-12), 1.0)
-        now = np.abs(counts - expected) <= _LINE_SIGMA * np.sqrt(expected)
-        if np.array_equal(now, normal):
-            break
-        normal = now
-    return np.where(normal, 1.0, counts / expected)
-
-
-def _find_defects(total: Image) -> tuple[Mask, Image, Image]:
-    """Find hot pixels, and the response of rows and columns, in summed counts; each hides the other, so in turns."""
-    hot, row, column = np.zeros(DETECTOR_SHAPE, dtype=bool), np.ones(1024), np.ones(1024)
-    for _ in range(6):
-        clean = ~hot & (row == 1)[:, None] & (column == 1)
-        expected = smooth(total * clean, 8.0) / np.maximum(smooth(clean.astype(np.float64), 8.0), 1e-12)
-        expected *= np.maximum(np.outer(row, column), 1e-3)
-        now = np.zeros_like(hot)
-        candidates = total > expected + 3 * np.sqrt(expected) + 1
-        now[candidates] = poisson_chance(total[candidates], expected[candidates]) < _PIXEL_CHANCE
-        row, column = _line_response(total, ~now, 1), _line_response(total, ~now, 0)
-        if np.array_equal(now, hot):
-            break
-        hot = now
-    return hot, row, column
-
-
 def _normalised_convolution(image: Image, good: Mask, sigma: float) -> Image:
     """Smooth an image that is 0 where it is not good, per good pixel; on 4 x 4 blocks, linear between these."""
     from scipy.ndimage import zoom  # noqa: PLC0415  costly to import
@@ -336,20 +252,6 @@ def _shape_scatter(seen: Image, mean: Image, rank: int) -> float:
     return float(np.sqrt(max(excess, 0.0) * seen.size / freedom / mean.sum()))
 
 
-def _measure_hot(mask: Mask, counts: list[Image], smooth_rates: Image, times: Image) -> HotPixels:
-    """Excess of each hot pixel over the smooth dark (n darks, n pixels): mean, scatter beyond Poisson's, error."""
-    y, x = np.nonzero(mask)
-    seen = np.array([c[y, x] for c in counts]).reshape(len(counts), len(y))
-    excess = seen / times[:, None] - smooth_rates
-    rate = np.maximum((excess * times[:, None]).sum(axis=0) / times.sum(), 0.0)
-    poisson = seen.sum(axis=0) / times.sum() ** 2
-    if len(times) == 1:
-        scatter = rate.copy()
-    else:
-        scatter = np.sqrt(np.maximum(excess.var(axis=0, ddof=1) - (seen / times[:, None] ** 2).mean(axis=0), 0.0))
-    return HotPixels(y, x, rate, scatter, np.sqrt(poisson + scatter**2 / len(times)))
-
-
 def _checked_weights(darks: Sequence[DarkFrame], weights: Sequence[float] | None) -> Image:
     """Return the darks' relative weights, or raise what `build_templates` says it raises."""
     if not darks:
@@ -402,7 +304,7 @@ def build_templates(
     relative = _checked_weights(darks, weights)
     times = np.array([dark.exptime_s for dark in darks])
     counts = [dark.counts.astype(np.float64) for dark in darks]
-    hot, row, column = _find_defects(np.sum(counts, axis=0))
+    hot, row, column = find_defects(np.sum(counts, axis=0))
     good = ~hot & (row == 1)[:, None] & (column == 1)
     sums = np.array([(c * good).sum() for c in counts])
     if not np.all(sums > 0):
@@ -449,7 +351,7 @@ def build_templates(
     scatter = _shape_scatter(seen, parameters @ cells * times[:, None], 1 + glow)
     limits = _amplitude_limits(*maps) if all(smoothing) else (-np.inf, np.inf)
     return Templates(
-        base_map, glow_map, good, _measure_hot(hot, counts, at_hot, times), row, column,
+        base_map, glow_map, good, measure_hot(hot, counts, at_hot, times), row, column,
         tuple(d.rootname for d in darks), parameters[:, 0], parameters[:, 1], covariances, glow,
         noise, block_sum(good, BLOCK), scatter, smoothing, limits, coefficients * sums,
     )  # fmt: skip

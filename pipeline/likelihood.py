@@ -1,0 +1,79 @@
+"""Poisson likelihood of binned counts under base x L + amplitude x G + sky x flat, with Gaussian priors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sbcdark.pipeline.defects import Image
+    from sbcdark.pipeline.templates import Templates
+
+
+def _within_limits(theta: Image, templates: Templates) -> Image:
+    """Move (base, amplitude) to the nearest values that leave no pixel negative, keeping the base."""
+    low, high = templates.amplitude_limits
+    theta = theta.copy()
+    theta[0] = max(theta[0], 0.0)
+    theta[1] = min(max(theta[1], low * theta[0]), high * theta[0]) if templates.glow else 0.0
+    return theta
+
+
+def least_mean(counts: Image, design: Image) -> Image:
+    """Least mean that a bin is taken to have, a fiftieth of an average bin's, so that nothing divides by zero."""
+    size = np.abs(design).sum(axis=0)
+    return np.asarray(0.02 * max(counts.sum(), 1.0) / max(size.sum(), 1e-30) * size + 1e-9)
+
+
+def _maximise(counts: Image, design: Image, theta: Image, precision: Image, centre: Image) -> tuple[Image, Image]:
+    """Maximum of the Poisson likelihood times a Gaussian prior, by Fisher scoring; parameters and their information."""
+    floor = least_mean(counts, design)
+    information = precision
+    for _ in range(50):
+        mean = np.maximum(theta @ design, floor)
+        weighted = design / mean
+        information = weighted @ design.T + precision
+        new: Image = np.linalg.solve(information, weighted @ counts + precision @ centre).astype(np.float64)
+        converged = np.abs(new - theta).max() <= 1e-7 * np.abs(new).max()
+        theta = new
+        if converged:
+            break
+    return theta, information
+
+
+def estimate(
+    counts: Image, design: Image, fitted: list[int], templates: Templates, precision: Image, mean: Image
+) -> tuple[Image, Image]:
+    """Estimate (base, amplitude, sky) and covariance from binned counts (m,) and the design (len(fitted), m).
+
+    precision (3, 3) and mean (3,) are those of the prior; what is not in `fitted` is zero.
+    """
+    select = np.ix_(fitted, fitted)
+    full, covariance = np.zeros(3), np.zeros((3, 3))
+    full[fitted], information = _maximise(counts, design, mean[fitted], precision[select], mean[fitted])
+    bounded = np.append(_within_limits(full[:2], templates), full[2])
+    if not np.array_equal(bounded, full):
+        # On the limit the dark is one shape with one scale, which is fitted again, and the sky with it. The covariance
+        # stays that of all parameters: a limit that noise reached makes nothing surer.
+        ratio = bounded[1] / bounded[0] if bounded[0] > 0 else mean[1] / mean[0]
+        shape = np.array([[1.0, ratio, 0.0], [0.0, 0.0, 1.0]])[: 2 if 2 in fitted else 1, fitted]
+        scale = np.array([mean[0], 0.0])[: len(shape)]
+        # The prior holds on the shape as on the parameters: (s S - m)' P (s S - m).
+        prior = shape @ precision[select] @ shape.T
+        centre = np.linalg.pinv(prior) @ (shape @ precision[select] @ mean[fitted])
+        scale, _ = _maximise(counts, shape @ design, scale, prior, centre)
+        full[fitted] = scale @ shape
+        full[:2] = _within_limits(full[:2], templates)
+        expected = np.maximum(full[fitted] @ design, least_mean(counts, design))
+        information = (design / expected) @ design.T + precision[select]
+    covariance[select] = np.linalg.inv(information)
+    return full, covariance
+
+
+def prior_precision(templates: Templates, prior: tuple[float, float] | None, use: tuple[bool, bool]) -> Image:
+    """Precision (2, 2) of the prior on (base, amplitude): of those that `use` names, else 0."""
+    variance = np.diagonal(templates.prior()[1]).copy()
+    if prior is not None:
+        variance[0] = prior[1] ** 2
+    return np.diag([1 / v if u and v > 0 else 0.0 for v, u in zip(variance, use, strict=True)])

@@ -1,0 +1,100 @@
+"""Sources in a science exposure: found above the dark and the sky, and masked out of the dark's fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.pipeline.defects import block_sum, poisson_chance, smooth
+from sbcdark.pipeline.glow import fit_dark
+from sbcdark.pipeline.regions import DETECTOR_SHAPE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sbcdark.pipeline.defects import Image, Mask
+    from sbcdark.pipeline.glow import DarkFit
+    from sbcdark.pipeline.templates import Templates
+
+_MASK_SCALES = ((4.0, 2), (12.0, 4), (32.0, 8))  # sigma and block side (pixels): a compact source, a galaxy, its halo
+_MASK_CHANCE = 1e-5  # 2^20 / (4 pi 4^2) = 5200 independent cells in all: 0.05 false ones a frame
+
+
+def source_mask(counts: NDArray[np.generic], expected: Image, good: Mask | None = None) -> Mask:
+    """Find sources: where smoothed counts are above what the dark and the sky give by Poisson statistics.
+
+    Gaussians of 4, 12 and 32 pixels gather 200, 1,800 and 12,900 pixels' worth of counts (4 pi sigma^2); there the
+    chance of as many counts is the Poisson one. Segments with a chance under 1e-5 are grown by sigma (a Gaussian
+    source that is just seen reaches about that far beyond).
+
+    Parameters
+    ----------
+    counts : ndarray, shape (1024, 1024)
+        Raw counts.
+    expected : ndarray of float64, shape (1024, 1024)
+        Expected counts without sources.
+    good : ndarray of bool, shape (1024, 1024), optional
+        False on pixels to leave out: hot ones, defective lines.
+
+    Returns
+    -------
+    ndarray of bool, shape (1024, 1024)
+        True on sources.
+    """
+    from photutils.segmentation import detect_sources  # noqa: PLC0415  costly to import
+    from scipy.ndimage import distance_transform_edt  # noqa: PLC0415  costly to import
+
+    use = np.ones(DETECTOR_SHAPE) if good is None else good.astype(np.float64)
+    image = np.where(use > 0, counts, 0).astype(np.float64)
+    mask = np.zeros(DETECTOR_SHAPE, dtype=bool)
+    for sigma, size in _MASK_SCALES:
+        area = 4 * np.pi * (sigma / size) ** 2
+        seen = smooth(block_sum(image, size), sigma / size) * area
+        mean = smooth(block_sum(expected * use, size), sigma / size) * area
+        evidence = -np.log10(np.maximum(poisson_chance(seen, np.maximum(mean, 1e-3)), 1e-300))
+        threshold = -np.log10(_MASK_CHANCE)
+        if (evidence > threshold).any():
+            segments = detect_sources(evidence, threshold, n_pixels=1).data > 0
+            near = distance_transform_edt(~segments) <= sigma / size
+            mask |= np.kron(near, np.ones((size, size), dtype=bool))
+    return mask
+
+
+def fit_dark_with_sources(
+    counts: NDArray[np.generic],
+    exptime_s: float,
+    templates: Templates,
+    good: Mask | None = None,
+    *,
+    flat: Image | None = None,
+    sky: bool = False,
+    base_prior: tuple[float, float] | None = None,
+) -> tuple[DarkFit, Mask]:
+    """Fit the dark and mask sources in turns, until the mask stays: a bright source hides a faint one's wings.
+
+    Parameters
+    ----------
+    counts, exptime_s, templates, good, flat, sky, base_prior
+        As for `fit_dark`.
+
+    Returns
+    -------
+    fit : DarkFit
+        Fitted outside the sources.
+    sources : ndarray of bool, shape (1024, 1024)
+        True on sources.
+    """
+    start = templates.good if good is None else templates.good & good
+    sources = np.zeros(DETECTOR_SHAPE, dtype=bool)
+    fit = fit_dark(counts, exptime_s, templates, start, flat=flat, sky=sky, base_prior=base_prior)
+    for _ in range(10):
+        expected = fit.base * templates.base_map + fit.amplitude * templates.glow_map
+        if fit.sky is not None:
+            expected = expected + fit.sky * (1.0 if flat is None else np.where(np.isfinite(flat), flat, 0.0))
+        grown = sources | source_mask(counts, np.maximum(expected, 0.0) * exptime_s, start)
+        if np.array_equal(grown, sources):
+            break
+        sources = grown
+        fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, base_prior=base_prior)
+    return fit, sources
