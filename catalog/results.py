@@ -115,7 +115,7 @@ def stored_selections(session: Session, ids: Iterable[int] | None = None) -> lis
     if ids is not None:
         query = query.where(models.Selection.id.in_(list(ids)))
     found: dict[int, tuple[models.Selection, str, list[ScoredDark], list[str]]] = {}
-    for selection, rootname, chosen, exposure, file in session.execute(query).tuples():
+    for selection, rootname, chosen, exposure, file in session.execute(query):
         _, _, darks, states = found.setdefault(selection.id, (selection, rootname, [], []))
         darks.append(_scored_dark(chosen, exposure, file))
         states.append(file.state)
