@@ -149,13 +149,17 @@ def drizzle(
 
 
 class Drizzler:
-    """A process that runs AstroDrizzle, one product after the other; started by the first, ended with the context."""
+    """A process that runs AstroDrizzle, one product after the other; it starts and ends with the context.
+
+    It imports drizzlepac, which takes longer than a drizzle, while its owner reads files and chooses darks.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Start the process and return itself."""
+        self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -267,11 +271,13 @@ class Drizzler:
         process, self._process = self._process, None
         if process is None:
             return
-        try:
-            process.communicate(timeout=5)
-        except (subprocess.TimeoutExpired, ValueError, BrokenPipeError):
-            process.kill()
-            process.wait()
+        # Between jobs it has nothing to lose, and taking down an interpreter with drizzlepac in it takes a second.
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        process.wait()
 
 
 def _plain_name(path: Path) -> str:
@@ -350,6 +356,10 @@ def _astrodrizzle(job: dict[str, Any]) -> dict[str, Any]:
 def _main() -> None:
     """Take one job a line from stdin; give one answer a line on what was stdout."""
     answers = os.fdopen(os.dup(1), "w")
+    # What the import prints is no answer.
+    os.dup2(2, 1)
+    with contextlib.suppress(ImportError):  # told by the first job
+        import drizzlepac.astrodrizzle  # noqa: F401, PLC0415  in the worker only
     for line in sys.stdin:
         answers.write(json.dumps(_work(json.loads(line))) + "\n")
         answers.flush()

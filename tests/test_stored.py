@@ -72,7 +72,7 @@ def test_replay_is_identical_and_notices_tampering(catalog: sa.Engine, archive: 
     ]
     with reading(catalog) as session:
         assert len(products_of_selection(session, selection)) == 3
-    # One pixel of the stored masterdark is changed, and the science product is gone: checksums are left to compare with.
+    # One pixel of the stored masterdark is changed, the science product is gone: checksums are left to compare with.
     with fits.open(outcome.masterdark.masterdark, mode="update") as hdus:
         hdus["SCI", 1].data[700, 700] += 1.0
     outcome.masterdark.science.unlink()
