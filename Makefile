@@ -9,16 +9,16 @@ BIN := $(VENV)/bin
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'sbcdark needs Python 3.11 or later')"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install -qq --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group test
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --group test
 	touch $@
 
 $(VENV)/.installed-lint: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group lint
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --group lint
 	touch $@
 
 demo: $(VENV)/.installed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +47,7 @@ def demo(
         print_table([asdict(truth) for truth in done.truth], _COLUMNS, title)
         typer.echo(f"\nTry next, on the same catalog:\n  export SBCDARK_DB={done.catalog}")
         first = done.outcomes[0].name
+        program = "sbcdark" if shutil.which("sbcdark") else sys.argv[0]
         for line in ("darks --hot", f"match --association {first}", f"show {first}"):
-            typer.echo(f"  sbcdark {line}")
+            typer.echo(f"  {program} {line}")
     tell_warnings(list(done.outcomes))

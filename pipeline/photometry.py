@@ -60,9 +60,9 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
     Returns
     -------
     records : list of PhotometryRecord
-        One an aperture.
+        One an aperture that lies on data, wholly or in part.
     warnings : list of str
-        Apertures that lie partly or wholly outside the data.
+        Which apertures do not, or only in part.
     """
     science, dark = built.science_product, built.dark_product
     file = next((one.values.file for one in built.inputs if one.values.file is not None), None)
@@ -70,6 +70,11 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
     records, warnings = [], []
     for ellipse, footprints in zip(built.ellipses, built.footprints, strict=True):
         total, dark_total = aperture_sum(science.science, ellipse), aperture_sum(dark.science, ellipse)
+        if total.covered_pix == 0:
+            warnings.append(
+                f"{built.masterdark.association}: {ellipse.label} lies outside the data; it is not measured"
+            )
+            continue
         if total.covered_pix < 0.999 * total.area_pix:
             warnings.append(
                 f"{built.masterdark.association}: only {total.covered_pix / total.area_pix:.0%} of {ellipse.label} "

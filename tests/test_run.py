@@ -265,6 +265,15 @@ def test_dark_that_is_gone_is_replaced_by_the_next(shared_data: Path, tmp_path: 
     assert any("dark jcrx01ixq is left out" in warning for warning in outcome.warnings)
 
 
+def test_aperture_off_the_data_is_told(catalog: sa.Engine, tmp_path: Path) -> None:
+    apertures = tuple(parse_aperture(text) for text in ("circle:3000,700,20", "circle:2,700,20", APERTURE))
+    (outcome,) = make(catalog, ["jcmc11010"], Job(tmp_path, BuildOptions(Combine.NEAREST), apertures))
+    assert [row.aperture for row in outcome.photometry] == ["circle:2,700,20", APERTURE]
+    assert any("circle:3000,700,20 lies outside the data" in warning for warning in outcome.warnings)
+    assert any("of circle:2,700,20 lies on data" in warning for warning in outcome.warnings)
+    assert all(row.science_err_count_s > 0 for row in outcome.photometry)
+
+
 def test_nothing_matches(catalog: sa.Engine, tmp_path: Path) -> None:
     (outcome,) = make(catalog, ["jcmc11e6q"], Job(tmp_path, BuildOptions(max_days=1.0)))
     assert isinstance(outcome.failure, NothingMatchedError)
