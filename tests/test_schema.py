@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,11 @@ if TYPE_CHECKING:
 
 TABLES = Base.metadata.sorted_tables
 
-CHOSEN: dict[tuple[str, str], Any] = {
-    ("exposures", "kind"): "dark",
-    ("exposures", "quality"): "good",
-    ("files", "kind"): "RAW",
-    ("files", "state"): "present",
-    ("files", "association_id"): None,
-    ("products", "kind"): "masterdark",
-}
-"""Values that a CHECK constraint asks for; every other column is filled by its type."""
+ALLOWED = re.compile(r"(\w+) IN \('(\w+)'")
+"""A CHECK constraint on a column, with the first value that it allows."""
+
+EXCLUDED = {("files", "association_id")}
+"""A file is an exposure's or an association's, never both."""
 
 
 @pytest.fixture
@@ -42,7 +39,13 @@ def empty_engine(database_url: str) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
-def value_for(kind: sa.types.TypeEngine[Any]) -> Any:
+def value_for(column: sa.Column[Any]) -> Any:
+    for constraint in column.table.constraints:
+        if isinstance(constraint, sa.CheckConstraint) and (found := ALLOWED.match(str(constraint.sqltext))):
+            name, value = found.groups()
+            if name == column.name:
+                return value
+    kind = column.type
     if isinstance(kind, UtcDateTime):
         return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     if isinstance(kind, sa.JSON):
@@ -55,10 +58,7 @@ def fill_every_table(engine: sa.Engine) -> None:
     with writing(engine) as session:
         for table in TABLES:
             values = {
-                column.name: CHOSEN[table.name, column.name]
-                if (table.name, column.name) in CHOSEN
-                else value_for(column.type)
-                for column in table.columns
+                column.name: value_for(column) for column in table.columns if (table.name, column.name) not in EXCLUDED
             }
             session.execute(sa.insert(table).values(**values))
 
