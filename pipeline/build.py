@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -222,21 +223,34 @@ def _copies(folder: Path, kind: str, inputs: Sequence[ScienceInput], estimate: D
 def _provenance(
     options: BuildOptions, matches: Sequence[Match], estimate: DarkEstimate, revision: int
 ) -> dict[str, str | int | float | bool]:
+    """Return what a product was made of, as cards of its header (docs/guide.md)."""
     cards: dict[str, str | int | float | bool] = {
         "DRKVERS": SOFTWARE_VERSION,
         "DRKCOMB": options.combine.value,
         "DRKCATRV": revision,
     }
     for number, (match, dark) in enumerate(zip(matches, estimate.exposures, strict=True), 1):
-        cards[f"DK{number:02d}EXP"] = match.exposure
-        cards[f"DK{number:02d}RUL"] = match.rule
-        cards[f"DK{number:02d}TIE"] = match.tier
-        cards[f"DK{number:02d}MET"] = dark.method
+        exposure = f"DK{number:02d}"
+        cards[f"{exposure}EXP"] = match.exposure
+        cards[f"{exposure}RUL"] = match.rule
+        cards[f"{exposure}TIE"] = match.tier
+        cards[f"{exposure}PAR"] = json.dumps({k: v for k, v in match.parameters.items() if k != "exposures"})
+        cards[f"{exposure}MET"] = dark.method
         if dark.fit is not None:
-            cards[f"DK{number:02d}BAS"] = dark.fit.base
-            cards[f"DK{number:02d}AMP"] = dark.fit.amplitude
-        for rank, (name, weight) in enumerate(dark.weights.items(), 1):
-            cards[f"DK{number:02d}D{rank:03d}"] = f"{name} {weight:.6f}"
+            cards[f"{exposure}BAS"] = dark.fit.base
+            cards[f"{exposure}AMP"] = dark.fit.amplitude
+            if dark.fit.sky is not None:
+                cards[f"{exposure}SKY"] = dark.fit.sky
+        for entry in match.darks:
+            terms = (
+                entry.delta_sigma,
+                entry.delta_contrast_count_s_pix,
+                entry.delta_box_rate_count_s_pix,
+                entry.delta_temperature_c,
+                entry.delta_days,
+            )
+            told = " ".join("-" if term is None else f"{term:.4g}" for term in terms)
+            cards[f"{exposure}D{entry.rank:03d}"] = f"{entry.dark} {dark.weights.get(entry.dark, 0.0):.6f} {told}"
     return cards
 
 

@@ -122,7 +122,8 @@ def _error(rule: Rule, values: MatchValues) -> float:
     return error or 0.0
 
 
-def _difference(science: float | None, dark: float | None) -> float | None:
+def difference(science: float | None, dark: float | None) -> float | None:
+    """Return science minus dark; None where one of them was not measured."""
     return None if science is None or dark is None else science - dark
 
 
@@ -137,7 +138,7 @@ def score(rule: Rule, science: MatchValues, dark: MatchValues) -> Score | None:
     Score or None
         None where a value was not measured.
     """
-    delta = _difference(metric(rule, science), metric(rule, dark))
+    delta = difference(metric(rule, science), metric(rule, dark))
     if delta is None:
         return None
     if rule is Rule.NOTEBOOK:
@@ -151,8 +152,8 @@ def score(rule: Rule, science: MatchValues, dark: MatchValues) -> Score | None:
     return Score(
         size,
         z,
-        _difference(science.box_rate_count_s_pix, dark.box_rate_count_s_pix),
-        _difference(science.contrast_count_s_pix, dark.contrast_count_s_pix),
+        difference(science.box_rate_count_s_pix, dark.box_rate_count_s_pix),
+        difference(science.contrast_count_s_pix, dark.contrast_count_s_pix),
         science.temperature_mean_c - dark.temperature_mean_c,
         science.start_mjd - dark.start_mjd,
     )
@@ -258,76 +259,3 @@ def _scored_dark(rank: int, terms: Score, dark: MatchValues, weight: float) -> S
         uri=None if dark.file is None else dark.file.uri,
         file_id=None if dark.file is None else dark.file.id,
     )
-
-
-_STRANGE_SIGMA = 5.0
-"""From so many sigma on a disagreement is told: one false alarm in 1.7 million exposures."""
-
-_STRANGE_TEMPERATURE_C = 2.0
-
-
-def warnings_about(rule: Rule, science: MatchValues, darks: Sequence[tuple[ScoredDark, MatchValues]]) -> list[str]:
-    """Return what a user should know before trusting the choice for one exposure: what is odd, and what to do."""
-    told = warnings_about_file(science)
-    if not darks:
-        return told
-    best, dark = darks[0]
-    contrast = score(Rule.GLOW, science, dark)
-    if rule is not Rule.NOTEBOOK and best.delta_sigma is not None and abs(best.delta_sigma) > LADDER[1][1]:
-        told.append(
-            f"no dark is within 5 sigma: the nearest, {dark.rootname}, is {abs(best.delta_sigma):.1f} sigma away; "
-            "ingest more calibration programs"
-        )
-    glow_sigma = abs(contrast.delta_sigma) if contrast is not None and contrast.delta_sigma is not None else 0.0
-    if rule is not Rule.GLOW and glow_sigma > _STRANGE_SIGMA:
-        told.append(
-            f"the glow of {dark.rootname} differs by {glow_sigma:.1f} sigma from this exposure's; "
-            "compare with --rule glow"
-        )
-    told += _warnings_about_quiet_rows(science, dark)
-    glows = (science.contrast_count_s_pix or 0.0) > _STRANGE_SIGMA * (science.contrast_err_count_s_pix or math.inf)
-    if rule in {Rule.GLOW, Rule.BOX} and glows and abs(best.delta_temperature_c) > _STRANGE_TEMPERATURE_C:
-        told.append(
-            f"{dark.rootname}, the nearest in {rule.value}, was {abs(best.delta_temperature_c):.1f} C "
-            f"{'colder' if best.delta_temperature_c > 0 else 'warmer'} than this exposure: a source in the box can "
-            "look like glow; look at the picture of `sbcdark run`"
-        )
-    return told
-
-
-def warnings_about_file(science: MatchValues) -> list[str]:
-    """Return what is odd about a science exposure's own file."""
-    told = []
-    if science.exposure_flag not in {None, "NORMAL"}:
-        told.append(f"EXPFLAG is {science.exposure_flag}: the exposure may have been interrupted")
-    file = science.file
-    if file is None:
-        told.append("its FLT is not in the catalog; what was measured on its RAW is used")
-    elif science.kind == "science" and file.dark_correction == "COMPLETE":
-        told.append(
-            f"its FLT is dark-subtracted already (DARKCORR COMPLETE, MEANDARK {file.mean_dark_count or 0:g}): "
-            "a masterdark would subtract the dark twice; calibrate again with DARKCORR OMIT"
-        )
-    elif science.kind == "science" and (file.mean_dark_count or 0.0) > 0:
-        told.append(f"MEANDARK is {file.mean_dark_count:g} though DARKCORR is not COMPLETE: check what was subtracted")
-    return told
-
-
-def _warnings_about_quiet_rows(science: MatchValues, dark: MatchValues) -> list[str]:
-    """Compare the quiet rows after taking out the glow that leaks into them."""
-    delta = _difference(science.quiet_rate_count_s_pix, dark.quiet_rate_count_s_pix)
-    if delta is None:
-        return []
-    # The base itself varies by 8 % from frame to frame, everywhere on the detector together.
-    base_scatter = 0.08 * (dark.quiet_rate_count_s_pix or 0.0)
-    sigma = math.hypot(
-        science.quiet_rate_err_count_s_pix or 0.0, dark.quiet_rate_err_count_s_pix or 0.0, math.sqrt(2.0) * base_scatter
-    )
-    if sigma == 0 or delta < _STRANGE_SIGMA * sigma:
-        return []
-    message = (
-        f"its quiet rows are {delta:.1e} count/s/pixel above those of {dark.rootname} ({delta / sigma:.0f} sigma): "
-        "sky, airglow or the halo of a source lies on the frame. The rule glow is free of a uniform sky; box and "
-        "notebook take it for dark"
-    )
-    return [message]

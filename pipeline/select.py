@@ -12,7 +12,7 @@ from sbcdark.catalog import queries, results
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.records import Match, RejectedDark
-from sbcdark.pipeline import matching
+from sbcdark.pipeline import cautions, matching
 from sbcdark.pipeline.catalogs import as_engine
 from sbcdark.pipeline.matching import Combine, Requirements, Rule
 from sbcdark.pipeline.version import SOFTWARE_VERSION
@@ -149,7 +149,7 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
         tier=tier,
         darks=darks,
         nearest_rejected=tuple((gated + rejected)[:_REJECTED_TOLD]),
-        warnings=tuple(matching.warnings_about(rule, science, [(dark, by_name[dark.dark]) for dark in darks])),
+        warnings=tuple(cautions.warnings_about(rule, science, [(dark, by_name[dark.dark]) for dark in darks])),
         parameters=asdict(wanted),
     )
 
@@ -304,7 +304,7 @@ def forced_match(session: Session, rootname: str, names: Sequence[str], wanted: 
         tier=matching.FORCED,
         darks=matching.as_named(scored),
         nearest_rejected=(),
-        warnings=tuple(matching.warnings_about_file(science)),
+        warnings=tuple(cautions.warnings_about_file(science)),
         parameters=asdict(wanted),
     )
 

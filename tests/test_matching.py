@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sbcdark.catalog.records import FileRecord, MatchValues
-from sbcdark.pipeline import matching
+from sbcdark.pipeline import cautions, matching
 from sbcdark.pipeline.matching import FORCED, MIN_EXPTIME_S, Requirements, Rule
 
 RAW = FileRecord(1, "RAW", "file:///d_raw.fits", 2_134_080, 0, "0", "present")
@@ -241,11 +241,11 @@ def test_gates_stand_at_their_limits() -> None:
 
 def warned(rule: Rule, science: MatchValues, one: MatchValues | None) -> str:
     if one is None:
-        return " | ".join(matching.warnings_about(rule, science, []))
+        return " | ".join(cautions.warnings_about(rule, science, []))
     terms = matching.score(rule, science, one)
     assert terms is not None
     (named,) = matching.as_named([(terms, one)])
-    return " | ".join(matching.warnings_about(rule, science, [(named, one)]))
+    return " | ".join(cautions.warnings_about(rule, science, [(named, one)]))
 
 
 def test_nothing_is_warned_of_where_all_fits() -> None:
@@ -264,7 +264,7 @@ def test_nothing_is_warned_of_where_all_fits() -> None:
         (Rule.GLOW, {"exposure_flag": "INTERRUPTED"}, {}, "EXPFLAG is INTERRUPTED"),
         (Rule.GLOW, {"file": None}, {}, "its FLT is not in the catalog"),
         (Rule.GLOW, {"file": SUBTRACTED}, {}, "subtract the dark twice"),
-        (Rule.GLOW, {"file": replace(FLT, mean_dark_count=0.01)}, {}, "MEANDARK is 0.01"),
+        (Rule.GLOW, {"file": replace(FLT, mean_dark_count=0.01)}, {}, "MEANDARK 0.01 counts"),
     ],
 )
 def test_what_is_odd_is_told(rule: Rule, science: dict[str, Any], values: dict[str, Any], words: str) -> None:

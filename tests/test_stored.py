@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -120,7 +121,12 @@ def test_stored_selection_holds_everything(catalog: sa.Engine, archive: Path, tm
     assert product.parameters["exposures"] == ["jcmc11ctq", "jcmc11e6q"]
     header = fits.getheader(outcome.masterdark.masterdark)
     assert header["DRKCATRV"] == 1
-    assert header["DK01D001"] == f"{member.darks[0]} 0.500000"
+    name, weight, *terms = header["DK01D001"].split()
+    assert (name, weight) == (member.darks[0], "0.500000")
+    first = stored.darks[0]
+    assert float(terms[0]) == pytest.approx(first.delta_sigma, rel=5e-4)  # written with four digits
+    assert float(terms[3]) == pytest.approx(first.delta_temperature_c, rel=5e-4)
+    assert json.loads(header["DK01PAR"]) == {k: v for k, v in stored.parameters.items() if k != "exposures"}
 
 
 @pytest.mark.parametrize("combine", [Combine.MODEL, Combine.NEAREST])
