@@ -64,15 +64,15 @@ DARK_KEYS = (
 _COLUMNS = (
     Column("rank", "rank"),
     Column("dark", "dark"),
-    Column("program", "program"),
+    Column("program", "program", spare=5),
     Column("score", "score", fixed(2)),
-    Column("weight", "weight", fixed(3)),
+    Column("weight", "weight", fixed(3), spare=4),
     Column("delta_sigma", "d sigma", fixed(2)),
-    Column("delta_box_rate_count_s_pix", "d box rate", scaled(1e6, 2)),
+    Column("delta_box_rate_count_s_pix", "d box rate", scaled(1e6, 2), spare=2),
     Column("delta_contrast_count_s_pix", "d contrast", scaled(1e6, 2)),
     Column("delta_temperature_c", "d T (C)", fixed(2)),
     Column("delta_days", "d time (days)", fixed(2)),
-    Column("exptime_s", "time (s)", fixed(0)),
+    Column("exptime_s", "time (s)", fixed(0), spare=3),
 )
 _RESIDUAL_COLUMNS = (
     Column("dark", "dark"),

@@ -40,18 +40,18 @@ SortOption = Annotated[str, typer.Option("--sort", metavar="COLUMN", help="Any c
 
 _COLUMNS = (
     Column("rootname", "exposure"),
-    Column("kind", "kind"),
-    Column("program", "program"),
-    Column("filter", "filter"),
+    Column("kind", "kind", spare=5),
+    Column("program", "program", spare=3),
+    Column("filter", "filter", spare=6),
     Column("start_utc", "start (UTC)", minute),
-    Column("exptime_s", "time (s)", fixed(0)),
+    Column("exptime_s", "time (s)", fixed(0), spare=2),
     Column("temperature_mean_c", "T mean (C)", fixed(2)),
     Column("hot", ""),
-    Column("box_count", "box (counts)", fixed(1)),
+    Column("box_count", "box (counts)", fixed(1), spare=4),
     Column("box_rate_count_s_pix", "box rate", scaled(1e6, 2)),
     Column("contrast_count_s_pix", "contrast", scaled(1e6, 2)),
     Column("contrast_err_count_s_pix", "+-", scaled(1e6, 2)),
-    Column("association", "association"),
+    Column("association", "association", spare=7),
     Column("quality_told", "quality"),
 )
 _RATE_UNIT = "Rates are in 1e-6 count/s/pixel; contrast is box minus quiet rows; hot is above 25 C on average."

@@ -49,29 +49,29 @@ WorkersOption = Annotated[
 ]
 
 _COLUMNS = (
-    Column("association", "association"),
+    Column("association", "association", spare=4),
     Column("number", "no."),
     Column("aperture", "aperture"),
     Column("science_count_s", "science", fixed(4)),
     Column("dark_count_s", "dark", fixed(4)),
-    Column("dark_fraction", "dark/science", fixed(3)),
+    Column("dark_fraction", "dark/science", fixed(3), spare=2),
     Column("net_count_s", "net", fixed(4)),
     Column("net_err_count_s", "+-", fixed(4)),
-    Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}"),
+    Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=1),
     Column("ab_mag", "AB mag", fixed(3)),
     Column("ab_mag_err", "+-", fixed(3)),
 )
 _MEMBER_COLUMNS = (
-    Column("association", "association"),
+    Column("association", "association", spare=4),
     Column("exposure", "exposure"),
     Column("method", "method"),
     Column("dark_names", "darks"),
     Column("base", "base", scaled(1e6, 3)),
     Column("amplitude", "glow", scaled(1e6, 3)),
     Column("sky", "sky", scaled(1e6, 3)),
-    Column("chi2_per_dof", "chi2/dof", fixed(2)),
+    Column("chi2_per_dof", "chi2/dof", fixed(2), spare=3),
     Column("tier", "tier"),
-    Column("selection", "selection"),
+    Column("selection", "selection", spare=2),
 )
 
 

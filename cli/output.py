@@ -38,11 +38,14 @@ class Column:
         What stands above it, with its unit.
     show : callable, optional
         How a value that is there is written.
+    spare : int
+        On a terminal that is too narrow, columns are left out, those with the largest number first; 0 always stays.
     """
 
     key: str
     heading: str
     show: Callable[[Any], str] = str
+    spare: int = 0
 
 
 def fixed(decimals: int) -> Callable[[Any], str]:
@@ -149,22 +152,44 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
     from rich.text import Text  # noqa: PLC0415
 
     # A pipe has no width: nothing is folded or cut there.
-    console = Console() if sys.stdout.isatty() else Console(width=400, no_color=True)
+    console = Console() if sys.stdout.isatty() else Console(width=1000, no_color=True)
     if title:
-        console.print(Text(title))
+        console.print(Text(title), soft_wrap=True)
     if not rows:
         return
-    shown = [column for column in columns if any(row.get(column.key) is not None for row in rows)]
-    numeric = {column.key for column in shown if any(isinstance(row.get(column.key), int | float) for row in rows)}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in shown:
-        table.add_column(Text(column.heading), justify="right" if column.key in numeric else "left", overflow="fold")
-    for row in rows:
-        values = (row.get(column.key) for column in shown)
-        table.add_row(
-            *(Text("" if value is None else column.show(value)) for column, value in zip(shown, values, strict=True))
-        )
+    cells = {
+        column: ["" if row.get(column.key) is None else column.show(row[column.key]) for row in rows]
+        for column in columns
+        if any(row.get(column.key) is not None for row in rows)
+    }
+    left_out = _left_out(cells, console.width)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for column in cells:
+        if column in left_out:
+            continue
+        numeric = any(isinstance(row.get(column.key), int | float) for row in rows)
+        table.add_column(Text(column.heading), justify="right" if numeric else "left", no_wrap=True)
+    for number in range(len(rows)):
+        table.add_row(*(Text(cells[column][number]) for column in cells if column not in left_out))
+    needed = console.measure(table, options=console.options.update(width=1000)).maximum
+    # What cannot be left out is rather wrapped by the terminal than cut.
+    console.width = max(console.width, needed)
     console.print(table)
+    if left_out:
+        names = ", ".join(column.heading for column in left_out)
+        say(f"(left out for want of width: {names})")
+
+
+def _left_out(cells: Mapping[Column, Sequence[str]], width: int) -> list[Column]:
+    """Return the columns that have to go for a table to fit a width, the most dispensable first."""
+    gap = 2
+    widths = {column: max(len(column.heading), *map(len, values)) + gap for column, values in cells.items()}
+    left_out: list[Column] = []
+    for column in sorted(widths, key=lambda one: -one.spare):
+        if sum(widths.values()) - sum(widths[one] for one in left_out) <= width + gap or column.spare == 0:
+            break
+        left_out.append(column)
+    return left_out
 
 
 def say(text: str) -> None:
