@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
+from sbcdark.catalog.records import RunDark
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
-
-
-@dataclass(frozen=True, slots=True)
-class RunDark:
-    """A dark as the outlier test needs it; rates in count/s/pixel, temperature in deg C."""
-
-    rootname: str
-    start_mjd: float
-    temperature_mean_c: float
-    box_rate: float
-    box_rate_err: float
-    quiet_rate: float
-    quiet_rate_err: float
-    quality: str
-    by_hand: bool
 
 
 def darks_of_runs(session: Session) -> list[RunDark]:

@@ -230,13 +230,21 @@ def measurements_of(session: Session, file_id: int) -> list[RegionMeasurement]:
     ]
 
 
+def copies_in_order(file: Any) -> tuple[Any, ...]:
+    """Return the ORDER BY among copies of one exposure's file: what was processed last comes first.
+
+    The checksum decides between equals, so that the order of ingest never does.
+    """
+    return sa.func.coalesce(file.processed_mjd, -1.0).desc(), sa.func.coalesce(file.sha256, ""), file.id
+
+
 def _best_file(kind: str) -> Any:
     """Return a subquery: the id of the present file of a kind that an exposure's pixels are read from."""
     file = aliased(models.File)
     return (
         sa.select(file.id)
         .where(file.exposure_id == models.Exposure.id, file.kind == kind, file.state == "present")
-        .order_by(sa.func.coalesce(file.processed_mjd, -1.0).desc(), sa.func.coalesce(file.sha256, ""), file.id)
+        .order_by(*copies_in_order(file))
         .limit(1)
         .correlate(models.Exposure)
         .scalar_subquery()

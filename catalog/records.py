@@ -284,3 +284,18 @@ class StoredProduct:
     parameters: dict[str, Any]
     selection_ids: tuple[int, ...]
     software_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunDark:
+    """A dark as the outlier test needs it; rates in count/s/pixel, temperature in deg C."""
+
+    rootname: str
+    start_mjd: float
+    temperature_mean_c: float
+    box_rate: float
+    box_rate_err: float
+    quiet_rate: float
+    quiet_rate_err: float
+    quality: str
+    by_hand: bool

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
+from sbcdark.catalog.queries import copies_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -259,20 +260,16 @@ def _write_associations(session: Session, facts: Sequence[AssociationFacts]) -> 
     return ids
 
 
-def preferred_file(kind: Any, file: type[models.File] = models.File) -> tuple[Any, ...]:
+def _preferred_file(kind: Any) -> tuple[Any, ...]:
     """Return the ORDER BY that puts the file first whose values an exposure takes.
 
-    A dark's RAW (never flat-fielded) and a science exposure's FLT come first; among copies the one that was
-    processed last; then the checksum decides, so that the order of ingest never does.
+    What is present comes before what is missing, a dark's RAW (never flat-fielded) and a science exposure's FLT before
+    the other kind.
     """
+    file = models.File
     wanted = sa.case((kind == "dark", "RAW"), else_="FLT")
-    return (
-        sa.case((file.state == "present", 0), else_=1),
-        sa.case((file.kind == wanted, 0), else_=1),
-        sa.func.coalesce(file.processed_mjd, -1.0).desc(),
-        sa.func.coalesce(file.sha256, ""),
-        file.id,
-    )
+    present = sa.case((file.state == "present", 0), else_=1)
+    return present, sa.case((file.kind == wanted, 0), else_=1), *copies_in_order(file)
 
 
 def preferred_files(session: Session, exposure_ids: Iterable[int]) -> dict[int, int]:
@@ -283,7 +280,7 @@ def preferred_files(session: Session, exposure_ids: Iterable[int]) -> dict[int, 
             sa.select(models.Exposure.id, models.File.id)
             .join(models.File, models.File.exposure_id == models.Exposure.id)
             .where(models.Exposure.id.in_(chunk), models.File.state != "changed")
-            .order_by(models.Exposure.id, *preferred_file(models.Exposure.kind))
+            .order_by(models.Exposure.id, *_preferred_file(models.Exposure.kind))
         )
         for exposure_id, file_id in session.execute(query):
             preferred.setdefault(exposure_id, file_id)

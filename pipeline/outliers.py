@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sbcdark.catalog.records import RunDark
+
 LONGEST_GAP_DAYS = 0.125
 """Darks that start within 3 hours of each other are one run: a visit is gone through in steps of about 17 minutes."""
 
@@ -35,19 +37,6 @@ _NEIGHBOURS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class RunFrame:
-    """One dark as the test sees it: rates and their Poisson errors in count/s/pixel, temperature in deg C."""
-
-    rootname: str
-    start_mjd: float
-    temperature_mean_c: float
-    box_rate: float
-    box_rate_err: float
-    quiet_rate: float
-    quiet_rate_err: float
-
-
-@dataclass(frozen=True, slots=True)
 class Outlier:
     """A dark that does not fit, and why in words."""
 
@@ -55,10 +44,10 @@ class Outlier:
     reason: str
 
 
-def runs(frames: Sequence[RunFrame]) -> list[list[RunFrame]]:
+def runs(frames: Sequence[RunDark]) -> list[list[RunDark]]:
     """Split darks into runs: those that follow each other within `LONGEST_GAP_DAYS`."""
     ordered = sorted(frames, key=lambda frame: (frame.start_mjd, frame.rootname))
-    found: list[list[RunFrame]] = [ordered[:1]] if ordered else []
+    found: list[list[RunDark]] = [ordered[:1]] if ordered else []
     for before, frame in pairwise(ordered):
         if frame.start_mjd - before.start_mjd > LONGEST_GAP_DAYS:
             found.append([])
@@ -66,14 +55,14 @@ def runs(frames: Sequence[RunFrame]) -> list[list[RunFrame]]:
     return found
 
 
-def base_rate(frame: RunFrame) -> tuple[float, float]:
+def base_rate(frame: RunDark) -> tuple[float, float]:
     """Return the base of a dark and its Poisson error, count/s/pixel: the quiet rate without the glow that leaks in."""
     scale = 1.0 / (1.0 - LEAK)
     rate = (frame.quiet_rate - LEAK * frame.box_rate) * scale
     return rate, math.hypot(frame.quiet_rate_err, LEAK * frame.box_rate_err) * scale
 
 
-def outliers(run: Sequence[RunFrame]) -> list[Outlier]:
+def outliers(run: Sequence[RunDark]) -> list[Outlier]:
     """Return the darks of one run whose base lies off that of their neighbours in temperature by more than 5 sigma.
 
     The base (`base_rate`) of each dark is compared with the median base of the six others nearest in temperature, so
@@ -82,7 +71,7 @@ def outliers(run: Sequence[RunFrame]) -> list[Outlier]:
 
     Parameters
     ----------
-    run : sequence of RunFrame
+    run : sequence of RunDark
         The darks of one run, in any order.
     """
     left = sorted(run, key=lambda frame: (frame.temperature_mean_c, frame.start_mjd, frame.rootname))
@@ -104,7 +93,7 @@ def outliers(run: Sequence[RunFrame]) -> list[Outlier]:
     return found
 
 
-def _deviation(run: Sequence[RunFrame], frame: RunFrame) -> tuple[float, float, float]:
+def _deviation(run: Sequence[RunDark], frame: RunDark) -> tuple[float, float, float]:
     """Return how far a dark's base is off in sigma, the base, and what its neighbours have."""
     others = sorted(
         (other for other in run if other is not frame),

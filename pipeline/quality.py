@@ -8,7 +8,7 @@ from sbcdark.catalog import qualities, writes
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.catalogs import as_engine
-from sbcdark.pipeline.outliers import RunFrame, outliers, runs
+from sbcdark.pipeline.outliers import outliers, runs
 from sbcdark.pipeline.select import resolve_exposure
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
@@ -30,7 +30,7 @@ def flag_outliers(engine: sa.Engine, run_id: int | None) -> int | None:
     """
     with reading(engine) as session:
         darks = qualities.darks_of_runs(session)
-    trusted = [_run_frame(dark) for dark in darks if dark.quality != "retired"]
+    trusted = [dark for dark in darks if dark.quality != "retired"]
     suspects = {found.rootname: found.reason for run in runs(trusted) for found in outliers(run)}
     changes = []
     for dark in darks:
@@ -48,18 +48,6 @@ def flag_outliers(engine: sa.Engine, run_id: int | None) -> int | None:
         for rootname, quality, reason in changes:
             qualities.set_quality(session, rootname, quality, reason, by_hand=False, run_id=run)
     return run
-
-
-def _run_frame(dark: qualities.RunDark) -> RunFrame:
-    return RunFrame(
-        dark.rootname,
-        dark.start_mjd,
-        dark.temperature_mean_c,
-        dark.box_rate,
-        dark.box_rate_err,
-        dark.quiet_rate,
-        dark.quiet_rate_err,
-    )
 
 
 def retire(catalog: sa.Engine | str | Path, name: str, reason: str) -> str:

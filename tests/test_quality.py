@@ -12,11 +12,12 @@ import pytest
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import catalog_revision, match_values
+from sbcdark.catalog.records import RunDark
 from sbcdark.pipeline.catalogs import open_catalog
 from sbcdark.pipeline.frame_writer import write_simulated
 from sbcdark.pipeline.ingest import ingest
 from sbcdark.pipeline.listing import exposures
-from sbcdark.pipeline.outliers import FEWEST, RunFrame, outliers, runs
+from sbcdark.pipeline.outliers import FEWEST, outliers, runs
 from sbcdark.pipeline.quality import restore, retire
 from sbcdark.pipeline.select import match
 from sbcdark.pipeline.simulate import simulate
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.simulated_darks import SimulatedFile
 
 
-def _frame(number: int, temperature: float, box: float, quiet: float) -> RunFrame:
+def _frame(number: int, temperature: float, box: float, quiet: float) -> RunDark:
     seconds = 1000.0
-    return RunFrame(
+    return RunDark(
         f"jsim{number:02d}abq",
         57000.0 + number * 0.0117,
         temperature,
@@ -38,10 +39,12 @@ def _frame(number: int, temperature: float, box: float, quiet: float) -> RunFram
         math.sqrt(box * 40_000 * seconds) / (40_000 * seconds),
         quiet,
         math.sqrt(quiet * 131_071 * seconds) / (131_071 * seconds),
+        "good",
+        by_hand=False,
     )
 
 
-def _run(generator: np.random.Generator) -> list[RunFrame]:
+def _run(generator: np.random.Generator) -> list[RunDark]:
     """Return a run as the real one: base scattering by 8 %, glow from 25 C on, Poisson noise."""
     frames = []
     for number, temperature in enumerate(np.linspace(18.0, 28.0, 20)):
