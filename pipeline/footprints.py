@@ -312,8 +312,8 @@ def poisson_error(
 ) -> float:
     """Return the Poisson error of an aperture's sum on the drizzled product, from native counts.
 
-    With r = N / (flat t), var(S) = sum V^2 N / (flat t)^2. Where fewer than `rates.EXACT_BELOW` native counts lie
-    within, the error is half the width of their exact central 68.27 % interval (Garwood 1936, Biometrika 28, 437) times the
+    With r = N / (flat t), var(S) = sum V^2 N / (flat t)^2. Where fewer than `rates.EXACT_BELOW` counts lie within,
+    the error is half the width of their exact central 68.27 % interval (Garwood 1936, Biometrika 28, 437) times the
     root mean square of V / (flat t) over the footprint, so that an empty aperture has an error too.
 
     Parameters
