@@ -23,7 +23,7 @@ import numpy as np
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.defects import block_sum, hot_values, smooth
-from sbcdark.pipeline.likelihood import estimate, least_mean, prior_precision
+from sbcdark.pipeline.likelihood import Drift, estimate, least_mean, prior_precision
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.templates import BIN, BLOCK
 
@@ -40,6 +40,13 @@ Tier = Literal["model", "scaled mean", "scaled nearest"]
 BINS_ENOUGH = 32
 """Bins' worth of good pixels that a fit needs to stand alone: 250 counts of a cold 1000 s dark, which fix its base to
 6 %, no better than the 8 % to which other darks predict it."""
+
+GRADIENT_SCATTER = 0.025
+"""Relative change of a dark from the detector's centre to its edge, against the templates: 2.6 % in x and 1.5 % in y
+beyond Poisson noise in the darks of program 13961, where it wanders slowly within the run."""
+
+_SIDE = DETECTOR_SHAPE[0] // BIN
+_GRADIENTS = (2 * np.indices((_SIDE, _SIDE)) + 1) / _SIDE - 1  # (2, 32, 32): from -1 to 1 along y, and along x
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +135,8 @@ def fit_dark(
     Poisson maximum likelihood on 32 x 32-pixel bins; a bin that is partly masked counts with its good pixels. The mean
     is (base L + amplitude G + sky x flat) x exptime, the flat acting on the sky alone. A uniform sky looks nearly like
     the base; with `sky` the base therefore has a Gaussian prior, by default the mean and scatter of the darks' own.
+    What little tells the two apart is of the size of the dark's own drift, so that with `sky` the dark may also have
+    a gradient of `GRADIENT_SCATTER` in y and in x: a nuisance that widens the covariance and is not predicted.
     The dark is never negative: base >= 0, and the amplitude, which may be slightly negative, is kept where
     base L + amplitude G >= 0 in every pixel (a limit at zero would bias the cold frames).
 
@@ -185,11 +194,10 @@ def fit_dark(
         # Nothing tells a sky from the dark in so few pixels: it is held to the size of the dark itself.
         precision[2, 2] = (mean[0] + mean[1]) ** -2
     design, seen = binned[:, filled], block_sum(image, BIN)[filled]
-    full, covariance = estimate(seen, design, fitted, templates, precision, mean)
+    drift = Drift(_GRADIENTS[:, filled], GRADIENT_SCATTER, max(float(mean[0]), 1e-9)) if sky else None
+    full, covariance, influence = estimate(seen, design, fitted, templates, precision, mean, drift)
 
     expected = np.maximum(full[fitted] @ design, least_mean(seen, design))
-    influence = np.zeros((3, *filled.shape))
-    influence[fitted] = _spread(covariance[np.ix_(fitted, fitted)] @ (design / expected), filled)
     freedom = int(seen.size) - len(fitted)
     chi2 = float(((seen - expected) ** 2 / expected).sum()) / freedom if freedom > 0 else np.nan
     size = 3 if sky else 2
@@ -197,8 +205,8 @@ def fit_dark(
     hot = hot_values(np.asarray(counts, dtype=np.float64), exptime_s, smooth_rate, templates.hot, templates.good)
     return DarkFit(
         float(full[0]), float(full[1]), float(full[2]) if sky else None, covariance[:size, :size], chi2,
-        int(seen.size), _tier(templates), scarce, exptime_s, *hot, influence[:size], block_sum(use, BLOCK),
-        flat if sky else None,
+        int(seen.size), _tier(templates), scarce, exptime_s, *hot, _spread(influence[:size], filled),
+        block_sum(use, BLOCK), flat if sky else None,
     )  # fmt: skip
 
 

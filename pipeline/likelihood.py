@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,25 @@ import numpy as np
 if TYPE_CHECKING:
     from sbcdark.pipeline.defects import Image
     from sbcdark.pipeline.templates import Templates
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drift:
+    """What the shape of a dark may differ by from the templates', as nuisance parameters of its fit.
+
+    Attributes
+    ----------
+    gradients : ndarray, shape (k, m)
+        Relative change of the dark in each bin for one unit of each.
+    scatter : float
+        Standard deviation of each from frame to frame.
+    rate : float
+        A typical dark, count/s/pixel: in units of it the nuisance parameters are of the others' size.
+    """
+
+    gradients: Image
+    scatter: float
+    rate: float
 
 
 def _within_limits(theta: Image, templates: Templates) -> Image:
@@ -26,10 +46,9 @@ def least_mean(counts: Image, design: Image) -> Image:
     return np.asarray(0.02 * max(counts.sum(), 1.0) / max(size.sum(), 1e-30) * size + 1e-9)
 
 
-def _maximise(counts: Image, design: Image, theta: Image, precision: Image, centre: Image) -> tuple[Image, Image]:
-    """Maximum of the Poisson likelihood times a Gaussian prior, by Fisher scoring; parameters and their information."""
+def _maximise(counts: Image, design: Image, theta: Image, precision: Image, centre: Image) -> Image:
+    """Maximum of the Poisson likelihood times a Gaussian prior, by Fisher scoring."""
     floor = least_mean(counts, design)
-    information = precision
     for _ in range(50):
         mean = np.maximum(theta @ design, floor)
         weighted = design / mean
@@ -39,19 +58,53 @@ def _maximise(counts: Image, design: Image, theta: Image, precision: Image, cent
         theta = new
         if converged:
             break
-    return theta, information
+    return theta
+
+
+def _extend(theta: Image, design: Image, precision: Image, drift: Drift) -> tuple[Image, Image]:
+    """Add to design and precision a row for each gradient of the dark, all components of which but the last are."""
+    dark = theta[:-1] @ design[:-1] / drift.rate
+    wide = np.diag(np.append(np.zeros(len(design)), np.full(len(drift.gradients), (drift.scatter * drift.rate) ** -2)))
+    wide[: len(design), : len(design)] = precision
+    return np.vstack([design, dark * drift.gradients]), wide
+
+
+def _solve(counts: Image, design: Image, theta: Image, precision: Image, centre: Image, drift: Drift | None) -> Image:
+    """Maximum of the likelihood; the dark's gradients, which depend on the dark itself, in turns with it."""
+    theta = _maximise(counts, design, theta, precision, centre)
+    if drift is None:
+        return theta
+    for _ in range(3):
+        extended, wide = _extend(theta, design, precision, drift)
+        none = np.zeros(len(drift.gradients))
+        theta = _maximise(counts, extended, np.append(theta, none), wide, np.append(centre, none))[: len(theta)]
+    return theta
 
 
 def estimate(
-    counts: Image, design: Image, fitted: list[int], templates: Templates, precision: Image, mean: Image
-) -> tuple[Image, Image]:
-    """Estimate (base, amplitude, sky) and covariance from binned counts (m,) and the design (len(fitted), m).
+    counts: Image,
+    design: Image,
+    fitted: list[int],
+    templates: Templates,
+    precision: Image,
+    mean: Image,
+    drift: Drift | None = None,
+) -> tuple[Image, Image, Image]:
+    """Estimate (base, amplitude, sky) from binned counts (m,) and the design (len(fitted), m).
 
-    precision (3, 3) and mean (3,) are those of the prior; what is not in `fitted` is zero.
+    precision (3, 3) and mean (3,) are those of the prior; what is not in `fitted` is zero. A drift needs a sky, the
+    last of the design.
+
+    Returns
+    -------
+    parameters : ndarray, shape (3,)
+    covariance : ndarray, shape (3, 3)
+    influence : ndarray, shape (3, m)
+        Change of each parameter for one more count in each bin.
     """
     select = np.ix_(fitted, fitted)
-    full, covariance = np.zeros(3), np.zeros((3, 3))
-    full[fitted], information = _maximise(counts, design, mean[fitted], precision[select], mean[fitted])
+    full, covariance, influence = np.zeros(3), np.zeros((3, 3)), np.zeros((3, len(counts)))
+    full[fitted] = _solve(counts, design, mean[fitted], precision[select], mean[fitted], drift)
     bounded = np.append(_within_limits(full[:2], templates), full[2])
     if not np.array_equal(bounded, full):
         # On the limit the dark is one shape with one scale, which is fitted again, and the sky with it. The covariance
@@ -62,13 +115,17 @@ def estimate(
         # The prior holds on the shape as on the parameters: (s S - m)' P (s S - m).
         prior = shape @ precision[select] @ shape.T
         centre = np.linalg.pinv(prior) @ (shape @ precision[select] @ mean[fitted])
-        scale, _ = _maximise(counts, shape @ design, scale, prior, centre)
-        full[fitted] = scale @ shape
+        full[fitted] = _solve(counts, shape @ design, scale, prior, centre, drift) @ shape
         full[:2] = _within_limits(full[:2], templates)
-        expected = np.maximum(full[fitted] @ design, least_mean(counts, design))
-        information = (design / expected) @ design.T + precision[select]
-    covariance[select] = np.linalg.inv(information)
-    return full, covariance
+    expected = np.maximum(full[fitted] @ design, least_mean(counts, design))
+    extended, wide = design, precision[select]
+    if drift is not None:
+        extended, wide = _extend(full[fitted], design, precision[select], drift)
+    weighted = extended / expected
+    inverse = np.linalg.inv(weighted @ extended.T + wide)
+    covariance[select] = inverse[: len(fitted), : len(fitted)]
+    influence[fitted] = (inverse @ weighted)[: len(fitted)]
+    return full, covariance, influence
 
 
 def prior_precision(templates: Templates, prior: tuple[float, float] | None, use: tuple[bool, bool]) -> Image:

@@ -52,7 +52,11 @@ def source_mask(counts: NDArray[np.generic], expected: Image, good: Mask | None 
         area = 4 * np.pi * (sigma / size) ** 2
         seen = smooth(block_sum(image, size), sigma / size) * area
         mean = smooth(block_sum(expected * use, size), sigma / size) * area
-        evidence = -np.log10(np.maximum(poisson_chance(seen, np.maximum(mean, 1e-3)), 1e-300))
+        mean = np.maximum(mean, 1e-3)
+        # An upper tail of Poisson's is heavier than a Gaussian's: under 3 sigma its chance is 1e-3 and more.
+        likely = seen > mean + 3 * np.sqrt(mean)
+        evidence = np.zeros_like(seen)
+        evidence[likely] = -np.log10(np.maximum(poisson_chance(seen[likely], mean[likely]), 1e-300))
         threshold = -np.log10(_MASK_CHANCE)
         if (evidence > threshold).any():
             segments = detect_sources(evidence, threshold, n_pixels=1).data > 0

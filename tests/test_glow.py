@@ -10,15 +10,9 @@ import pytest
 from astropy.io import fits
 
 from sbcdark.catalog.errors import NothingMatchedError, UsageError
-from sbcdark.pipeline.glow import (
-    aperture_dark,
-    dark_rate,
-    dark_rate_error,
-    fit_dark,
-    fit_dark_with_sources,
-    source_mask,
-)
+from sbcdark.pipeline.glow import aperture_dark, dark_rate, dark_rate_error, fit_dark
 from sbcdark.pipeline.regions import BOX, DETECTOR_SHAPE, HOT_PIXELS_XY
+from sbcdark.pipeline.sources import fit_dark_with_sources, source_mask
 from sbcdark.pipeline.templates import DarkFrame, Templates, build_templates
 
 if TYPE_CHECKING:
@@ -175,17 +169,19 @@ def test_template_noise_is_stated(templates: Templates) -> None:
 
 
 @pytest.mark.slow
-def test_thinned_exposures(darks: list[DarkFrame]) -> None:
+@pytest.mark.parametrize("sky", [False, True])
+def test_thinned_exposures(darks: list[DarkFrame], sky: bool) -> None:
     rng = np.random.default_rng(14)
     apertures = tiles(96)
+    chosen = (2, 9, 12, 15)
+    left_out = [build_templates(darks[:j] + darks[j + 1 :]) for j in chosen]
     for exptime_s in (50.0, 100.0, 300.0):
         pulls = []
-        for j in (2, 9, 12, 15):
-            made = build_templates(darks[:j] + darks[j + 1 :])
+        for j, made in zip(chosen, left_out, strict=True):
             # Binomial thinning splits a Poisson frame into two independent ones: one to fit, one to tell the truth.
             kept = rng.binomial(darks[j].counts.astype(np.int64), exptime_s / 1000)
             rest, factor = darks[j].counts - kept, exptime_s / (1000 - exptime_s)
-            fit = fit_dark(kept, exptime_s, made)
+            fit = fit_dark(kept, exptime_s, made, sky=sky)
             rate = dark_rate(fit, made)
             assert rate.min() >= 0
             assert np.isfinite(dark_rate_error(fit, made)).all()
@@ -195,10 +191,39 @@ def test_thinned_exposures(darks: list[DarkFrame]) -> None:
                 true = float((weights * rest).sum()) * factor
                 variance = (found.error * exptime_s) ** 2 + found.rate * exptime_s * factor
                 pulls.append((found.rate * exptime_s - true) / np.sqrt(variance))
-        values = np.array(pulls).reshape(4, -1)
-        assert abs(np.sqrt((values**2).mean()) - 1) < 4 / np.sqrt(2 * values.size)
+        values = np.array(pulls).reshape(len(chosen), -1)
         # Apertures of a frame share its fit: the mean is uncertain by the frames' scatter of at most 1 pull each.
         assert abs(values.mean()) < 3 / np.sqrt(len(values))
+        # A frame's apertures scatter about their mean by no more than 1; with that mean, which is one number a frame
+        # where a sky makes the base uncertain, the width is 1.
+        own = values.mean(axis=1)
+        within = ((values - own[:, None]) ** 2).mean() * values.shape[1] / (values.shape[1] - 1)
+        assert within < (1 + 4 / np.sqrt(2 * values.size)) ** 2
+        assert abs(np.sqrt((values**2).mean()) - 1) < 4 / np.sqrt(2 * (len(values) if sky else values.size))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exptime_s", [50.0, 100.0, 300.0])
+def test_thinned_darks_make_templates(darks: list[DarkFrame], exptime_s: float) -> None:
+    # Darks as short as that make noisy templates, and their noise has to be in the error of what they predict.
+    rng = np.random.default_rng(19)
+    short = [
+        DarkFrame(one.rootname, rng.binomial(one.counts.astype(np.int64), exptime_s / 1000), exptime_s) for one in darks
+    ]
+    pulls = []
+    for j in (2, 9, 12, 15):
+        made = build_templates(short[:j] + short[j + 1 :])
+        fit = fit_dark(darks[j].counts, 1000.0, made)
+        assert dark_rate(fit, made).min() >= 0
+        for aperture in tiles(96):
+            weights = aperture * made.good
+            found = aperture_dark([(fit, weights)], made)
+            seen, expected = float((weights * darks[j].counts).sum()), found.rate * 1000
+            pulls.append((expected - seen) / np.sqrt((found.error * 1000) ** 2 + expected))
+    values = np.array(pulls).reshape(4, -1)
+    assert abs(values.mean()) < 3 / np.sqrt(len(values))
+    # The frames share templates: at worst 4 frames in one, so that only a frame's apertures are independent.
+    assert abs(np.sqrt((values**2).mean()) - 1) < 4 / np.sqrt(2 * values.shape[1])
 
 
 def test_an_exposure_without_counts(templates: Templates) -> None:

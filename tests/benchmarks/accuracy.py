@@ -25,7 +25,8 @@ from sbcdark.pipeline.templates import SMOOTH_BASE, SMOOTH_GLOW, DarkFrame, buil
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.templates import Image, Templates
+    from sbcdark.pipeline.defects import Image
+    from sbcdark.pipeline.templates import Templates
 
 WARM_BOX_SUM = 492
 ROUGH_STEP = 4  # the unsmoothed model, which nobody should use, is tried on every fourth aperture
