@@ -91,7 +91,11 @@ def make_engine(url: str, *, create: bool = False) -> sa.Engine:
 def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
     if not url.database or url.database == ":memory:" or url.host:
         raise UsageError("A catalog needs a file to live in.", "Give --db sqlite:///path/catalog.db.")
+    if url.query:
+        raise UsageError("A SQLite URL takes no options.", "Give --db sqlite:///path/catalog.db.")
     path = Path(url.database)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder.", f"Give --db sqlite:///{path / 'catalog.db'}.")
     if not path.exists():
         if not create:
             raise UnreachableError(

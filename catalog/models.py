@@ -132,6 +132,7 @@ class File(Base):
     calibration_version: Mapped[str | None]
     dark_correction: Mapped[str | None]
     mean_dark_count: Mapped[float | None] = mapped_column(comment="counts per pixel; MEANDARK of the header")
+    flat_correction: Mapped[str | None]
     flat_file: Mapped[str | None]
     photflam_erg_s_cm2_a: Mapped[float | None] = mapped_column(comment="per count/s")
     photplam_a: Mapped[float | None] = mapped_column(comment="Angstrom")

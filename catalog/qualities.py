@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -33,6 +33,20 @@ def darks_of_runs(session: Session) -> list[RunDark]:
         .order_by(table.start_mjd, table.rootname)
     )
     return [RunDark(*row) for row in session.execute(query) if None not in row]  # type: ignore[arg-type]
+
+
+def quality_notes(session: Session, rootname: str) -> list[dict[str, Any]]:
+    """Return every time that an exposure's quality was set, oldest first: when, to what, why, by hand or not."""
+    query = (
+        sa.select(models.QualityNote)
+        .join(models.Exposure, models.Exposure.id == models.QualityNote.exposure_id)
+        .where(models.Exposure.rootname == rootname)
+        .order_by(models.QualityNote.id)
+    )
+    return [
+        {"created_utc": row.created_utc, "quality": row.quality, "reason": row.reason, "by_hand": row.by_hand}
+        for row in session.scalars(query)
+    ]
 
 
 def set_quality(session: Session, rootname: str, quality: str, reason: str, *, by_hand: bool, run_id: int) -> None:

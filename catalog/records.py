@@ -72,6 +72,7 @@ class FileRecord:
     calibration_version: str | None = None
     dark_correction: str | None = None
     mean_dark_count: float | None = None
+    flat_correction: str | None = None
     flat_file: str | None = None
     photflam_erg_s_cm2_a: float | None = None
     photplam_a: float | None = None
@@ -117,6 +118,7 @@ class ExposureFacts:
     calibration_version: str | None
     dark_correction: str | None
     mean_dark_count: float | None
+    flat_correction: str | None
     flat_file: str | None
     photflam_erg_s_cm2_a: float | None
     photplam_a: float | None

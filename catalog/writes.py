@@ -44,6 +44,7 @@ _FILE_COLUMNS = (
     "calibration_version",
     "dark_correction",
     "mean_dark_count",
+    "flat_correction",
     "flat_file",
     "photflam_erg_s_cm2_a",
     "photplam_a",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sbcdark.cli.main import main
+from sbcdark.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -85,7 +85,9 @@ _RESIDUAL_COLUMNS = (
 @app.command()
 def match(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Exposures or associations.")] = None,
-    program: Annotated[int | None, typer.Option("--program", metavar="N", help="All science of a program.")] = None,
+    program: Annotated[
+        int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="All science of a program.")
+    ] = None,
     association: Annotated[
         str | None, typer.Option("--association", metavar="A", help="All exposures of an association.")
     ] = None,

@@ -8,8 +8,10 @@ import typer
 
 from sbcdark.catalog import schema
 from sbcdark.catalog.engine import make_engine, redacted
+from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.app import app, catalog_url
 from sbcdark.cli.output import JsonOption, print_json
+from sbcdark.pipeline.catalogs import url_of
 
 database = typer.Typer(no_args_is_help=True, help="The catalog's schema.")
 app.add_typer(database, name="db")
@@ -18,9 +20,14 @@ app.add_typer(database, name="db")
 @database.command()
 def status(as_json: JsonOption = False) -> None:
     """Say whether the catalog's schema is the program's."""
-    engine = make_engine(catalog_url())
+    engine = make_engine(url_of(catalog_url()))
     state, revision = schema.status(engine)
-    known = {"catalog": redacted(catalog_url()), "state": state.value, "revision": revision, "program": schema.HEAD}
+    known = {
+        "catalog": redacted(url_of(catalog_url())),
+        "state": state.value,
+        "revision": revision,
+        "program": schema.HEAD,
+    }
     if as_json:
         print_json([known])
         return
@@ -31,14 +38,21 @@ def status(as_json: JsonOption = False) -> None:
 @database.command()
 def upgrade() -> None:
     """Bring an empty or older catalog up to this program."""
-    schema.upgrade(make_engine(catalog_url(), create=True))
-    typer.echo(f"{redacted(catalog_url())} is at revision {schema.HEAD}")
+    schema.upgrade(make_engine(url_of(catalog_url()), create=True))
+    typer.echo(f"{redacted(url_of(catalog_url()))} is at revision {schema.HEAD}")
 
 
 @database.command()
 def downgrade(
     revision: Annotated[str, typer.Argument(help="The revision to go back to; base removes every table.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Yes, lose what the older schema cannot hold.")] = False,
 ) -> None:
     """Bring the catalog down to an older revision. Back it up first."""
-    schema.downgrade(make_engine(catalog_url()), revision)
-    typer.echo(f"{redacted(catalog_url())} is at revision {revision}")
+    if not yes:
+        raise UsageError(
+            f"A downgrade to {revision} loses what the older schema cannot hold"
+            + (": everything." if revision == "base" else "."),
+            "Back the catalog up, then give --yes.",
+        )
+    schema.downgrade(make_engine(url_of(catalog_url())), revision)
+    typer.echo(f"{redacted(url_of(catalog_url()))} is at revision {revision}")

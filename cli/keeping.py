@@ -50,7 +50,10 @@ def changes(as_json: JsonOption = False, as_csv: CsvOption = False, output: File
 
 @app.command()
 def replay(
-    selection: Annotated[int, typer.Argument(metavar="ID", help="A stored selection; `sbcdark show NAME` lists them.")],
+    selection: Annotated[
+        int,
+        typer.Argument(metavar="ID", min=1, max=2**31 - 1, help="A stored selection; `sbcdark show NAME` lists them."),
+    ],
     folder: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the products go.")],
     as_json: JsonOption = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +29,9 @@ from sbcdark.pipeline import listing
 if TYPE_CHECKING:
     from sbcdark.catalog.records import ExposureRecord
 
-ProgramOption = Annotated[int | None, typer.Option("--program", metavar="N", help="Only this program.")]
+ProgramOption = Annotated[
+    int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="Only this program.")
+]
 FilterOption = Annotated[str | None, typer.Option("--filter", metavar="NAME", help="Only this filter, e.g. F165LP.")]
 TemperatureOption = Annotated[
     str | None, typer.Option("--temp", metavar="LOW:HIGH", help="Mean temperature in C, e.g. 25:27 or 25:.")
@@ -140,7 +143,9 @@ def _range(text: str | None) -> tuple[float | None, float | None]:
         limits = (float(low) if low else None, float(high) if high else None)
     except ValueError:
         limits = (None, None)
-    if not colon or limits == (None, None):
+    finite = all(limit is None or math.isfinite(limit) for limit in limits)
+    turned = None not in limits and limits[0] > limits[1]  # type: ignore[operator]
+    if not colon or limits == (None, None) or not finite or turned:
         raise UsageError(f"{text!r} is no range of temperatures.", "Write e.g. --temp 25:27, --temp 25: or --temp :24.")
     return limits
 

@@ -1,4 +1,4 @@
-"""The program's entry: runs a command; whatever goes wrong becomes one message and an exit code."""
+"""Runs a command; whatever goes wrong becomes one message and an exit code."""
 
 from __future__ import annotations
 
@@ -8,15 +8,8 @@ import sys
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.cli import choosing, database, demonstration, filling, keeping, listings, making  # noqa: F401  importing them adds their commands
 from sbcdark.cli.app import app
+from sbcdark.cli.entry import INTERRUPTED
 from sbcdark.cli.errors import FAILED, exit_code, tell
-
-_INTERRUPTED = 130
-"""What a shell gives to a program that ended by Ctrl-C."""
-
-
-def main() -> None:
-    """Run the program."""
-    sys.exit(run())
 
 
 def run() -> int:
@@ -30,7 +23,7 @@ def run() -> int:
         return exit_code(error)
     except KeyboardInterrupt:
         tell(SbcdarkError("Interrupted; what was stored before stays.", "Run the same command again to go on."))
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`): no error, but nothing may be flushed into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -131,7 +131,7 @@ def photometry(
         raise UsageError("No aperture is given.", "Give --aperture ellipse:735,710,70,40,90 or --regions FILE.reg.")
     outcomes = _make(names, Job(folder, options, apertures), workers)
     _print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
-    _finish(outcomes)
+    _finish(outcomes, apertures=True)
 
 
 @app.command()
@@ -161,7 +161,7 @@ def run(
     print_outcomes(outcomes, as_json=as_json, as_csv=as_csv)
     if not apertures:
         say("no aperture was given, so nothing was measured; look at the pictures, then give --aperture or --regions")
-    _finish(outcomes)
+    _finish(outcomes, apertures=bool(apertures))
 
 
 def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bool = False) -> None:
@@ -216,10 +216,15 @@ def _options(
             "--use forces a dark frame, and the model fits the dark from many.",
             "Give --combine nearest or mean with it.",
         )
+    several = any(len(darks) > 1 for darks in forced.values())
+    if several and combine is Combine.NEAREST:
+        raise UsageError(
+            "--combine nearest takes one dark an exposure.", "Name one with --use, or give --combine mean."
+        )
     if flat is not None and not flat.exists():
         raise UsageError(f"There is no flat at {flat}.", "Give a FITS file or a folder with --flat.")
     return BuildOptions(
-        combine=combine or (Combine.NEAREST if forced else Combine.MODEL),
+        combine=combine or (Combine.MEAN if several else Combine.NEAREST if forced else Combine.MODEL),
         rule=rule,
         top=top,
         max_sigma=max_sigma,
@@ -267,8 +272,8 @@ def tell_warnings(outcomes: list[Outcome]) -> None:
             say(f"warning: {warning}")
 
 
-def _finish(outcomes: list[Outcome]) -> None:
-    """Tell warnings; fail as the only target did, or because some of several did."""
+def _finish(outcomes: list[Outcome], *, apertures: bool = False) -> None:
+    """Tell warnings; fail as the only target did, or because some of several did, or where no aperture lies on data."""
     tell_warnings(outcomes)
     failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
     if len(outcomes) == 1 and failures:
@@ -278,3 +283,5 @@ def _finish(outcomes: list[Outcome]) -> None:
         raise SbcdarkError(
             f"{len(failures)} of {len(outcomes)} failed: {told}", "The others are done; run these again."
         )
+    if apertures and not any(outcome.photometry for outcome in outcomes):
+        raise UsageError("None of the apertures lies on data.", "Look at the product, or give positions on the sky.")

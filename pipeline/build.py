@@ -15,7 +15,7 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
 from sbcdark.pipeline import select
 from sbcdark.pipeline.built import Built, Masterdark, Member, ScienceInput
-from sbcdark.pipeline.combining import DarkEstimate, ExposureDark, combine_darks
+from sbcdark.pipeline.combining import DarkEstimate, Exposure, ExposureDark, combine_darks
 from sbcdark.pipeline.footprints import NativeFrame, NativeWeights, native_weights
 from sbcdark.pipeline.frame_writer import annotate, write_science_copy
 from sbcdark.pipeline.inputs import exposure_to_fit, read_dark_frame, read_input, science_values
@@ -66,7 +66,7 @@ def build(
     """
     if not target.exposures:
         raise UsageError(
-            f"None of the exposures of {target.name} is in the catalog ({', '.join(target.absent)}).",
+            f"None of the exposures of {target.name} is in the catalog: {', '.join(target.absent) or 'it names none'}.",
             "Ingest their FLT files: sbcdark ingest PATH",
         )
     warnings = [f"{name} belongs to {target.name} and is not in the catalog: it is left out" for name in target.absent]
@@ -102,12 +102,15 @@ def _made(
     warnings: list[str],
 ) -> Built:
     log = folder / f"{target.name}_drizzle.log"
+    log.unlink(missing_ok=True)
     science_path = folder / f"{target.name}_drz.fits"
     drizzler.drizzle([one.path for one in inputs], work / science_path.name, working_folder=work, log=log)
     product = read_product(work / science_path.name)
-    ellipses, footprints = _footprints(product, inputs, apertures)
-    _, masks = _footprints(product, inputs, options.mask)
+    ellipses, footprints = _footprints(product, inputs, apertures, warnings)
+    _, masks = _footprints(product, inputs, options.mask, [])
     exposures = [exposure_to_fit(one, number, (*footprints, *masks)) for number, one in enumerate(inputs)]
+    if options.combine is Combine.MODEL:
+        warnings += _little_left(inputs, exposures)
     estimate = combine_darks(options.combine, exposures, chosen)
     paths = {
         "masterdark": folder / f"{target.name}_masterdark.fits",
@@ -120,6 +123,7 @@ def _made(
     cards = _provenance(options, matches, estimate, revision)
     for path in (science_path, *paths.values()):
         annotate(work / path.name, cards)
+    _remove_stale(folder, target)
     for path in (science_path, *paths.values()):
         (work / path.name).replace(path)
     members = tuple(
@@ -146,6 +150,31 @@ def _made(
         tuple(matches),
         tuple(apertures),
     )
+
+
+_ENOUGH_LEFT = 0.5
+"""Share of an exposure's good pixels: with less than that left by apertures and masks, the fit loses by it."""
+
+
+def _little_left(inputs: Sequence[ScienceInput], exposures: Sequence[Exposure]) -> list[str]:
+    """Say where apertures and masks leave little of an exposure to fit the dark to."""
+    told = []
+    for one, exposure in zip(inputs, exposures, strict=True):
+        left = float(exposure.good.mean()) / max(float(one.good.mean()), 1e-6)
+        if left < _ENOUGH_LEFT:
+            told.append(
+                f"{exposure.rootname}: apertures and masks leave {left:.0%} of it to fit the dark to, which costs "
+                "precision in all of them; measure the largest in a run of their own"
+            )
+    return told
+
+
+def _remove_stale(folder: Path, target: Target) -> None:
+    """Take away what an earlier run measured and drew on products that are now replaced."""
+    for name in (f"{target.name}_photometry.ecsv", f"{target.name}_products.png"):
+        (folder / name).unlink(missing_ok=True)
+    for rootname in target.exposures:
+        (folder / f"{rootname}_dark.png").unlink(missing_ok=True)
 
 
 def _matched(session: Session, exposures: Sequence[MatchValues], options: BuildOptions) -> list[Match]:
@@ -197,13 +226,18 @@ def _read_darks(
 
 
 def _footprints(
-    product: Product, inputs: Sequence[ScienceInput], apertures: Sequence[ApertureSpec]
+    product: Product, inputs: Sequence[ScienceInput], apertures: Sequence[ApertureSpec], warnings: list[str]
 ) -> tuple[tuple[PixelEllipse, ...], tuple[tuple[NativeWeights, ...], ...]]:
     from sbcdark.pipeline.apertures import to_pixels  # noqa: PLC0415  astropy's coordinates are slow to import
 
-    ellipses = tuple(to_pixels(aperture, product.wcs) for aperture in apertures)
+    ellipses = []
+    for aperture in apertures:
+        try:
+            ellipses.append(to_pixels(aperture, product.wcs))
+        except UsageError as error:
+            warnings.append(f"{aperture.label} is not measured: {error.what}")
     frames = [NativeFrame(one.frame.wcs, one.good, one.values.exptime_s) for one in inputs]
-    return ellipses, tuple(tuple(native_weights(ellipse, product.wcs, frames)) for ellipse in ellipses)
+    return tuple(ellipses), tuple(tuple(native_weights(ellipse, product.wcs, frames)) for ellipse in ellipses)
 
 
 def _copies(folder: Path, kind: str, inputs: Sequence[ScienceInput], estimate: DarkEstimate) -> list[Path]:

@@ -24,9 +24,7 @@ def open_catalog(url: str | Path, *, create: bool = False) -> sa.Engine:
     ------
     UsageError, UnreachableError, SchemaError
     """
-    if isinstance(url, Path) or ":" not in url:
-        url = sqlite_url(url)
-    engine = make_engine(url, create=create)
+    engine = make_engine(url_of(url), create=create)
     try:
         if create and schema.status(engine)[0] is schema.State.EMPTY:
             schema.upgrade(engine)
@@ -35,6 +33,11 @@ def open_catalog(url: str | Path, *, create: bool = False) -> sa.Engine:
         engine.dispose()
         raise
     return engine
+
+
+def url_of(catalog: str | Path) -> str:
+    """Return the URL of a catalog that is given by URL or by the path of a SQLite file."""
+    return sqlite_url(catalog) if isinstance(catalog, Path) or ":" not in catalog else catalog
 
 
 def as_engine(catalog: sa.Engine | str | Path) -> sa.Engine:

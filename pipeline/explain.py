@@ -121,7 +121,8 @@ def _checks(
     match: Match,
     wanted: Requirements,
 ) -> list[Check]:
-    tolerance = next((limit for name, limit in matching.ladder(rule, wanted.max_sigma) if name == match.tier), 0.0)
+    steps = dict(matching.ladder(rule, wanted.max_sigma))
+    tolerance = steps.get(match.tier, max(steps.values()))
     days = abs(terms.delta_days)
     checks = [
         Check("another exposure", dark.rootname, f"not {science.rootname}", dark.rootname != science.rootname),

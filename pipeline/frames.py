@@ -152,6 +152,9 @@ def _exposure(hdus: HDUList) -> ExposureFacts:
     data = science.data
     if data is None or data.shape != DETECTOR_SHAPE:
         raise UnsoundError("SCI has no 1024 x 1024 pixels")
+    unit = _text(header, "BUNIT")
+    if unit not in {None, "COUNTS", "ELECTRONS"}:
+        raise UnsoundError(f"SCI is in {unit}, where counts are needed")
     exptime = _number(primary, "EXPTIME", "s", above=0.0, below=20_000.0)
     start = _number(primary, "EXPSTART", "MJD", above=52_000.0, below=80_000.0)
     return ExposureFacts(
@@ -171,6 +174,7 @@ def _exposure(hdus: HDUList) -> ExposureFacts:
         calibration_version=_text(primary, "CAL_VER"),
         dark_correction=_text(primary, "DARKCORR"),
         mean_dark_count=_optional(header, "MEANDARK"),
+        flat_correction=_text(primary, "FLATCORR"),
         flat_file=_text(primary, "PFLTFILE"),
         photflam_erg_s_cm2_a=_positive(header, "PHOTFLAM"),
         photplam_a=_positive(header, "PHOTPLAM"),

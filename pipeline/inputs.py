@@ -56,12 +56,14 @@ def read_input(values: MatchValues, flat: Path | None, warnings: list[str]) -> S
     assert values.file is not None  # noqa: S101  science_values saw to it
     path = local_path(values.file.uri)
     frame = read_science(path)
-    flat_path = find_flat(values.file.flat_file, flat)
-    if flat_path is None:
+    # What calacs has not divided by a flat saw the dark as the detector did.
+    divided = values.file.flat_correction in {None, "COMPLETE"}
+    flat_path = find_flat(values.file.flat_file, flat) if divided else None
+    if flat_path is None and divided:
         name = values.file.flat_file or "PFLTFILE is missing"
         warnings.append(
             f"{values.rootname}: its flat ({name}) is not found, so the dark is not divided by it; "
-            "set the environment variable jref, or give --flat"
+            "point --flat or the environment variable jref to the folder that holds it"
         )
     pixels = None if flat_path is None else read_flat(flat_path)
     return ScienceInput(values, path, frame, pixels, flat_path)

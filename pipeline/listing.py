@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sbcdark.catalog import queries
+from sbcdark.catalog import qualities, queries
 from sbcdark.catalog.engine import reading
 from sbcdark.pipeline.catalogs import as_engine
 from sbcdark.pipeline.select import resolve_exposure
@@ -73,5 +73,6 @@ def show(catalog: sa.Engine | str | Path, name: str) -> dict[str, Any]:
             "quality_reason": values.quality_reason,
             "files": [asdict(file) for file in files],
             "measurements": measured,
+            "quality_notes": qualities.quality_notes(session, rootname),
             "selections": queries.selections_of(session, rootname),
         }

@@ -77,7 +77,8 @@ def read_regions(path: Path) -> list[ApertureSpec]:
     from sbcdark.pipeline.apertures import read_ds9  # noqa: PLC0415  only where regions are given
 
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        # Labels may be in any encoding; what is read of a region is ASCII.
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
         raise UsageError(f"{path} cannot be read as DS9 regions: {error}.", "Give a text file of regions.") from error
     return read_ds9(text)

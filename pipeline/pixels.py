@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.errors import BadFileError
+from sbcdark.pipeline.drizzle import SCALE_ARCSEC
 from sbcdark.pipeline.fits_input import opened
 from sbcdark.pipeline.rates import unwrapped_counts
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
@@ -19,6 +20,11 @@ from sbcdark.pipeline.regions import DETECTOR_SHAPE
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
     from numpy.typing import NDArray
+
+_GEOMETRY = ("CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "IDCSCALE", "OCX10", "OCX11", "OCY10", "OCY11")
+"""What a drizzle needs of an SCI header beside the SIP polynomials."""
+
+_SAME_SCALE = 1e-6  # arcsec
 
 _REFERENCE = re.compile(r"jref\$([A-Za-z0-9_]{1,40}\.fits)")
 
@@ -32,7 +38,6 @@ class ScienceFrame:
     science : ndarray of float64, shape (1024, 1024)
         Flat-fielded counts.
     data_quality : ndarray of int16, shape (1024, 1024)
-        Zeros where the file holds a null array.
     wcs : astropy.wcs.WCS
         Of the SCI extension, distortion included.
     """
@@ -81,8 +86,25 @@ def read_science(path: Path) -> ScienceFrame:
     with opened(path) as hdus:
         science = _full_frame(hdus, path).astype(np.float64)
         quality = hdus["DQ", 1].data if ("DQ", 1) in hdus else None
-        flags = np.zeros(DETECTOR_SHAPE, np.int16) if quality is None else quality.astype(np.int16)
-        return ScienceFrame(science, flags, _wcs(hdus, 1))
+        if quality is None or quality.shape != DETECTOR_SHAPE:
+            raise BadFileError(f"{path} has no DQ array, without which AstroDrizzle cannot work.", "Get the FLT again.")
+        _require_geometry(hdus[1].header, path)
+        return ScienceFrame(science, quality.astype(np.int16), _wcs(hdus, 1))
+
+
+def _require_geometry(header: Any, path: Path) -> None:
+    """Refuse an FLT from which AstroDrizzle would take another scale, or none, without a word."""
+    missing = [keyword for keyword in _GEOMETRY if header.get(keyword) is None]
+    if missing:
+        raise BadFileError(
+            f"{path} lacks {', '.join(missing)} in its SCI header, so that its distortion and scale are not known.",
+            "Get the FLT again, or run stwcs.updatewcs on it.",
+        )
+    if abs(header["IDCSCALE"] - SCALE_ARCSEC) > _SAME_SCALE:
+        raise BadFileError(
+            f"{path} has an IDCSCALE of {header['IDCSCALE']:g}, where the SBC's is {SCALE_ARCSEC:g}.",
+            "Get the FLT again, or run stwcs.updatewcs on it with the SBC's IDCTAB.",
+        )
 
 
 def read_product(path: Path) -> Product:

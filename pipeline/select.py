@@ -140,7 +140,7 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     by_name = {dark.rootname: dark for _, dark in scored}
     limit = f"the tier is {tier}" if tier != "none" or wanted.max_sigma is None else f"over {wanted.max_sigma:g}"
     rejected = [
-        RejectedDark(dark.rootname, f"{abs(terms.delta_sigma or 0.0):.1f} sigma away, {limit}") for terms, dark in left
+        RejectedDark(dark.rootname, f"{abs(terms.delta_sigma or 0.0):.2f} sigma away, {limit}") for terms, dark in left
     ]
     gated = _gated(session, science, rule, value, wanted)
     return Match(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -55,13 +56,16 @@ def to_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table
     for name in columns:
         values = [flat_value(row.get(name)) for row in rows]
         there = [value for value in values if value is not None]
-        kind: Any = str
+        # What has a unit is a number, also where every value is absent: tables of several runs can then be stacked.
+        kind: Any = str if unit_of(name) is None else np.float64
         if there and all(isinstance(value, bool) for value in there):
             kind = bool
         elif there and all(isinstance(value, int) and not isinstance(value, bool) for value in there):
             kind = np.int64
         elif there and all(isinstance(value, int | float) for value in there):
             kind = np.float64
+        elif there:
+            kind = str
         filled = [kind() if value is None else kind(value) for value in values]
         column = MaskedColumn(filled, name=name, dtype=kind, mask=[value is None for value in values])
         if kind is not str and (unit := unit_of(name)) is not None:
@@ -116,7 +120,10 @@ def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path:
         )
     temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
-        _fitting(to_table(rows, columns), written_as).write(temporary, format=written_as, overwrite=True)
+        with warnings.catch_warnings():
+            # VOTable would rather not have erg and Angstrom, which PHOTFLAM is in.
+            warnings.filterwarnings("ignore", message=".*'(erg|Angstrom)' has been deprecated.*")
+            _fitting(to_table(rows, columns), written_as).write(temporary, format=written_as, overwrite=True)
         temporary.replace(path)
     except OSError as error:
         raise SbcdarkError(

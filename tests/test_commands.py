@@ -157,7 +157,21 @@ WRONG_USAGE: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("run", "jcmc11010", "-o", "out", "--regions", "nowhere.reg"), 2, "nowhere.reg"),
     (("run", "jcmc11010", "-o", "out", "--use", "jcmc11e6q"), 2, "is no choice"),
     (("run", "nothing", "-o", "out"), 2, "has no exposure 'nothing'"),
-    (("db", "downgrade", "7777"), 1, "no revision '7777'"),
+    (("db", "downgrade", "base"), 2, "give --yes"),
+    (("darks", "--temp", "27:25"), 2, "no range of temperatures"),
+    (("darks", "--temp", "nan:"), 2, "no range of temperatures"),
+    (("darks", "--program", "99999999999999999999"), 2, "less than or equal to 999999"),
+    (("replay", "99999999999999999999", "-o", "out"), 2, "less than or equal to"),
+    (("run", "jcmc11010", "-o", "out", "--use", "jcmc11e6q=jcrx01ixq", "--combine", "model"), 2, "forces a dark"),
+    (
+        (
+            *("run", "jcmc11010", "-o", "out", "--combine", "nearest"),
+            *("--use", "jcmc11e6q=jcrx01ixq", "--use", "jcmc11e6q=jcrx01iyq"),
+        ),
+        2,
+        "takes one dark",
+    ),
+    (("db", "downgrade", "7777", "--yes"), 1, "no revision '7777'"),
 )
 
 
@@ -189,6 +203,8 @@ def test_unreachable_catalogs(sbcdark: Any, tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("this is no database, but it is long enough to be read as one\n" * 50)
     assert sbcdark("darks", db=f"sqlite:///{tmp_path / 'text.db'}").returncode == 3
     assert sbcdark("darks", db="mysql://host/name").returncode == 2
+    assert "is a folder" in sbcdark("darks", db=f"sqlite:///{tmp_path}").stderr
+    assert "takes no options" in sbcdark("darks", db=f"sqlite:///{tmp_path / 'x.db'}?mode=ro").stderr
     assert sbcdark("darks", db="nothing-here.db").returncode == 3
 
 
@@ -204,7 +220,7 @@ def test_schema_commands(filled: Any) -> None:
     (known,) = json.loads(filled("db", "status", "--json").stdout)
     assert known["state"] == "current"
     assert filled("db", "upgrade").returncode == 0
-    assert filled("db", "downgrade", "base").returncode == 0
+    assert filled("db", "downgrade", "base", "--yes").returncode == 0
     assert filled("darks").returncode == 4
     assert filled("db", "upgrade").returncode == 0
     assert filled("darks", "--json").stdout == "[]\n"

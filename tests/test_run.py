@@ -274,6 +274,88 @@ def test_aperture_off_the_data_is_told(catalog: sa.Engine, tmp_path: Path) -> No
     assert all(row.science_err_count_s > 0 for row in outcome.photometry)
 
 
+def _edited(shared_data: Path, folder: Path, **cards: object) -> Path:
+    """Write a stand-in FLT with some cards of its headers changed, or removed (None)."""
+    folder.mkdir()
+    with fits.open(shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz") as hdus:
+        for keyword, value in cards.items():
+            header = hdus[0].header if keyword in hdus[0].header else hdus[1].header
+            if value is None:
+                del header[keyword]
+            else:
+                header[keyword] = value
+        hdus.writeto(folder / "jcmc11e6q_flt.fits")
+    return folder
+
+
+def test_frame_that_no_flat_divided_gets_an_undivided_dark(shared_data: Path, flats: Path, tmp_path: Path) -> None:
+    darks = {}
+    for correction in ("OMIT", "COMPLETE"):
+        folder = _edited(shared_data, tmp_path / correction, FLATCORR=correction)
+        engine = open_catalog(f"sqlite:///{tmp_path / correction}.db", create=True)
+        ingest(engine, [shared_data / "darks_13961", folder])
+        options = BuildOptions(Combine.NEAREST, flat=flats)
+        (outcome,) = make(engine, ["jcmc11e6q"], Job(tmp_path / f"products_{correction}", options))
+        assert outcome.masterdark is not None
+        assert (outcome.masterdark.members[0].flat is None) == (correction == "OMIT")
+        darks[correction] = fits.getdata(outcome.masterdark.masterdark, ("SCI", 1))
+    # About the middle of the box, where the flat is 1.04 on average: the ratio is that of the same counts, so that only
+    # the pixels on the edge of the square (500 of 22,500, of either choice) make a difference, of 0.1 %.
+    header = fits.getheader(tmp_path / "products_OMIT" / "jcmc11e6q_masterdark.fits", ("SCI", 1))
+    native = WCS(fits.getheader(shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz", 1))
+    x, y = WCS(header).all_world2pix(*native.all_pix2world(680, 750, 0), 0)
+    middle = np.s_[int(y) - 75 : int(y) + 75, int(x) - 75 : int(x) + 75]
+    flat = fits.getdata(flats / "sbc_standin_pfl.fits", 1)[700:800, 630:730].mean()
+    assert flat > 1.03
+    ratio = np.nansum(darks["OMIT"][middle]) / np.nansum(darks["COMPLETE"][middle])
+    assert ratio == pytest.approx(flat, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("cards", "told"),
+    [
+        ({"IDCSCALE": None}, "lacks IDCSCALE in its SCI header"),
+        ({"IDCSCALE": 0.05}, "has an IDCSCALE of 0.05"),
+        ({"CD1_1": None}, "lacks CD1_1"),
+    ],
+)
+def test_frame_of_unknown_scale_is_refused(
+    shared_data: Path, tmp_path: Path, cards: dict[str, object], told: str
+) -> None:
+    """AstroDrizzle would go on without a word, and every count would be off by the area factor."""
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    ingest(engine, [shared_data / "darks_13961", _edited(shared_data, tmp_path / "edited", **cards)])
+    (outcome,) = make(engine, ["jcmc11e6q"], Job(tmp_path / "products", BuildOptions(Combine.NEAREST)))
+    assert outcome.failure is not None
+    assert told in outcome.failure.what
+
+
+def test_rates_for_counts_are_rejected(shared_data: Path, tmp_path: Path) -> None:
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    report = ingest(engine, [_edited(shared_data, tmp_path / "edited", BUNIT="COUNTS/S")])
+    assert report.rejections[0]["reason"] == "SCI is in COUNTS/S, where counts are needed"
+
+
+def test_new_run_takes_away_what_an_old_one_measured(catalog: sa.Engine, tmp_path: Path) -> None:
+    options = BuildOptions(Combine.NEAREST)
+    make(catalog, ["jcmc11010"], Job(tmp_path, options, (parse_aperture(APERTURE),), pictures=True))
+    assert len(list(tmp_path.glob("*.png"))) == 3
+    make(catalog, ["jcmc11010"], Job(tmp_path, options))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "jcmc11010_drizzle.log",
+        "jcmc11010_drz.fits",
+        "jcmc11010_masterdark.fits",
+        "jcmc11010_masterdark_err.fits",
+    ]
+
+
+def test_apertures_that_leave_little_are_told(catalog: sa.Engine, tmp_path: Path) -> None:
+    apertures = tuple(parse_aperture(text) for text in ("circle:700,680,520", APERTURE))
+    (outcome,) = make(catalog, ["jcmc11010"], Job(tmp_path, BuildOptions(), apertures))
+    assert any("of it to fit the dark to" in warning for warning in outcome.warnings)
+    assert len(outcome.photometry) == 2
+
+
 def test_nothing_matches(catalog: sa.Engine, tmp_path: Path) -> None:
     (outcome,) = make(catalog, ["jcmc11e6q"], Job(tmp_path, BuildOptions(max_days=1.0)))
     assert isinstance(outcome.failure, NothingMatchedError)

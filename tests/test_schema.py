@@ -314,8 +314,10 @@ def test_catalogs_that_cannot_be_opened_are_told(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match="no SQLite database"):
         open_catalog(text, create=True)
     assert text.read_text().startswith("no database at all")
-    with pytest.raises(UnreachableError, match="cannot be reached"):
+    with pytest.raises(UsageError, match="is a folder"):
         open_catalog(tmp_path)
+    with pytest.raises(UsageError, match="takes no options"):
+        open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}?mode=ro")
     with pytest.raises(UnreachableError, match="cannot be made"):
         open_catalog(text / "below" / "catalog.db", create=True)
     for url in ("sqlite://", "sqlite:///:memory:"):

@@ -141,6 +141,7 @@ def upgrade() -> None:
         sa.Column("calibration_version", sa.String(), nullable=True),
         sa.Column("dark_correction", sa.String(), nullable=True),
         sa.Column("mean_dark_count", sa.Double(), nullable=True, comment="counts per pixel; MEANDARK of the header"),
+        sa.Column("flat_correction", sa.String(), nullable=True),
         sa.Column("flat_file", sa.String(), nullable=True),
         sa.Column("photflam_erg_s_cm2_a", sa.Double(), nullable=True, comment="per count/s"),
         sa.Column("photplam_a", sa.Double(), nullable=True, comment="Angstrom"),
