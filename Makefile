@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 	$(BIN)/sbcdark demo -o demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 10 $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest --numprocesses auto --durations 10 $(PYTEST_ARGUMENTS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

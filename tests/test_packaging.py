@@ -12,7 +12,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDERS = ("catalog", "cli", "migrations", "pipeline")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]  # the wheel is built once for all
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("run")]  # the four associations are run once for all
+pytestmark = pytest.mark.slow
 
 ASSOCIATIONS = ("jcmc11010", "jcmc11020", "jcmc11030", "jcmc11040")
 APERTURE = "ellipse:735,710,70,40,90"
