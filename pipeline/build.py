@@ -112,6 +112,8 @@ def _made(
     if options.combine is Combine.MODEL:
         warnings += _little_left(inputs, exposures)
     estimate = combine_darks(options.combine, exposures, chosen)
+    if options.combine is Combine.MODEL:
+        warnings += _degraded(estimate)
     paths = {
         "masterdark": folder / f"{target.name}_masterdark.fits",
         "error": folder / f"{target.name}_masterdark_err.fits",
@@ -150,6 +152,24 @@ def _made(
         tuple(matches),
         tuple(apertures),
     )
+
+
+def _degraded(estimate: DarkEstimate) -> list[str]:
+    """Say where the darks allowed less than the model, and what that means."""
+    told = []
+    for dark in estimate.exposures:
+        if dark.method != "model":
+            lack = "there is one dark only" if len(estimate.darks) == 1 else "the darks show no glow that varies"
+            told.append(
+                f"{dark.rootname}: the dark is a {dark.method}, since {lack}: it has their shape, and its error does not "
+                "hold that this exposure's glow may be another; ingest cold and warm darks"
+            )
+        elif dark.fit is not None and dark.fit.uses_prior:
+            told.append(
+                f"{dark.rootname}: too little of it is free of sources to fit the dark to; what other darks have on "
+                "average stands in for it, with their scatter as the error"
+            )
+    return told
 
 
 _ENOUGH_LEFT = 0.5

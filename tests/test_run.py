@@ -356,6 +356,25 @@ def test_apertures_that_leave_little_are_told(catalog: sa.Engine, tmp_path: Path
     assert len(outcome.photometry) == 2
 
 
+@pytest.mark.parametrize(
+    ("darks", "method", "lack"),
+    [("jcrx01i[i-n]q", "scaled mean", "no glow that varies"), ("jcrx01iyq", "scaled nearest", "one dark only")],
+)
+def test_less_than_a_model_is_told(
+    shared_data: Path, flats: Path, tmp_path: Path, darks: str, method: str, lack: str
+) -> None:
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    found = sorted((shared_data / "darks_13961").glob(f"{darks}_raw.fits.gz"))
+    ingest(engine, [*found, shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz"])
+    (outcome,) = make(engine, ["jcmc11e6q"], Job(tmp_path / "products", BuildOptions(flat=flats)))
+    assert outcome.masterdark is not None
+    (member,) = outcome.masterdark.members
+    assert member.method == method
+    assert len(member.darks) == len(found)
+    assert member.amplitude == 0.0
+    assert any(f"is a {method}, since" in warning and lack in warning for warning in outcome.warnings)
+
+
 def test_nothing_matches(catalog: sa.Engine, tmp_path: Path) -> None:
     (outcome,) = make(catalog, ["jcmc11e6q"], Job(tmp_path, BuildOptions(max_days=1.0)))
     assert isinstance(outcome.failure, NothingMatchedError)
