@@ -161,8 +161,8 @@ def _degraded(estimate: DarkEstimate) -> list[str]:
         if dark.method != "model":
             lack = "there is one dark only" if len(estimate.darks) == 1 else "the darks show no glow that varies"
             told.append(
-                f"{dark.rootname}: the dark is a {dark.method}, since {lack}: it has their shape, and its error does not "
-                "hold that this exposure's glow may be another; ingest cold and warm darks"
+                f"{dark.rootname}: the dark is a {dark.method}, since {lack}: it has their shape, and its error does "
+                "not hold that this exposure's glow may be another; ingest cold and warm darks"
             )
         elif dark.fit is not None and dark.fit.uses_prior:
             told.append(
