@@ -168,12 +168,6 @@ def exposure_names_of_program(session: Session, program: int) -> list[str]:
     return list(session.scalars(query))
 
 
-def association_names_of_program(session: Session, program: int) -> list[str]:
-    """Return the associations of a program."""
-    query = sa.select(models.Association.name).where(models.Association.program == program)
-    return list(session.scalars(query.order_by(models.Association.name)))
-
-
 def find_association(session: Session, name: str) -> AssociationRecord | None:
     """Return an association with the exposures that it names, present and absent, or None."""
     row = session.scalar(sa.select(models.Association).where(models.Association.name == name))

@@ -220,6 +220,11 @@ class AssociationRecord:
     members: tuple[str, ...]
     absent: tuple[str, ...]
 
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The members that are in the catalog, in order."""
+        return tuple(member for member in self.members if member not in self.absent)
+
 
 @dataclass(frozen=True, slots=True)
 class NewProduct:

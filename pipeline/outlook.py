@@ -102,9 +102,11 @@ def outlook(
     engine = as_engine(catalog)
     warnings: list[str] = []
     found = []
+    # A product is drizzled once for its grid, however many exposures and apertures ask for it.
+    grids: dict[tuple[str, ...], Any] = {}
     for match in matches:
         if match.darks:
-            found += _of_exposure(engine, match, apertures, rule, wanted or Requirements(), flat, warnings)
+            found += _of_exposure(engine, match, apertures, rule, wanted or Requirements(), flat, warnings, grids)
     return found, list(dict.fromkeys(warnings))
 
 
@@ -116,6 +118,7 @@ def _of_exposure(
     wanted: Requirements,
     flat: Path | None,
     warnings: list[str],
+    drizzled: dict[tuple[str, ...], Any],
 ) -> list[Outlook]:
     with reading(engine) as session:
         values = science_values(session, match.exposure)
@@ -123,7 +126,10 @@ def _of_exposure(
         (templates,) = select.choose_for(session, [match.exposure], Combine.MODEL, rule, wanted)
     one = read_input(values, flat, warnings)
     frames = [frame for dark in templates.darks if (frame := read_dark_frame(dark, warnings)) is not None]
-    grids = [_grid(engine, one, aperture) for aperture in apertures]
+    grids = [
+        _plain_grid(aperture) if aperture.frame == "icrs" else _product_grid(engine, one, drizzled)
+        for aperture in apertures
+    ]
     ellipses = [to_pixels(aperture, grid) for aperture, grid in zip(apertures, grids, strict=True)]
     native = [NativeFrame(one.frame.wcs, one.good, values.exptime_s)]
     footprints = [native_weights(ellipse, grid, native)[0] for ellipse, grid in zip(ellipses, grids, strict=True)]
@@ -186,26 +192,24 @@ def _left_by(
     )
 
 
-def _grid(engine: sa.Engine, one: ScienceInput, aperture: ApertureSpec) -> Any:
-    """Return the WCS that an aperture is given on: a plain one about it, or that of the association's product."""
-    if aperture.frame == "icrs":
-        return _plain_grid(aperture)
+def _product_grid(engine: sa.Engine, one: ScienceInput, drizzled: dict[tuple[str, ...], Any]) -> Any:
+    """Return the WCS of the drizzled product of an exposure's association, or of the exposure alone."""
     with reading(engine) as session:
         association = queries.find_association(session, one.values.association or "")
-        members = [one.values.rootname]
-        if association is not None:
-            members = [name for name in association.members if name not in association.absent]
+        members = (one.values.rootname,) if association is None else association.present
         files = [science_values(session, name).file for name in members]
-    with tempfile.TemporaryDirectory(prefix="sbcdark-") as name, Drizzler() as drizzler:
-        folder = Path(name)
-        product = folder / "grid_drz.fits"
-        drizzler.drizzle(
-            [local_path(file.uri) for file in files if file], product, working_folder=folder, log=folder / "drizzle.log"
-        )
-        return read_product(product).wcs
+    if members not in drizzled:
+        with tempfile.TemporaryDirectory(prefix="sbcdark-") as name, Drizzler() as drizzler:
+            folder = Path(name)
+            product = folder / "grid_drz.fits"
+            paths = [local_path(file.uri) for file in files if file]
+            drizzler.drizzle(paths, product, working_folder=folder, log=folder / "drizzle.log")
+            drizzled[members] = read_product(product).wcs
+    return drizzled[members]
 
 
 def _plain_grid(aperture: ApertureSpec) -> Any:
+    """Return a plain WCS of the product's scale about an aperture on the sky."""
     from astropy.wcs import WCS  # noqa: PLC0415  slow to import
 
     size = 2 * int(np.ceil(max(aperture.a, aperture.b) / SCALE_ARCSEC)) + 9

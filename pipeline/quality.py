@@ -8,6 +8,7 @@ from sbcdark.catalog import qualities, writes
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.catalogs import as_engine
+from sbcdark.pipeline.fits_input import clean
 from sbcdark.pipeline.outliers import outliers, runs
 from sbcdark.pipeline.select import resolve_exposure
 from sbcdark.pipeline.version import SOFTWARE_VERSION
@@ -84,7 +85,7 @@ def restore(catalog: sa.Engine | str | Path, name: str, reason: str) -> str:
 
 def _set(catalog: sa.Engine | str | Path, name: str, quality: str, reason: str) -> str:
     engine = as_engine(catalog)
-    said = "".join(letter for letter in reason if letter.isprintable()).strip()[:_LONGEST_REASON]
+    said = clean(reason)[:_LONGEST_REASON]
     if not said:
         raise UsageError("A reason is needed: others will ask.", 'Give e.g. --reason "edge of the SAA".')
     with writing(engine) as session:

@@ -75,8 +75,7 @@ def resolve_target(session: Session, names: Sequence[str]) -> list[Target]:
     for name in dict.fromkeys(name.strip().lower() for name in names):
         association = queries.find_association(session, name) if name.isalnum() else None
         if association is not None:
-            members = tuple(member for member in association.members if member not in association.absent)
-            targets.append(Target(name, members, association.absent))
+            targets.append(Target(name, association.present, association.absent))
         else:
             exposures.append(resolve_exposure(session, name))
     if exposures:
