@@ -30,6 +30,21 @@ class Base(DeclarativeBase):
     }
 
 
+EXPOSURE_FACTS = (
+    "kind",
+    "program",
+    "target",
+    "filter",
+    "association",
+    "start_mjd",
+    "exptime_s",
+    "temperature_start_c",
+    "temperature_end_c",
+    "exposure_flag",
+)
+"""The columns of `exposures` that a file's header tells; `files.exposure_facts` keeps them for each file."""
+
+
 class Exposure(Base):
     """One IPPPSSOOT. Its measured values are those of its RAW for darks, of its FLT for science."""
 
@@ -136,6 +151,10 @@ class File(Base):
     flat_file: Mapped[str | None]
     photflam_erg_s_cm2_a: Mapped[float | None] = mapped_column(comment="per count/s")
     photplam_a: Mapped[float | None] = mapped_column(comment="Angstrom")
+    exposure_facts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What this file's header says of its exposure (`EXPOSURE_FACTS`); None where a program before 0002 read it."""
+    etag: Mapped[str | None]
+    """The server's own mark of the content, for a file that stays remote."""
 
 
 class Region(Base):
@@ -307,6 +326,18 @@ class IngestRun(Base):
     added: Mapped[int] = mapped_column(default=0)
     updated: Mapped[int] = mapped_column(default=0)
     rejected: Mapped[int] = mapped_column(default=0)
+
+
+class ArchiveExposure(Base):
+    """A dark that the archive was seen to hold, whether the catalog has it or not."""
+
+    __tablename__ = "archive_exposures"
+
+    rootname: Mapped[str] = mapped_column(primary_key=True)
+    program: Mapped[int] = mapped_column(index=True)
+    start_mjd: Mapped[float] = mapped_column(comment="days, UTC", index=True)
+    exptime_s: Mapped[float | None]
+    first_seen_utc: Mapped[datetime]
 
 
 class RejectedFile(Base):

@@ -97,7 +97,7 @@ def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
             models.File.uri.in_(uris[start : start + _CHUNK]), models.File.state != "changed"
         )
         for row in session.scalars(query):
-            known[row.uri] = KnownFile(row.size_byte, row.mtime_ns, row.sha256, row.state)
+            known[row.uri] = KnownFile(row.size_byte, row.mtime_ns, row.sha256, row.state, row.etag)
     return known
 
 

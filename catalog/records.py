@@ -146,6 +146,7 @@ class FileReading:
     sha256: str | None
     exposure: ExposureFacts | None = None
     association: AssociationFacts | None = None
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,45 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Superseded:
+    """A file whose measurements no longer count for its exposure, and the stored selections that rest on it.
+
+    `by` is the file that counts instead; None where there is none.
+    """
+
+    exposure: str | None
+    uri: str
+    by: str | None
+    selections: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as the catalog knows it, with the name of its exposure or association."""
+
+    id: int
+    name: str
+    kind: str
+    uri: str
+    size_byte: int
+    mtime_ns: int
+    sha256: str | None
+    etag: str | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """What was found of a file: its state now, what is known of its content now, and why."""
+
+    id: int
+    state: str
+    uri: str
+    size_byte: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class KnownFile:
     """What the catalog knows of the file at a URI."""
 
@@ -167,6 +207,7 @@ class KnownFile:
     mtime_ns: int
     sha256: str | None
     state: str
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from sbcdark.catalog import models
+from sbcdark.catalog.preferred import preferred_files
 from sbcdark.catalog.queries import catalog_revision
 from sbcdark.catalog.records import ScoredDark, StoredProduct, StoredSelection
-from sbcdark.catalog.writes import preferred_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

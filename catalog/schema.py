@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from sbcdark.catalog.engine import WRITER_LOCK, redacted, told_errors
+from sbcdark.catalog.engine import HEAD, WRITER_LOCK, redacted, told_errors, wrong_revision
 from sbcdark.catalog.errors import SbcdarkError, SchemaError
+
+__all__ = ["HEAD", "State", "differences", "downgrade", "require_current", "status", "upgrade"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from alembic.config import Config
-
-HEAD = "0001"
-"""The revision that this program reads and writes; a test holds that it is Alembic's head."""
 
 OWN_TABLES = frozenset({"exposures", "files", "measurements", "ingest_runs"})
 """Tables by which a database is known as a catalog of ours, in every revision."""
@@ -72,16 +71,8 @@ def _refusal(engine: sa.Engine, state: State, revision: str | None) -> SchemaErr
     place = redacted(engine.url.render_as_string(hide_password=False))
     if state is State.EMPTY:
         return SchemaError(f"{place} holds no catalog yet.", "Fill it with: sbcdark ingest PATH")
-    if state is State.OLDER:
-        return SchemaError(
-            f"The catalog {place} is older (revision {revision}) than this program ({HEAD}).",
-            "Back it up, then run: sbcdark db upgrade",
-        )
-    if state is State.NEWER:
-        return SchemaError(
-            f"The catalog {place} is newer (revision {revision}) than this program ({HEAD}).",
-            "Upgrade the program: pip install --upgrade sbcdark",
-        )
+    if state in {State.OLDER, State.NEWER}:
+        return wrong_revision(engine, str(revision))
     return SchemaError(f"{place} is a database, but no sbcdark catalog.", "Give --db another one.")
 
 

@@ -16,6 +16,8 @@ from sbcdark.pipeline import ingest as ingesting
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sbcdark.catalog.records import Superseded
+
 _REASONS_SHOWN = 20
 
 
@@ -67,6 +69,18 @@ def _print(report: ingesting.IngestReport, *, dry_run: bool) -> None:
             say(f"  {word}: {entry['path']}: {entry['reason']}")
         if len(entries) > _REASONS_SHOWN:
             say(f"  and {len(entries) - _REASONS_SHOWN} more {word}; --json lists them all")
+
+    for one in report.superseded[:_REASONS_SHOWN]:
+        say(f"  superseded: {one.exposure}: {one.uri}{_what_rests_on(one)}")
+    if len(report.superseded) > _REASONS_SHOWN:
+        say(f"  and {len(report.superseded) - _REASONS_SHOWN} more superseded; --json lists them all")
+
+
+def _what_rests_on(one: Superseded) -> str:
+    if not one.selections:
+        return "; no stored selection rests on it"
+    numbers = ", ".join(str(number) for number in one.selections)
+    return f"; selections {numbers} rest on it (see: sbcdark changes)"
 
 
 @contextmanager

@@ -10,12 +10,12 @@ import math
 import os
 import re
 import stat
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sbcdark.catalog.records import AssociationFacts, ExposureFacts, FileReading, Refusal
+from sbcdark.catalog.types import utc_of_mjd
 from sbcdark.pipeline.fits_input import (
     NotOursError,
     UnsoundError,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"_(raw|flt|asn)\.fits(\.gz)?\Z")
 _ROOTNAME = re.compile(r"[a-z][a-z0-9]{8}")
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
 
 def product_kind(name: str) -> str | None:
@@ -164,7 +163,7 @@ def _exposure(hdus: HDUList) -> ExposureFacts:
         target=_text(primary, "TARGNAME"),
         filter=_text(primary, "FILTER1"),
         association=_association_name(primary),
-        start_utc=_MJD_EPOCH + timedelta(days=start),
+        start_utc=utc_of_mjd(start),
         start_mjd=start,
         exptime_s=exptime,
         temperature_start_c=_number(header, "MDECODT1", "C", above=-50.0, below=100.0),

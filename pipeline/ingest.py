@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from sbcdark.catalog.records import Superseded
+
 _BATCH = 128
 """Files to a transaction: large enough for bulk, small enough that a crash costs little and memory stays flat."""
 
@@ -46,7 +48,8 @@ class Progress(Protocol):
 class IngestReport:
     """What an ingest did, in files.
 
-    `ignored` are no SBC RAW, FLT or ASN; `rejected` claim to be and cannot be trusted.
+    `ignored` are no SBC RAW, FLT or ASN; `rejected` claim to be and cannot be trusted; `superseded` are files whose
+    measurements no longer count for their exposure, with the stored selections that rest on them.
     """
 
     added: int = 0
@@ -56,6 +59,7 @@ class IngestReport:
     rejected: int = 0
     rejections: list[dict[str, str]] = field(default_factory=list)
     ignored_files: list[dict[str, str]] = field(default_factory=list)
+    superseded: list[Superseded] = field(default_factory=list)
 
     def ignore(self, path: Path | str, reason: str) -> None:
         """Note an ignored file."""
@@ -277,6 +281,7 @@ class _Writer:
         self._report.added += counts.added
         self._report.updated += counts.updated
         self._report.unchanged += counts.unchanged
+        self._report.superseded += counts.superseded
 
     def _report_only(self, readings: Sequence[FileReading]) -> None:
         known = {}
@@ -295,6 +300,3 @@ class _Writer:
     def finish(self) -> None:
         if self._engine is not None and not self._dry_run:
             self._run_id = flag_outliers(self._engine, self._run_id)
-        if self._run_id is not None and self._engine is not None:
-            with writing(self._engine) as session:
-                writes.finish_run(session, self._run_id)

@@ -92,5 +92,4 @@ def _set(catalog: sa.Engine | str | Path, name: str, quality: str, reason: str) 
         rootname = resolve_exposure(session, name)
         run = writes.start_run(session, "retire" if quality == "retired" else "restore", SOFTWARE_VERSION)
         qualities.set_quality(session, rootname, quality, said, by_hand=True, run_id=run)
-        writes.finish_run(session, run)
     return rootname

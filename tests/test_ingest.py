@@ -7,6 +7,7 @@ import gzip
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import permutations
 from pathlib import Path
@@ -253,7 +254,10 @@ def test_dry_run_tells_the_same_and_writes_nothing(empty_catalog: sa.Engine, sha
     dry = ingest(empty_catalog, [tmp_path / "files"], dry_run=True)
     assert dump(empty_catalog) == before
     assert counts(dry) == (0, 1, 1, 1)
-    assert dry == ingest(empty_catalog, [tmp_path / "files"])
+    wet = ingest(empty_catalog, [tmp_path / "files"])
+    # What is superseded is known once it is written.
+    assert [one.exposure for one in wet.superseded] == ["jcrx01iiq"]
+    assert dry == replace(wet, superseded=[])
     with pytest.raises(SbcdarkError, match="no catalog"):
         ingest(None, [tmp_path / "files"])
 

@@ -1,0 +1,105 @@
+"""Which of its files an exposure takes its values from, and taking them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from sbcdark.catalog import models
+from sbcdark.catalog.queries import copies_in_order
+from sbcdark.catalog.types import utc_of_mjd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy.orm import Session
+
+_CHUNK = 500
+"""How many values go into one IN (...): SQLite takes 32,766 parameters, older builds 999."""
+
+
+def chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    """Cut values into pieces that fit into one IN (...)."""
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+
+
+def _preferred_file(kind: Any) -> tuple[Any, ...]:
+    """Return the ORDER BY that puts the file first whose values an exposure takes.
+
+    What is present comes before what is missing, a dark's RAW (never flat-fielded) and a science exposure's FLT before
+    the other kind.
+    """
+    file = models.File
+    wanted = sa.case((kind == "dark", "RAW"), else_="FLT")
+    present = sa.case((file.state == "present", 0), else_=1)
+    return present, sa.case((file.kind == wanted, 0), else_=1), *copies_in_order(file)
+
+
+def preferred_files(session: Session, exposure_ids: Iterable[int]) -> dict[int, int]:
+    """Return the preferred file's id of each exposure that has a file that is not superseded."""
+    preferred: dict[int, int] = {}
+    for chunk in chunks(sorted(exposure_ids)):
+        query = (
+            sa.select(models.Exposure.id, models.File.id)
+            .join(models.File, models.File.exposure_id == models.Exposure.id)
+            .where(models.Exposure.id.in_(chunk), models.File.state != "changed")
+            .order_by(models.Exposure.id, *_preferred_file(models.Exposure.kind))
+        )
+        for exposure_id, file_id in session.execute(query):
+            preferred.setdefault(exposure_id, file_id)
+    return preferred
+
+
+def _take_facts(session: Session, preferred: dict[int, int]) -> None:
+    updates = []
+    for chunk in chunks(sorted(preferred.values())):
+        query = sa.select(models.File.exposure_id, models.File.exposure_facts).where(
+            models.File.id.in_(chunk), models.File.exposure_facts.is_not(None)
+        )
+        updates += [exposure_columns(facts) | {"id": exposure_id} for exposure_id, facts in session.execute(query)]
+    if updates:
+        session.execute(sa.update(models.Exposure), updates)
+
+
+def exposure_columns(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of `exposures` that follow from a file's header facts (`models.EXPOSURE_FACTS`)."""
+    return facts | {
+        "start_utc": utc_of_mjd(facts["start_mjd"]),
+        "temperature_mean_c": 0.5 * (facts["temperature_start_c"] + facts["temperature_end_c"]),
+    }
+
+
+def refresh_exposures(session: Session, exposure_ids: Iterable[int]) -> None:
+    """Let each exposure take the header facts and the measured values of its preferred file."""
+    preferred = preferred_files(session, exposure_ids)
+    _take_facts(session, preferred)
+    measured: dict[int, dict[str, Any]] = {}
+    for chunk in chunks(sorted(preferred.values())):
+        query = (
+            sa.select(models.Measurement, models.Region.name)
+            .join(models.Region, models.Region.id == models.Measurement.region_id)
+            .where(models.Measurement.file_id.in_(chunk), models.Region.name.in_(("box", "quiet")))
+            .order_by(models.Region.version)
+        )
+        for row, name in session.execute(query):
+            measured.setdefault(row.file_id, {})[name] = row
+    updates = []
+    for exposure_id, file_id in preferred.items():
+        box, quiet = measured.get(file_id, {}).get("box"), measured.get(file_id, {}).get("quiet")
+        if box is None or quiet is None:
+            continue
+        updates.append(
+            {
+                "id": exposure_id,
+                "box_count": box.counts,
+                "box_rate_count_s_pix": box.rate_count_s_pix,
+                "box_rate_err_count_s_pix": box.rate_err_count_s_pix,
+                "quiet_rate_count_s_pix": quiet.rate_count_s_pix,
+                "quiet_rate_err_count_s_pix": quiet.rate_err_count_s_pix,
+                "contrast_count_s_pix": box.rate_count_s_pix - quiet.rate_count_s_pix,
+                "contrast_err_count_s_pix": (box.rate_err_count_s_pix**2 + quiet.rate_err_count_s_pix**2) ** 0.5,
+            }
+        )
+    if updates:
+        session.execute(sa.update(models.Exposure), updates)

@@ -1,0 +1,125 @@
+"""Catalogs of earlier releases, kept as files: each comes up to this program with every row, on both engines."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from helpers import dump
+
+from sbcdark.catalog import schema
+from sbcdark.catalog.engine import make_engine, sqlite_url
+from sbcdark.pipeline.catalogs import open_catalog
+from sbcdark.pipeline.listing import exposures, show
+from sbcdark.pipeline.replay import changes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OLD_CATALOGS = sorted((Path(__file__).parent / "old_catalogs").glob("*.db.gz"))
+
+ROWS_0001 = {
+    "associations": 4,
+    "association_members": 12,
+    "exposures": 28,
+    "files": 32,
+    "ingest_runs": 3,
+    "measurements": 112,
+    "photometry": 1,
+    "product_selections": 6,
+    "products": 3,
+    "quality_notes": 2,
+    "regions": 4,
+    "rejected_files": 1,
+    "selection_darks": 35,
+    "selections": 3,
+}
+"""What the first release put into its catalog; every one of its tables holds rows."""
+
+
+def raw_rows(engine: sa.Engine) -> dict[str, list[dict[str, Any]]]:
+    """Return every row of every table as it is stored, whatever the revision."""
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    with engine.connect() as connection:
+        return {
+            table.name: sorted(
+                (dict(row) for row in connection.execute(sa.select(table)).mappings()),
+                key=lambda row: [str(row[column.name]) for column in table.primary_key] or repr(row),
+            )
+            for table in metadata.sorted_tables
+        }
+
+
+def old_catalog(packed: Path, url: str, folder: Path) -> sa.Engine:
+    """Return an old catalog as it was, in a database of its own on either engine."""
+    plain = folder / "old.db"
+    plain.write_bytes(gzip.decompress(packed.read_bytes()))
+    if url.startswith("sqlite"):
+        return make_engine(sqlite_url(plain))
+    source, engine = make_engine(sqlite_url(plain)), make_engine(url)
+    schema.upgrade(engine, packed.name[:4])
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    # Read through the types of the server, which knows booleans, times and JSON where SQLite has numbers and text.
+    with source.connect() as reader, engine.begin() as writer:
+        for table in metadata.sorted_tables:
+            rows = [dict(row) for row in reader.execute(sa.select(table)).mappings()]
+            if rows and table.name != "alembic_version":
+                writer.execute(sa.insert(table), rows)
+    source.dispose()
+    return engine
+
+
+@pytest.fixture(params=OLD_CATALOGS, ids=lambda path: path.name[:4])
+def old(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = old_catalog(request.param, database_url, tmp_path)
+    yield engine
+    engine.dispose()
+
+
+def test_every_revision_that_was_released_is_kept() -> None:
+    assert [path.name[:4] for path in OLD_CATALOGS] == ["0001"]
+
+
+def test_old_catalog_is_refused_until_it_is_upgraded(old: sa.Engine) -> None:
+    url = old.url.render_as_string(hide_password=False)
+    before = raw_rows(old)
+    with pytest.raises(schema.SchemaError, match="older") as caught:
+        open_catalog(url, create=True)
+    assert "sbcdark db upgrade" in caught.value.todo
+    assert raw_rows(old) == before
+
+
+def test_old_catalog_comes_up_with_every_row_and_goes_down_again(old: sa.Engine) -> None:
+    before = raw_rows(old)
+    assert {name: len(rows) for name, rows in before.items() if name != "alembic_version"} == ROWS_0001
+    schema.upgrade(old)
+    assert schema.differences(old) == []
+    after = raw_rows(old)
+    for name, rows in before.items():
+        if name == "alembic_version":
+            continue
+        kept = [{key: row[key] for key in rows[0]} for row in after[name]]
+        assert kept == rows, name
+    # Up, every file that is alone has the facts of its exposure.
+    facts = [row["exposure_facts"] for row in after["files"]]
+    assert sum(fact is not None for fact in facts) == 28
+    schema.downgrade(old, "0001")
+    assert raw_rows(old) == before
+
+
+def test_upgraded_catalog_does_all_that_a_new_one_does(old: sa.Engine) -> None:
+    schema.upgrade(old)
+    engine = open_catalog(old.url.render_as_string(hide_password=False))
+    assert len(exposures(engine)) == 28
+    known = show(engine, "jcmc11e6q")
+    assert len(known["selections"]) == 2
+    assert known["start_utc"].isoformat().startswith("2015-")
+    # Each is made again by its own rule and parameters.
+    assert isinstance(changes(engine), list)
+    assert len(dump(engine)["files"]) == 32
+    engine.dispose()
