@@ -86,46 +86,47 @@ def selections_resting_on(session: Session, file_ids: Sequence[int]) -> dict[int
     return {file_id: sorted(selections) for file_id, selections in resting.items()}
 
 
-def files_after(session: Session, after: int, limit: int, exposures: Sequence[str] | None = None) -> list[StoredFile]:
+def files_after(
+    session: Session, after: int, limit: int, names: Sequence[str] | None = None, *, superseded: bool = False
+) -> list[StoredFile]:
     """Return a page of the files to be looked at, by number: what stands at each URI, or stood there last.
 
     Parameters
     ----------
     after : int
         The last number of the page before; 0 for the first.
-    exposures : sequence of str, optional
-        Root names or associations; every file where none is given.
+    names : sequence of str, optional
+        Root names and associations; every file where none is given.
+    superseded : bool
+        Whether older contents of a URI are returned too.
     """
-    newer = aliased(models.File)
-    query = (
-        sa.select(models.File, models.Exposure.rootname, models.Association.name)
-        .outerjoin(models.Exposure, models.Exposure.id == models.File.exposure_id)
-        .outerjoin(models.Association, models.Association.id == models.File.association_id)
-        .where(
-            models.File.id > after,
-            (models.File.state != "changed")
-            | ~sa.exists().where(
-                newer.uri == models.File.uri, (newer.id > models.File.id) | (newer.state != "changed")
-            ),
-        )
-        .order_by(models.File.id)
-        .limit(limit)
-    )
-    if exposures is not None:
-        query = query.where(models.Exposure.rootname.in_(exposures) | models.Association.name.in_(exposures))
+    query = _named_files().where(models.File.id > after).order_by(models.File.id).limit(limit)
+    if not superseded:
+        newer = aliased(models.File)
+        later = (newer.id > models.File.id) | (newer.state != "changed")
+        query = query.where((models.File.state != "changed") | ~sa.exists().where(newer.uri == models.File.uri, later))
+    if names is not None:
+        query = query.where(models.Exposure.rootname.in_(names) | models.Association.name.in_(names))
     return [_stored_file(*row) for row in session.execute(query)]
+
+
+def count_files(session: Session) -> int:
+    """Return how many files the catalog has rows for."""
+    return session.scalar(sa.select(sa.func.count()).select_from(models.File)) or 0
 
 
 def files_with_checksum(session: Session, sha256: str) -> list[StoredFile]:
     """Return the files whose content had a checksum, whatever their state, by number."""
-    query = (
+    query = _named_files().where(models.File.sha256 == sha256).order_by(models.File.id)
+    return [_stored_file(*row) for row in session.execute(query)]
+
+
+def _named_files() -> sa.Select[models.File, str | None, str | None]:
+    return (
         sa.select(models.File, models.Exposure.rootname, models.Association.name)
         .outerjoin(models.Exposure, models.Exposure.id == models.File.exposure_id)
         .outerjoin(models.Association, models.Association.id == models.File.association_id)
-        .where(models.File.sha256 == sha256)
-        .order_by(models.File.id)
     )
-    return [_stored_file(*row) for row in session.execute(query)]
 
 
 def _stored_file(file: models.File, rootname: str | None, association: str | None) -> StoredFile:
@@ -142,15 +143,38 @@ def _stored_file(file: models.File, rootname: str | None, association: str | Non
     )
 
 
-def set_states(session: Session, changes: Sequence[FileChange]) -> None:
-    """Write what was found of files, and let their exposures take the values of the file that is preferred now."""
-    touched = set()
+def set_states(session: Session, changes: Sequence[FileChange]) -> set[int]:
+    """Write what was found of files, and let their exposures take the values of the file that is preferred now.
+
+    Returns
+    -------
+    set of int
+        The files that were written: one that another process has changed meanwhile is left to it.
+    """
+    written, touched = set(), set()
     for change in changes:
-        row = session.get(models.File, change.id)
-        if row is None:
+        row, seen = session.get(models.File, change.file.id), change.file
+        if row is None or (row.state, row.uri, row.size_byte, row.mtime_ns) != (
+            seen.state,
+            seen.uri,
+            seen.size_byte,
+            seen.mtime_ns,
+        ):
+            continue
+        if change.state != "changed" and is_known(session, change.uri, but=row.id):
             continue
         row.state, row.uri, row.size_byte, row.mtime_ns = change.state, change.uri, change.size_byte, change.mtime_ns
+        session.flush()
+        written.add(row.id)
         if row.exposure_id is not None:
             touched.add(row.exposure_id)
-    session.flush()
     refresh_exposures(session, touched)
+    return written
+
+
+def is_known(session: Session, uri: str, *, but: int = 0) -> bool:
+    """Tell whether a row of the catalog (but for one) says what stands at a URI."""
+    query = sa.select(models.File.id).where(
+        models.File.uri == uri, models.File.state != "changed", models.File.id != but
+    )
+    return session.scalar(query) is not None

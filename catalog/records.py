@@ -57,6 +57,11 @@ class MatchValues:
     exposure_flag: str | None
     file: FileRecord | None
 
+    @property
+    def is_present(self) -> bool:
+        """Whether its pixels can be read: it has a file, and that was not found to be gone."""
+        return self.file is not None and self.file.state == "present"
+
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
@@ -190,9 +195,9 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """What was found of a file: its state now, what is known of its content now, and why."""
+    """What was found of a file: how the catalog knew it, and its state, place, size and time now."""
 
-    id: int
+    file: StoredFile
     state: str
     uri: str
     size_byte: int

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sbcdark.catalog.errors import RejectedFilesError, UnreachableError
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.output import JsonOption, print_json, say
+from sbcdark.cli.output import JsonOption, print_json, progress_bar, say
 from sbcdark.pipeline import ingest as ingesting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sbcdark.catalog.records import Superseded
 
 _REASONS_SHOWN = 20
@@ -41,7 +38,7 @@ def ingest(
         if not dry_run:
             raise
         engine = None
-    with _progress() as progress:
+    with progress_bar("reading") as progress:
         report = ingesting.ingest(engine, given, workers=workers, checksum=checksum, dry_run=dry_run, progress=progress)
     if as_json:
         print_json(report)
@@ -81,22 +78,3 @@ def _what_rests_on(one: Superseded) -> str:
         return "; no stored selection rests on it"
     numbers = ", ".join(str(number) for number in one.selections)
     return f"; selections {numbers} rest on it (see: sbcdark changes)"
-
-
-@contextmanager
-def _progress() -> Iterator[ingesting.Progress | None]:
-    """Show a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415  only a terminal needs it
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield advance

@@ -6,7 +6,7 @@ import os
 import sys
 
 from sbcdark.catalog.errors import SbcdarkError
-from sbcdark.cli import choosing, database, demonstration, filling, keeping, listings, making  # noqa: F401  importing them adds their commands
+from sbcdark.cli import choosing, database, demonstration, filelife, filling, keeping, listings, making  # noqa: F401  importing them adds their commands
 from sbcdark.cli.app import app
 from sbcdark.cli.entry import INTERRUPTED
 from sbcdark.cli.errors import FAILED, exit_code, tell

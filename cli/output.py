@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,9 @@ import typer
 from sbcdark.catalog.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sbcdark.pipeline.ingest import Progress
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.", show_default=False)]
@@ -195,3 +198,27 @@ def _left_out(cells: Mapping[Column, Sequence[str]], width: int) -> list[Column]
 def say(text: str) -> None:
     """Talk to the user, on stderr."""
     sys.stderr.write(f"{text}\n")
+
+
+@contextmanager
+def progress_bar(doing: str) -> Iterator[Progress | None]:
+    """Show a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415  only a terminal needs it
+
+    columns = (
+        progress.TextColumn(doing),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield advance

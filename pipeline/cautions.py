@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sbcdark.catalog.records import MatchValues, ScoredDark
+    from sbcdark.pipeline.matching import Score
 
 _STRANGE_SIGMA = 5.0
 """From so many sigma on a disagreement is told: one false alarm in 1.7 million exposures."""
 
 _STRANGE_TEMPERATURE_C = 2.0
+
+_MISSING_TOLD = 3
+"""So many darks whose file is gone are named."""
 
 
 def warnings_about(rule: Rule, science: MatchValues, darks: Sequence[tuple[ScoredDark, MatchValues]]) -> list[str]:
@@ -51,6 +55,33 @@ def warnings_about(rule: Rule, science: MatchValues, darks: Sequence[tuple[Score
             "look like glow; look at the picture of `sbcdark run`"
         )
     return told
+
+
+def warnings_about_missing(gone: Sequence[tuple[Score, MatchValues]], darks: Sequence[ScoredDark]) -> list[str]:
+    """Return what is to be said of darks that would rank among those taken, had their file not gone.
+
+    Parameters
+    ----------
+    gone : sequence of (Score, MatchValues)
+        Darks whose file is not at its place, with their scores.
+    darks : sequence of ScoredDark
+        What was taken instead.
+    """
+    worst = max((dark.score for dark in darks), default=math.inf)
+    better = sorted(
+        ((terms.score, dark) for terms, dark in gone if terms.score <= worst), key=lambda one: (one[0], one[1].rootname)
+    )
+    if not better:
+        return []
+    names = [dark.rootname for _, dark in better[:_MISSING_TOLD]]
+    more = f" and {len(better) - len(names)} more" if len(better) > len(names) else ""
+    first = better[0][1].file
+    place = f" ({first.uri})" if first is not None else ""
+    message = (
+        f"the RAW of {', '.join(names)}{more} is not at its place any more{place}: the next best are taken; "
+        "find moved files with: sbcdark relocate DIR"
+    )
+    return [message]
 
 
 def warnings_about_file(science: MatchValues) -> list[str]:

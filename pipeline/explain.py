@@ -12,6 +12,7 @@ from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline import matching
 from sbcdark.pipeline.catalogs import as_engine
 from sbcdark.pipeline.matching import Requirements, Rule
+from sbcdark.pipeline.presence import looked_up
 from sbcdark.pipeline.select import match_exposure, resolve_exposure
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def why(
         candidate = queries.match_values(session, resolve_exposure(session, dark))
         if science is None or candidate is None:  # resolve_exposure just found them
             raise UsageError("An exposure vanished while it was read.", "Run it again.")
+        candidate = looked_up(session, candidate)
         if candidate.kind != "dark":
             raise UsageError(f"{candidate.rootname} is no dark.", "List the darks: sbcdark darks")
         terms = matching.score(rule, science, candidate)
@@ -127,7 +129,7 @@ def _checks(
     checks = [
         Check("another exposure", dark.rootname, f"not {science.rootname}", dark.rootname != science.rootname),
         Check("quality", dark.quality, "good", dark.quality == "good"),
-        Check("its RAW", "present" if dark.file else "missing", "present", dark.file is not None),
+        Check("its RAW", "present" if dark.is_present else "missing", "present", dark.is_present),
         Check("exposure time", f"{dark.exptime_s:g} s", f">= {wanted.min_exptime_s:g} s",
               dark.exptime_s >= wanted.min_exptime_s),
         Check("time between", f"{days:.1f} days", "any" if wanted.max_days is None else f"<= {wanted.max_days:g} days",
@@ -170,8 +172,8 @@ def _relaxation(
         return None
     if dark.quality != "good":
         return f'sbcdark restore {dark.rootname} --reason "..."'
-    if dark.file is None:
-        return "sbcdark ingest PATH, with the folder where its RAW is now"
+    if not dark.is_present:
+        return "sbcdark relocate DIR, with the folder where its RAW is now"
     options = []
     relaxed = replace(wanted, top=_ALL)
     if dark.exptime_s < wanted.min_exptime_s:

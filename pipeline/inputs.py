@@ -10,6 +10,7 @@ from sbcdark.pipeline.built import ScienceInput
 from sbcdark.pipeline.combining import Exposure
 from sbcdark.pipeline.fits_input import local_path
 from sbcdark.pipeline.pixels import find_flat, read_dark, read_flat, read_science
+from sbcdark.pipeline.presence import looked_up
 from sbcdark.pipeline.templates import DarkFrame
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def science_values(session: Session, rootname: str) -> MatchValues:
         raise UsageError(f"{rootname} has no FLT in the catalog.", "Ingest it: sbcdark ingest PATH")
     if values.kind != "science":
         raise UsageError(f"{rootname} is a dark.", "Name an association or science exposures.")
-    return values
+    return looked_up(session, values)
 
 
 def read_input(values: MatchValues, flat: Path | None, warnings: list[str]) -> ScienceInput:

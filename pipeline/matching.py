@@ -185,6 +185,8 @@ def gate_reasons(science: MatchValues, dark: MatchValues, wanted: Requirements) 
         reasons.append(f"quality {dark.quality}" + (f": {dark.quality_reason}" if dark.quality_reason else ""))
     if dark.file is None:
         reasons.append("its RAW is not present")
+    elif dark.file.state == "missing":
+        reasons.append(f"its RAW is missing: {dark.file.uri}")
     if dark.contrast_count_s_pix is None:
         reasons.append("its regions are not measured")
     if dark.exptime_s < wanted.min_exptime_s:

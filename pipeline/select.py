@@ -12,7 +12,7 @@ from sbcdark.catalog import queries, results
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.records import Match, RejectedDark
-from sbcdark.pipeline import cautions, matching
+from sbcdark.pipeline import cautions, matching, presence
 from sbcdark.pipeline.catalogs import as_engine
 from sbcdark.pipeline.matching import Combine, Requirements, Rule
 from sbcdark.pipeline.version import SOFTWARE_VERSION
@@ -134,7 +134,7 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     value = matching.metric(rule, science)
     if value is None:
         raise UsageError(f"{rootname} has no measured regions.", "Ingest its FLT or RAW again.")
-    scored = _nearest(session, science, rule, value, wanted)
+    scored, gone = _nearest(session, science, rule, value, wanted)
     tier, darks, left = matching.choose(rule, scored, wanted)
     by_name = {dark.rootname: dark for _, dark in scored}
     limit = f"the tier is {tier}" if tier != "none" or wanted.max_sigma is None else f"over {wanted.max_sigma:g}"
@@ -148,20 +148,30 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
         tier=tier,
         darks=darks,
         nearest_rejected=tuple((gated + rejected)[:_REJECTED_TOLD]),
-        warnings=tuple(cautions.warnings_about(rule, science, [(dark, by_name[dark.dark]) for dark in darks])),
+        warnings=(
+            *cautions.warnings_about(rule, science, [(dark, by_name[dark.dark]) for dark in darks]),
+            *cautions.warnings_about_missing(gone, darks),
+        ),
         parameters=asdict(wanted),
     )
 
 
 def _nearest(
     session: Session, science: MatchValues, rule: Rule, value: float, wanted: Requirements
-) -> list[tuple[matching.Score, MatchValues]]:
-    """Walk outward from the exposure's value until no dark farther out can rank among the first `top`."""
+) -> tuple[list[tuple[matching.Score, MatchValues]], list[tuple[matching.Score, MatchValues]]]:
+    """Walk outward from the exposure's value until no dark farther out can rank among the first `top`.
+
+    Returns
+    -------
+    kept, gone : list of (Score, MatchValues)
+        The darks that pass every gate, and those that would but for their file, which is not at its place any more.
+    """
     column = matching.metric_column(rule)
     error = matching.error_column(rule)
     largest = queries.largest_error(session, error, wanted.min_exptime_s) if error is not None else 0.0
     gates = queries.Gates(wanted.min_exptime_s, wanted.max_days)
     kept: list[tuple[matching.Score, MatchValues]] = []
+    gone: list[tuple[matching.Score, MatchValues]] = []
     needed = wanted.top + _REJECTED_TOLD
     best: list[float] = []
     for dark in queries.darks_outward(session, column, value, science.start_mjd, gates):
@@ -170,12 +180,16 @@ def _nearest(
             break
         terms = matching.score(rule, science, dark)
         if terms is not None and not matching.gate_reasons(science, dark, wanted):
-            kept.append((terms, dark))
+            here = presence.looked_up(session, dark)
+            if matching.gate_reasons(science, here, wanted):
+                gone.append((terms, here))
+                continue
+            kept.append((terms, here))
             # Only `notebook` ranks by something else than z: there a near dark can lie outside the tolerance.
             if matching.within(terms, wanted.max_sigma) or rule is not Rule.NOTEBOOK:
                 insort(best, terms.score)
                 del best[needed:]
-    return kept
+    return kept, gone
 
 
 def _gated(
@@ -187,7 +201,9 @@ def _gated(
     for dark in islice(walk, _REJECTED_LOOKED_AT):
         if dark.rootname == science.rootname:
             continue
-        reasons = matching.gate_reasons(science, dark, wanted)
+        reasons = matching.gate_reasons(science, dark, wanted) or matching.gate_reasons(
+            science, presence.looked_up(session, dark), wanted
+        )
         if reasons:
             rejected.append(RejectedDark(dark.rootname, "; ".join(reasons)))
             if len(rejected) == _REJECTED_TOLD:
@@ -265,9 +281,14 @@ def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule
         for low, high in ((None, COLD_BELOW_C), (queries.HOT_ABOVE_C, None)):
             gates = queries.Gates(wanted.min_exptime_s, wanted.max_days, (low, high))
             walk = queries.darks_outward(session, "start_mjd", science.start_mjd, science.start_mjd, gates)
-            chosen |= {dark.rootname for dark in islice(walk, _FOR_TEMPLATES)}
+            there = (dark.rootname for dark in walk if presence.looked_up(session, dark).is_present)
+            chosen |= set(islice(there, _FOR_TEMPLATES))
     chosen -= set(rootnames)
-    darks = [values for name in sorted(chosen) if (values := queries.match_values(session, name)) is not None]
+    darks = [
+        presence.looked_up(session, values)
+        for name in sorted(chosen)
+        if (values := queries.match_values(session, name)) is not None
+    ]
     every = replace(wanted, top=max(len(darks), 1), max_sigma=math.inf)
     matches = []
     for match, science in zip(near, exposures, strict=True):
@@ -291,7 +312,8 @@ def forced_match(session: Session, rootname: str, names: Sequence[str], wanted: 
     scored = []
     for name in names:
         dark = queries.match_values(session, resolve_exposure(session, name))
-        if dark is None or dark.kind != "dark" or dark.file is None:
+        dark = None if dark is None else presence.looked_up(session, dark)
+        if dark is None or dark.kind != "dark" or not dark.is_present:
             raise UsageError(f"{name!r} is no dark with a RAW that is present.", "List them: sbcdark darks")
         terms = matching.score(Rule.BOX, science, dark)
         if terms is None:

@@ -1,0 +1,305 @@
+"""The life of files: whether they are still what was measured, and where those are that have moved."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import lives, writes
+from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.errors import BadFileError
+from sbcdark.catalog.records import FileChange
+from sbcdark.pipeline.catalogs import as_engine
+from sbcdark.pipeline.fits_input import local_path
+from sbcdark.pipeline.ingest import IngestReport, discover
+from sbcdark.pipeline.presence import is_there
+from sbcdark.pipeline.recording import file_sha256
+from sbcdark.pipeline.select import resolve_target
+from sbcdark.pipeline.version import SOFTWARE_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+    from sbcdark.catalog.records import StoredFile
+    from sbcdark.pipeline.ingest import Progress
+
+_PAGE = 256
+"""Files that are looked at between two writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One file that is not as it was, and the stored selections that rest on it.
+
+    Attributes
+    ----------
+    name : str
+        Its exposure or association.
+    state, was : str
+        present, missing or changed: now and in the catalog until now; equal where nothing is new.
+    """
+
+    name: str
+    kind: str
+    uri: str
+    state: str
+    was: str
+    reason: str
+    selections: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Verification:
+    """What a verification found, in files.
+
+    `unchecked` could not be looked at (a server, a folder without permission) or have no checksum to compare with;
+    they are left as they are known.
+    """
+
+    present: int = 0
+    missing: int = 0
+    changed: int = 0
+    unchecked: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Relocated:
+    """A file that was found at another place."""
+
+    name: str
+    kind: str
+    uri_before: str
+    uri: str
+
+
+@dataclass(slots=True)
+class Relocation:
+    """What was found again, and what is still gone; `unknown` are gone and have no checksum to be known by."""
+
+    relocated: list[Relocated] = field(default_factory=list)
+    still_missing: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was seen of one file; `state` is None where it could not be looked at."""
+
+    state: str | None
+    reason: str = ""
+    size_byte: int = 0
+    mtime_ns: int = 0
+
+
+def verify(
+    catalog: sa.Engine | str | Path,
+    names: Sequence[str] = (),
+    *,
+    checksum: bool = False,
+    progress: Progress | None = None,
+) -> Verification:
+    """Look whether files are still where and what the catalog says, and write down what is not.
+
+    A file is known by size and time; one whose time alone changed is read, and known by its sha256. Missing and changed
+    files are not chosen any more; their measurements are kept for the stored selections that rest on them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Exposures or associations; every file where none is given.
+    checksum : bool
+        Read every file in full and compare its sha256.
+    progress : callable, optional
+        Is told how many files have been looked at.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown.
+    """
+    engine = as_engine(catalog)
+    report = Verification()
+    run_id: int | None = None
+    done = 0
+    with reading(engine) as session:
+        total = lives.count_files(session)
+    for page in _pages(engine, _named(engine, names)):
+        looks = [(file, _look(file, checksum=checksum)) for file in page]
+        changes = [
+            FileChange(file, look.state, file.uri, look.size_byte or file.size_byte, look.mtime_ns or file.mtime_ns)
+            for file, look in looks
+            if look.state is not None and _is_news(file, look)
+        ]
+        if changes:
+            with writing(engine) as session:
+                if run_id is None and any(change.state != change.file.state for change in changes):
+                    run_id = writes.start_run(session, "verify", SOFTWARE_VERSION)
+                lives.set_states(session, changes)
+        with reading(engine) as session:
+            resting = lives.selections_resting_on(session, [file.id for file in page])
+        for file, look in looks:
+            _count(report, file, look, tuple(resting.get(file.id, ())))
+        done += len(page)
+        if progress is not None:
+            progress(done, max(done, total))
+    return report
+
+
+def _is_news(file: StoredFile, look: _Look) -> bool:
+    touched = look.state == "present" and (look.size_byte, look.mtime_ns) != (file.size_byte, file.mtime_ns)
+    return look.state != file.state or touched
+
+
+def _count(report: Verification, file: StoredFile, look: _Look, selections: tuple[int, ...]) -> None:
+    match look.state:
+        case "present":
+            report.present += 1
+        case "missing":
+            report.missing += 1
+        case "changed":
+            report.changed += 1
+        case _:
+            report.unchecked += 1
+    if look.reason or look.state != file.state:
+        reason = look.reason or "it is at its place again"
+        state = look.state or file.state
+        report.findings.append(Finding(file.name, file.kind, file.uri, state, file.state, reason, selections))
+
+
+def _named(engine: sa.Engine, names: Sequence[str]) -> list[str] | None:
+    if not names:
+        return None
+    with reading(engine) as session:
+        targets = resolve_target(session, names)
+    return [name for target in targets for name in (target.name, *target.exposures)]
+
+
+def _pages(engine: sa.Engine, names: list[str] | None) -> Iterator[list[StoredFile]]:
+    after = 0
+    while True:
+        with reading(engine) as session:
+            page = lives.files_after(session, after, _PAGE, names)
+        if not page:
+            return
+        yield page
+        after = page[-1].id
+
+
+def _look(file: StoredFile, *, checksum: bool) -> _Look:
+    try:
+        path = local_path(file.uri)
+    except BadFileError:
+        return _Look(None, "it is not on this machine")
+    try:
+        return _compared(file, path, checksum=checksum)
+    except (FileNotFoundError, NotADirectoryError):
+        return _Look("missing", "it is not there")
+    except OSError as error:
+        return _Look(None, f"it cannot be read: {error.strerror or type(error).__name__}")
+
+
+def _compared(file: StoredFile, path: Path, *, checksum: bool) -> _Look:
+    status = path.stat()
+    same_time = status.st_mtime_ns == file.mtime_ns
+    if not stat.S_ISREG(status.st_mode):
+        return _Look("changed", "it is no regular file any more")
+    if status.st_size != file.size_byte:
+        return _Look("changed", f"it has {status.st_size} bytes, it had {file.size_byte}")
+    if checksum or not same_time:
+        if file.sha256 is None:
+            what = "no checksum of it is kept to compare with"
+            return _Look(None, what) if same_time else _Look("changed", f"its time changed, and {what}")
+        if file_sha256(path) != file.sha256:
+            return _Look("changed", "its content is another")
+    return _Look("present", "", status.st_size, status.st_mtime_ns)
+
+
+def relocate(
+    catalog: sa.Engine | str | Path, folders: Iterable[str | Path], *, progress: Progress | None = None
+) -> Relocation:
+    """Find files that are not at their place any more below some folders, by their sha256, and note the new place.
+
+    Measurements, and the stored selections that rest on them, go on with the file. Content that was superseded at its
+    old place is found again too.
+
+    Raises
+    ------
+    UsageError
+        A folder is not there.
+    """
+    engine = as_engine(catalog)
+    report = Relocation()
+    gone = _gone(engine, report)
+    if not gone:
+        return report
+    sizes = {file.size_byte for file in gone.values()}
+    paths = discover(folders, IngestReport())
+    found: list[FileChange] = []
+    run_id: int | None = None
+    for number, path in enumerate(paths, 1):
+        change = _recognised(engine, path, sizes, gone)
+        if change is not None:
+            found.append(change)
+            gone.pop(change.file.id, None)
+        if found and (len(found) == _PAGE or number == len(paths)):
+            with writing(engine) as session:
+                if run_id is None:
+                    run_id = writes.start_run(session, "relocate", SOFTWARE_VERSION)
+                written = lives.set_states(session, found)
+            report.relocated += [
+                Relocated(one.file.name, one.file.kind, one.file.uri, one.uri)
+                for one in found
+                if one.file.id in written
+            ]
+            found = []
+        if progress is not None:
+            progress(number, len(paths))
+    report.still_missing = sum(file.state != "changed" for file in gone.values())
+    return report
+
+
+def _gone(engine: sa.Engine, report: Relocation) -> dict[int, StoredFile]:
+    """Return the files with a checksum whose content is not at its place, by number."""
+    gone: dict[int, StoredFile] = {}
+    after = 0
+    while True:
+        with reading(engine) as session:
+            page = lives.files_after(session, after, _PAGE, superseded=True)
+        if not page:
+            return gone
+        for file in page:
+            if file.state != "changed" and is_there(file.uri):
+                continue
+            if file.sha256 is not None:
+                gone[file.id] = file
+            elif file.state != "changed":
+                report.unknown += 1
+        after = page[-1].id
+
+
+def _recognised(engine: sa.Engine, path: Path, sizes: set[int], gone: dict[int, StoredFile]) -> FileChange | None:
+    try:
+        status = path.stat()
+        if status.st_size not in sizes:
+            return None
+        digest = file_sha256(path)
+    except OSError:
+        return None
+    uri = path.as_uri()
+    with reading(engine) as session:
+        known = lives.files_with_checksum(session, digest)
+        if lives.is_known(session, uri):
+            return None
+    # What was present last comes before what was superseded long ago.
+    candidates = sorted((file for file in known if file.id in gone), key=lambda file: file.state == "changed")
+    there = {file.name for file in known if file.id not in gone and file.state != "changed"}
+    for file in candidates:
+        if file.state == "changed" and file.name in there:
+            continue
+        return FileChange(file, "present", uri, status.st_size, status.st_mtime_ns)
+    return None
