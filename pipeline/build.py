@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
-from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
+from sbcdark.catalog.errors import NothingMatchedError, UsageError
 from sbcdark.pipeline import select
 from sbcdark.pipeline.built import Built, Masterdark, Member, ScienceInput
 from sbcdark.pipeline.combining import DarkEstimate, Exposure, ExposureDark, combine_darks
@@ -21,11 +19,11 @@ from sbcdark.pipeline.frame_writer import annotate, write_science_copy
 from sbcdark.pipeline.inputs import exposure_to_fit, read_dark_frame, read_input, science_values
 from sbcdark.pipeline.matching import Combine, Requirements
 from sbcdark.pipeline.pixels import Product, read_product
-from sbcdark.pipeline.recording import record_products
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import sqlalchemy as sa
     from sqlalchemy.orm import Session
@@ -44,16 +42,23 @@ _SPARE = 5
 def build(
     engine: sa.Engine,
     target: Target,
+    work: Path,
     folder: Path,
     options: BuildOptions,
     apertures: Sequence[ApertureSpec],
     drizzler: Drizzler,
     stored: Sequence[Match] | None = None,
 ) -> Built:
-    """Make the science product, the masterdark and its error map of one target, and record them.
+    """Make the science product, the masterdark and its error map of one target in a workspace.
 
-    Products appear in `folder` under their final names when they are whole; nothing else is left there but the log.
-    With `stored` choices nothing is chosen and nothing is recorded: the same products are made again.
+    Parameters
+    ----------
+    work : Path
+        The workspace: the products are made there, to be published when all of the job is done.
+    folder : Path
+        Where they will be; the log is written there at once.
+    stored : sequence of Match, optional
+        Choices to be made again: then nothing is chosen.
 
     Raises
     ------
@@ -76,16 +81,7 @@ def build(
         revision = queries.catalog_revision(session)
     inputs = tuple(read_input(one, options.flat, warnings) for one in values)
     matches, chosen = _read_darks(matches, options, warnings)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".sbcdark-", dir=folder) as name:
-            made = _made(
-                target, folder, options, apertures, drizzler, Path(name), inputs, matches, chosen, revision, warnings
-            )
-        return made if stored is not None else record_products(engine, target, options, made)
-    except OSError as error:
-        raise SbcdarkError(
-            f"{folder} cannot be written: {error.strerror or error}.", "Make room there, or name another with -o."
-        ) from error
+    return _made(target, folder, options, apertures, drizzler, work, inputs, matches, chosen, revision, warnings)
 
 
 def _made(
@@ -125,9 +121,6 @@ def _made(
     cards = _provenance(options, matches, estimate, revision)
     for path in (science_path, *paths.values()):
         annotate(work / path.name, cards)
-    _remove_stale(folder, target)
-    for path in (science_path, *paths.values()):
-        (work / path.name).replace(path)
     members = tuple(
         _member(one, match, dark) for one, match, dark in zip(inputs, matches, estimate.exposures, strict=True)
     )
@@ -187,14 +180,6 @@ def _little_left(inputs: Sequence[ScienceInput], exposures: Sequence[Exposure]) 
                 "precision in all of them; measure the largest in a run of their own"
             )
     return told
-
-
-def _remove_stale(folder: Path, target: Target) -> None:
-    """Take away what an earlier run measured and drew on products that are now replaced."""
-    for name in (f"{target.name}_photometry.ecsv", f"{target.name}_products.png"):
-        (folder / name).unlink(missing_ok=True)
-    for rootname in target.exposures:
-        (folder / f"{rootname}_dark.png").unlink(missing_ok=True)
 
 
 def _matched(session: Session, exposures: Sequence[MatchValues], options: BuildOptions) -> list[Match]:

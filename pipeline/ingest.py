@@ -22,6 +22,7 @@ from sbcdark.pipeline.fits_input import local_path
 from sbcdark.pipeline.quality import flag_outliers
 from sbcdark.pipeline.regions import REGIONS
 from sbcdark.pipeline.version import SOFTWARE_VERSION
+from sbcdark.pipeline.workspace import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -223,7 +224,7 @@ def _mapped(
         yield ([read(path) for path in batch] for batch in batches)
         return
     # "spawn": a forked child would inherit the database's connection and the locks of other threads.
-    with ProcessPoolExecutor(wanted, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(wanted, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         yield _ahead(pool, read, batches)
 
 

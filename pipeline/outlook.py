@@ -22,6 +22,7 @@ from sbcdark.pipeline.inputs import exposure_to_fit, read_dark_frame, read_input
 from sbcdark.pipeline.matching import Combine, Requirements, Rule
 from sbcdark.pipeline.pixels import read_product
 from sbcdark.pipeline.rates import count_error
+from sbcdark.pipeline.workspace import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -199,11 +200,10 @@ def _product_grid(engine: sa.Engine, one: ScienceInput, drizzled: dict[tuple[str
         members = (one.values.rootname,) if association is None else association.present
         files = [science_values(session, name).file for name in members]
     if members not in drizzled:
-        with tempfile.TemporaryDirectory(prefix="sbcdark-") as name, Drizzler() as drizzler:
-            folder = Path(name)
-            product = folder / "grid_drz.fits"
+        with workspace(Path(tempfile.gettempdir())) as work, Drizzler() as drizzler:
+            product = work / "grid_drz.fits"
             paths = [local_path(file.uri) for file in files if file]
-            drizzler.drizzle(paths, product, working_folder=folder, log=folder / "drizzle.log")
+            drizzler.drizzle(paths, product, working_folder=work, log=work / "drizzle.log")
             drizzled[members] = read_product(product).wcs
     return drizzled[members]
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from sbcdark.catalog import results
-from sbcdark.catalog.engine import writing
 from sbcdark.catalog.records import PhotometryRecord
 from sbcdark.pipeline.apertures import aperture_sum, sky_position
 from sbcdark.pipeline.footprints import poisson_error
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from sbcdark.pipeline.built import Built
 
 _MAGNITUDE = 2.5 / math.log(10.0)
@@ -119,10 +115,3 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
     if records and file is not None and file.photflam_erg_s_cm2_a is None:
         warnings.append(f"{built.masterdark.association}: PHOTFLAM is missing or 0, so no flux is given")
     return records, warnings
-
-
-def record(engine: sa.Engine, built: Built, records: list[PhotometryRecord]) -> None:
-    """Store photometry with the products that it was measured on."""
-    if records:
-        with writing(engine) as session:
-            results.write_photometry(session, records, built.product_ids["science"], built.product_ids["masterdark"])

@@ -1,4 +1,4 @@
-"""Recording products with the selections that they rest on."""
+"""Recording what a job made: selections, the products that rest on them, photometry, all of them or nothing."""
 
 from __future__ import annotations
 
@@ -12,18 +12,28 @@ from sbcdark.catalog.records import NewProduct
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import sqlalchemy as sa
 
+    from sbcdark.catalog.records import PhotometryRecord
     from sbcdark.pipeline.built import Built
     from sbcdark.pipeline.options import BuildOptions
     from sbcdark.pipeline.pixels import Product
     from sbcdark.pipeline.select import Target
 
 
-def record_products(engine: sa.Engine, target: Target, options: BuildOptions, made: Built) -> Built:
-    """Store selections and products in one transaction and return the build with their numbers."""
+def record(
+    engine: sa.Engine, target: Target, options: BuildOptions, made: Built, photometry: Sequence[PhotometryRecord]
+) -> Built:
+    """Store selections, products and photometry in one transaction and return the build with their numbers.
+
+    Parameters
+    ----------
+    made : Built
+        Its products are at their final places.
+    """
     parameters = {
         "combine": options.combine.value,
         "exposures": list(target.exposures),
@@ -69,6 +79,7 @@ def record_products(engine: sa.Engine, target: Target, options: BuildOptions, ma
             )
             for kind, (path, product) in products.items()
         }
+        results.write_photometry(session, photometry, ids["science"], ids["masterdark"])
     masterdark = replace(made.masterdark, members=tuple(members))
     return replace(made, masterdark=masterdark, matches=tuple(matches), product_ids=ids)
 

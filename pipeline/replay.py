@@ -24,6 +24,7 @@ from sbcdark.pipeline.pixels import read_product
 from sbcdark.pipeline.recording import pixels_sha256
 from sbcdark.pipeline.select import Target
 from sbcdark.pipeline.version import SOFTWARE_VERSION
+from sbcdark.pipeline.workspace import locked, publish, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,8 +99,11 @@ def replay(catalog: sa.Engine | str | Path, selection_id: int, folder: Path) -> 
     apertures = [parse_aperture(text) for text in parameters["apertures"]]
     target = Target(products[0].name, tuple(parameters["exposures"]))
     folder.mkdir(parents=True, exist_ok=True)
-    with Drizzler() as drizzler:
-        built = build(engine, target, folder, options, apertures, drizzler, stored=matches)
+    with workspace(folder) as work, Drizzler() as drizzler:
+        built = build(engine, target, work, folder, options, apertures, drizzler, stored=matches)
+        made_again = (built.masterdark.science, built.masterdark.masterdark, built.masterdark.error)
+        with locked(folder):
+            publish(work, folder, [path.name for path in made_again], ())
     made = {
         "science": (built.masterdark.science, built.science_product),
         "masterdark": (built.masterdark.masterdark, built.dark_product),

@@ -17,8 +17,10 @@ from sbcdark.pipeline import photometry
 from sbcdark.pipeline.build import build
 from sbcdark.pipeline.catalogs import as_engine
 from sbcdark.pipeline.drizzle import Drizzler
+from sbcdark.pipeline.recording import record
 from sbcdark.pipeline.select import Target, resolve_target
 from sbcdark.pipeline.tables import PHOTOMETRY_KEYS, write_table
+from sbcdark.pipeline.workspace import end_with_parent, locked, publish, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +119,7 @@ def make(
         return outcomes
     url = engine.url.render_as_string(hide_password=False)
     done: dict[str, Outcome] = {}
-    with ProcessPoolExecutor(wanted, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(wanted, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         waiting = {pool.submit(_in_worker, url, target, job): target for target in targets}
         for future in as_completed(waiting):
             name = waiting[future].name
@@ -171,26 +173,47 @@ def _contained(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) 
 
 
 def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) -> Outcome:
-    built = build(engine, target, job.folder, job.options, job.apertures, drizzler)
-    records, told = photometry.measure(built)
-    photometry.record(engine, built, records)
-    table = None
-    if records:
-        table = job.folder / f"{target.name}_photometry.ecsv"
-        write_table([asdict(one) for one in records], PHOTOMETRY_KEYS, table)
-    pictures = _draw(built, job.folder) if job.pictures else ()
+    """Make everything of one target in a workspace, let it appear, then record it.
+
+    In this order a kill leaves products that the catalog does not know, to be made again, and never rows of products
+    that are not there.
+    """
+    try:
+        with workspace(job.folder) as work:
+            built = build(engine, target, work, job.folder, job.options, job.apertures, drizzler)
+            records, told = photometry.measure(built)
+            table = f"{target.name}_photometry.ecsv" if records else None
+            if table is not None:
+                write_table([asdict(one) for one in records], PHOTOMETRY_KEYS, work / table)
+            pictures = _draw(built, work) if job.pictures else ()
+            made = built.masterdark
+            products = [path.name for path in (made.science, made.masterdark, made.error)]
+            names = [*products, *([table] if table else []), *pictures]
+            with locked(job.folder):
+                publish(work, job.folder, names, _of_earlier_runs(target))
+                built = record(engine, target, job.options, built, records)
+    except OSError as error:
+        raise SbcdarkError(
+            f"{job.folder} cannot be written: {error.strerror or error}.", "Make room there, or name another with -o."
+        ) from error
     return Outcome(
         target.name,
         built.masterdark,
         tuple(records),
-        table,
-        pictures,
+        None if table is None else job.folder / table,
+        tuple(job.folder / picture for picture in pictures),
         tuple(dict.fromkeys([*built.masterdark.warnings, *told])),
     )
 
 
-def _draw(built: Built, folder: Path) -> tuple[Path, ...]:
-    """Draw each exposure beside the dark chosen for it, and the products with the apertures."""
+def _of_earlier_runs(target: Target) -> list[str]:
+    """Return what an earlier run measured and drew on products that are now replaced."""
+    names = [f"{target.name}_photometry.ecsv", f"{target.name}_products.png"]
+    return [*names, *(f"{rootname}_dark.png" for rootname in target.exposures)]
+
+
+def _draw(built: Built, folder: Path) -> tuple[str, ...]:
+    """Draw each exposure beside its dark, and the products with the apertures; return the files' names."""
     from sbcdark.pipeline.plots import FramePicture, plot_exposure_and_dark, plot_products  # noqa: PLC0415  matplotlib
 
     pictures = []
@@ -210,8 +233,8 @@ def _draw(built: Built, folder: Path) -> tuple[Path, ...]:
                 None if rate is None or less is None else rate - less,
             ),
         )
-        pictures.append(picture)
+        pictures.append(picture.name)
     picture = folder / f"{built.masterdark.association}_products.png"
     titles = (built.masterdark.science.name, built.masterdark.masterdark.name)
     plot_products(picture, built.science_product.science, built.dark_product.science, built.ellipses, titles=titles)
-    return (*pictures, picture)
+    return (*pictures, picture.name)

@@ -262,7 +262,7 @@ def test_dark_that_is_gone_is_replaced_by_the_next(shared_data: Path, tmp_path: 
     (outcome,) = make(engine, ["jcmc11e6q"], Job(tmp_path / "products", options))
     assert outcome.masterdark is not None
     assert outcome.masterdark.members[0].darks == ("jcrx01iyq",)
-    assert any("dark jcrx01ixq is left out" in warning for warning in outcome.warnings)
+    assert any("the RAW of jcrx01ixq is not at its place" in warning for warning in outcome.warnings)
 
 
 def test_aperture_off_the_data_is_told(catalog: sa.Engine, tmp_path: Path) -> None:
