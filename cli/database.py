@@ -1,7 +1,8 @@
-"""Commands on the catalog's schema: db status, upgrade, downgrade."""
+"""Commands on the catalog as a whole: db status, upgrade, downgrade, export, import."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,11 +10,12 @@ import typer
 from sbcdark.catalog import schema
 from sbcdark.catalog.engine import make_engine, redacted
 from sbcdark.catalog.errors import UsageError
-from sbcdark.cli.app import app, catalog_url
+from sbcdark.cli.app import app, catalog, catalog_url
 from sbcdark.cli.output import JsonOption, print_json
+from sbcdark.pipeline import snapshots
 from sbcdark.pipeline.catalogs import url_of
 
-database = typer.Typer(no_args_is_help=True, help="The catalog's schema.")
+database = typer.Typer(no_args_is_help=True, help="The catalog as a whole: its schema, and copies of it.")
 app.add_typer(database, name="db")
 
 
@@ -56,3 +58,28 @@ def downgrade(
         )
     schema.downgrade(make_engine(url_of(catalog_url())), revision)
     typer.echo(f"{redacted(url_of(catalog_url()))} is at revision {revision}")
+
+
+@database.command()
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The SQLite file to be written.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there.", show_default=False)
+    ] = False,
+) -> None:
+    """Write the whole catalog, as it is at one moment, to one SQLite file, which is a catalog itself."""
+    rows = snapshots.export(catalog(), file, overwrite=overwrite)
+    typer.echo(f"{_told(rows)} are in {file}; look at them with: sbcdark --db sqlite:///{file.absolute()} darks")
+
+
+@database.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `sbcdark db export` wrote.")],
+) -> None:
+    """Read an exported file into the catalog, which has to be empty."""
+    rows = snapshots.import_(url_of(catalog_url()), file)
+    typer.echo(f"{_told(rows)} are in {redacted(url_of(catalog_url()))}")
+
+
+def _told(rows: dict[str, int]) -> str:
+    return f"{rows['exposures']} exposures, {rows['files']} files and {rows['selections']} selections"

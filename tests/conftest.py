@@ -54,6 +54,16 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """Return the URL of an empty PostgreSQL database that lives for one test."""
+    yield from _throw_away_database(postgres_server)
+
+
+@pytest.fixture
+def other_postgres_url(postgres_server: str) -> Iterator[str]:
+    """Return the URL of one more empty PostgreSQL database."""
+    yield from _throw_away_database(postgres_server)
+
+
+def _throw_away_database(postgres_server: str) -> Iterator[str]:
     name = f"sbcdark_{uuid.uuid4().hex}"
     administration = sa.create_engine(
         sa.make_url(postgres_server).set(drivername="postgresql"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
