@@ -24,6 +24,9 @@ HEAD = "0002"
 BUSY_TIMEOUT_MS = 60_000
 """How long a writer waits for another one on SQLite."""
 
+_CONNECT_TIMEOUT_S = "10"
+"""How long a server may take to answer, where the URL does not say."""
+
 WRITER_LOCK = 0x5BC_DA4C
 """The advisory lock that makes writers take turns on PostgreSQL, as SQLite's own lock does."""
 
@@ -44,13 +47,16 @@ def sqlite_url(path: str | Path) -> str:
 
 
 def redacted(url: str) -> str:
-    """Return a database URL as it may be shown: without its password."""
+    """Return a database URL as it may be shown: as the user gave it, without its password."""
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError):  # the second where the port is no number
         return "(not a database URL)"
-    secret = {key for key in parsed.query if "password" in key.lower()}
-    return parsed.difference_update_query(secret).render_as_string(hide_password=True)
+    hidden = {key for key in parsed.query if "password" in key.lower()}
+    if parsed.query.get("connect_timeout") == _CONNECT_TIMEOUT_S:
+        hidden.add("connect_timeout")
+    plain = parsed.set(drivername=parsed.drivername.partition("+")[0]).difference_update_query(hidden)
+    return plain.render_as_string(hide_password=True)
 
 
 def make_engine(url: str, *, create: bool = False) -> sa.Engine:
@@ -82,7 +88,7 @@ def make_engine(url: str, *, create: bool = False) -> sa.Engine:
     if backend == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
         if "connect_timeout" not in parsed.query:
-            parsed = parsed.update_query_dict({"connect_timeout": "10"})
+            parsed = parsed.update_query_dict({"connect_timeout": _CONNECT_TIMEOUT_S})
         # No pool: a command opens few sessions, and none must outlive it or go along into another process.
         return sa.create_engine(parsed, poolclass=sa.NullPool, connect_args={"application_name": "sbcdark"})
     raise UsageError(
@@ -159,6 +165,17 @@ def _told(error: DBAPIError, engine: sa.Engine) -> SbcdarkError:
             f"The catalog {place} cannot be reached: {first}.", "Check --db (or SBCDARK_DB) and that the server runs."
         )
     return SbcdarkError(f"The catalog {place} refused a statement: {first}.", "Try: sbcdark db status")
+
+
+def journal(engine: sa.Engine) -> str | None:
+    """Return how a SQLite catalog keeps its journal; None on PostgreSQL.
+
+    ``wal`` lets readers go on while one writes; ``delete``, which SQLite falls back to on network file systems, does not.
+    """
+    if engine.dialect.name != "sqlite":
+        return None
+    with told_errors(engine), engine.connect() as connection:
+        return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sbcdark.catalog import schema
-from sbcdark.catalog.engine import make_engine, redacted
+from sbcdark.catalog.engine import journal, make_engine, redacted
 from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.app import app, catalog, catalog_url
 from sbcdark.cli.output import JsonOption, print_json
@@ -29,12 +29,15 @@ def status(as_json: JsonOption = False) -> None:
         "state": state.value,
         "revision": revision,
         "program": schema.HEAD,
+        "journal": journal(engine),
     }
     if as_json:
         print_json([known])
         return
     for key, value in known.items():
         typer.echo(f"{key:10}{value or '-'}")
+    if known["journal"] not in {None, "wal"}:
+        typer.echo("It lies where WAL cannot work (a network file system?): readers wait while one writes.")
 
 
 @database.command()

@@ -69,6 +69,7 @@ def test_ingest_again_changes_nothing(filled: Any, shared_data: Path) -> None:
         "rejected": 0,
         "rejections": [],
         "ignored_files": [],
+        "superseded": [],
     }
 
 

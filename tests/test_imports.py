@@ -22,11 +22,13 @@ COMMANDS = (
     "masterdark",
     "match",
     "photometry",
+    "relocate",
     "replay",
     "restore",
     "retire",
     "run",
     "show",
+    "verify",
     "why",
 )
 
