@@ -170,7 +170,7 @@ def _told(error: DBAPIError, engine: sa.Engine) -> SbcdarkError:
 def journal(engine: sa.Engine) -> str | None:
     """Return how a SQLite catalog keeps its journal; None on PostgreSQL.
 
-    ``wal`` lets readers go on while one writes; ``delete``, which SQLite falls back to on network file systems, does not.
+    ``wal`` lets readers go on while one writes; ``delete``, SQLite's way on network file systems, does not.
     """
     if engine.dialect.name != "sqlite":
         return None
