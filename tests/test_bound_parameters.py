@@ -21,7 +21,10 @@ def put_together(tree: ast.AST) -> list[int]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not node.args:
             continue
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        name = ast.unparse(node.func)
+        name = name.removeprefix("sa.") if name.startswith("sa.") else name.rpartition(".")[2]
+        if name == "text" and ast.unparse(node.func) not in {"sa.text", "text"}:
+            continue  # what matplotlib draws
         first = node.args[0]
         built = isinstance(first, ast.JoinedStr | ast.BinOp) or (
             isinstance(first, ast.Call) and getattr(first.func, "attr", "") in {"format", "join", "replace"}
