@@ -1,0 +1,158 @@
+"""`python -m torture` in tests/ (or `make torture`): tries to break catalogs, and prints what it tried and what broke.
+
+The catalogs are real (SQLite files and a PostgreSQL server), the command line is the program's own, in processes of
+their own, and the files are the real ones of the shared folder. Random moments come from the seed that is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from postgres import started_server
+
+from torture import data, kills, report
+from torture.commands import DONE, REJECTED, Bench
+from torture.databases import ENGINES, KEPT, Databases
+from torture.tally import Deadline, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SEED = 20150303
+"""The day on which the real darks were taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is tried: the short form is for every change, the full one for a release."""
+
+    kills: int
+    run_kills: int
+    seconds: float
+    """For each subject."""
+
+
+FULL = Effort(kills=50, run_kills=25, seconds=300.0)
+SHORT = Effort(kills=5, run_kills=3, seconds=40.0)
+
+
+@dataclass(slots=True)
+class Field:
+    """What all subjects share."""
+
+    folder: Path
+    server: Any
+    effort: Effort
+    seed: int
+    data: Path
+    real: Path
+    pool: Path
+    flats: Path
+
+
+def on_both_engines(field: Field, subject: str, work: Callable[[Bench, Databases, Tally], None]) -> list[Tally]:
+    """Do a piece of work on both engines at once, each in a folder of its own."""
+
+    def one(engine: str) -> Tally:
+        tally = Tally(subject, engine)
+        folder = field.folder / subject.replace(" ", "_") / engine
+        with tally.timed():
+            work(Bench(folder / "bench"), Databases(engine, folder / "catalogs", field.server), tally)
+        return tally
+
+    with ThreadPoolExecutor(len(ENGINES)) as threads:
+        return list(threads.map(one, ENGINES))
+
+
+def real_catalog(field: Field, bench: Bench, databases: Databases, tally: Tally) -> str:
+    """Return the URL of a catalog of the real files."""
+    url = databases.fresh()
+    kills.blame_command(tally, "real catalog", bench.run(url, "ingest", field.real), (DONE, REJECTED))
+    databases.settle(url)
+    return url
+
+
+def killed_ingests(field: Field) -> list[Tally]:
+    """Kill ingests on both engines."""
+    end = Deadline.after(field.effort.seconds)
+
+    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
+        sets = ((field.real,), (field.real, field.pool))
+        kills.ingests(bench, databases, sets, tally, field.effort.kills, field.seed, end)
+
+    return on_both_engines(field, "kill an ingest", work)
+
+
+def killed_migrations(field: Field) -> list[Tally]:
+    """Kill migrations on both engines."""
+    end = Deadline.after(field.effort.seconds)
+
+    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
+        old = kills.old_catalog(bench, databases, real_catalog(field, bench, databases, tally), tally)
+        kills.migrations(bench, databases, old, tally, field.effort.kills, field.seed, end)
+
+    return on_both_engines(field, "kill a migration", work)
+
+
+def killed_runs(field: Field) -> list[Tally]:
+    """Kill runs on both engines."""
+    end = Deadline.after(1.5 * field.effort.seconds)
+
+    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
+        real = real_catalog(field, bench, databases, tally)
+        kills.runs(bench, databases, real, field.flats, tally, field.effort.run_kills, field.seed, end)
+
+    return on_both_engines(field, "kill a run", work)
+
+
+SUBJECTS: dict[str, Callable[[Field], list[Tally]]] = {
+    "ingest": killed_ingests,
+    "migration": killed_migrations,
+    "run": killed_runs,
+}
+
+
+def main() -> int:
+    """Torture, report, and return the exit code: 1 where anything was found."""
+    parser = argparse.ArgumentParser(prog="torture", description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="a few of each, within three minutes")
+    parser.add_argument("--seed", type=int, default=SEED, help="from which the random moments come")
+    parser.add_argument("--only", choices=SUBJECTS, action="append", help="one subject (may be given again)")
+    arguments = parser.parse_args()
+    effort = SHORT if arguments.short else FULL
+    shared = data.shared_data()
+    print(f"torture, seed {arguments.seed}, {'short' if arguments.short else 'full'} form", flush=True)
+    tallies: list[Tally] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="sbcdark-torture-") as name,
+        started_server(Path(name) / "postgres", off=KEPT) as server,
+    ):
+        folder = Path(name)
+        field = Field(
+            folder,
+            server,
+            effort,
+            arguments.seed,
+            shared,
+            data.copied_real(shared, folder / "real"),
+            folder / "pool",
+            data.flats(shared, folder / "flats"),
+        )
+        data.many_darks(shared, field.pool, 224)
+        data.broken_dark(shared, field.real)
+        for subject in arguments.only or SUBJECTS:
+            done = SUBJECTS[subject](field)
+            tallies += done
+            print(report.lines(done, header=subject == (arguments.only or list(SUBJECTS))[0]), flush=True)
+    print(report.verdict(tallies), flush=True)
+    return 0 if all(tally.clean for tally in tallies) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
