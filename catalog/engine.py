@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from sbcdark.catalog.errors import SbcdarkError, SchemaError, UnreachableError, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
 HEAD = "0002"
 """The revision that this program reads and writes; a test holds that it is Alembic's head."""
@@ -121,9 +123,7 @@ def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        # WAL lets readers go on while one writes. It cannot work on network file systems; SQLite then keeps the
-        # rollback journal, which is slower but right.
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _prefer_wal(cursor)
         # What a command says is stored survives a power cut: a sync a transaction costs little at 128 files each.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
@@ -135,6 +135,34 @@ def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _prefer_wal(cursor: DBAPICursor) -> None:
+    """Turn WAL on, which lets readers go on while one writes; the file keeps it.
+
+    It cannot work on network file systems, nor be turned on in a file that may only be read; SQLite then keeps the
+    rollback journal, which is slower but right.
+    """
+    end = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode")
+            if cursor.fetchone() != ("wal",):
+                cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # The busy timeout does not hold here: the switch fails at once where another process is writing.
+            if _primary_code(error) == sqlite3.SQLITE_READONLY:
+                return
+            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    # The upper bits say more closely what happened.
+    return error.sqlite_errorcode & 0xFF
 
 
 def _told(error: DBAPIError, engine: sa.Engine) -> SbcdarkError:

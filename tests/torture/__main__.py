@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from postgres import started_server
 
-from torture import data, kills, report
+from torture import data, faults, kills, memory, report, writers
 from torture.commands import DONE, REJECTED, Bench
 from torture.databases import ENGINES, KEPT, Databases
 from torture.tally import Deadline, Tally
@@ -34,12 +34,19 @@ class Effort:
 
     kills: int
     run_kills: int
+    writer_rounds: int
+    faults: int
+    """So often each fault befalls."""
+    many_files: int
     seconds: float
     """For each subject."""
 
 
-FULL = Effort(kills=50, run_kills=25, seconds=300.0)
-SHORT = Effort(kills=5, run_kills=3, seconds=40.0)
+FULL = Effort(kills=50, run_kills=25, writer_rounds=3, faults=8, many_files=2000, seconds=240.0)
+SHORT = Effort(kills=5, run_kills=2, writer_rounds=1, faults=1, many_files=600, seconds=25.0)
+
+FEW_FILES = 200
+"""The memory that an ingest of so many files takes is what that of many is compared with."""
 
 
 @dataclass(slots=True)
@@ -63,7 +70,10 @@ def on_both_engines(field: Field, subject: str, work: Callable[[Bench, Databases
         tally = Tally(subject, engine)
         folder = field.folder / subject.replace(" ", "_") / engine
         with tally.timed():
-            work(Bench(folder / "bench"), Databases(engine, folder / "catalogs", field.server), tally)
+            try:
+                work(Bench(folder / "bench"), Databases(engine, folder / "catalogs", field.server), tally)
+            except Exception as error:  # noqa: BLE001  a catalog in a state that cannot be looked at is a finding too
+                tally.blame("wrong", "the look at it", [f"{type(error).__name__}: {error}"[:600]])
         return tally
 
     with ThreadPoolExecutor(len(ENGINES)) as threads:
@@ -111,10 +121,46 @@ def killed_runs(field: Field) -> list[Tally]:
     return on_both_engines(field, "kill a run", work)
 
 
+def many_writers(field: Field) -> list[Tally]:
+    """Let many processes write at once, on each engine."""
+    end = Deadline.after(field.effort.seconds)
+    files = sorted(path for folder in (field.real, field.pool) for path in folder.rglob("*.fits*"))
+
+    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
+        writers.writers(bench, databases, files, tally, field.effort.writer_rounds, field.seed, end)
+
+    return on_both_engines(field, "many writers", work)
+
+
+def every_fault(field: Field) -> list[Tally]:
+    """Let every fault befall, one engine after the other: one of them is the server's death."""
+    end = Deadline.after(field.effort.seconds)
+
+    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
+        shared = faults.Faults(bench, databases, field.real, field.pool, field.flats, tally, field.seed)
+        faults.torture_faults(shared, field.effort.faults, end)
+
+    return on_both_engines(field, "faults", work)
+
+
+def flat_memory(field: Field) -> list[Tally]:
+    """Compare the memory of ingests of few and of many files, on SQLite."""
+    tally = Tally("memory", "sqlite")
+    folder = field.folder / "memory"
+    with tally.timed():
+        paths = data.many_darks(field.data, folder / "darks", field.effort.many_files)
+        databases = Databases("sqlite", folder / "catalogs", field.server)
+        memory.memory(Bench(folder / "bench"), databases, paths[:FEW_FILES], folder / "darks", len(paths), tally)
+    return [tally]
+
+
 SUBJECTS: dict[str, Callable[[Field], list[Tally]]] = {
+    "writers": many_writers,
     "ingest": killed_ingests,
     "migration": killed_migrations,
     "run": killed_runs,
+    "faults": every_fault,
+    "memory": flat_memory,
 }
 
 

@@ -119,3 +119,18 @@ def damaged(engine: sa.Engine) -> list[str]:
         integrity = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check")]
         dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
     return [text for text in integrity if text != "ok"] + [f"dangling reference {tuple(row)}" for row in dangling]
+
+
+def ragged_selections(engine: sa.Engine) -> list[str]:
+    """Return the selections whose darks are not ranked 1, 2, 3 and so on, or that have none."""
+    ranks: dict[int, list[int]] = {}
+    with engine.connect() as connection:
+        for selection in connection.scalars(sa.text("SELECT id FROM selections")):
+            ranks[selection] = []
+        for selection, rank in connection.execute(sa.text("SELECT selection_id, rank FROM selection_darks")):
+            ranks[selection].append(rank)
+    return [
+        f"selection {selection} has darks of ranks {sorted(found)}"
+        for selection, found in ranks.items()
+        if not found or sorted(found) != list(range(1, len(found) + 1))
+    ]

@@ -69,16 +69,21 @@ class Running:
         self._arguments = arguments
         self._start = time.monotonic()
 
-    def kill_when(self, moment: Callable[[], bool]) -> bool:
-        """Kill -9 the command as soon as `moment` says so; False where it ended before."""
+    def until(self, moment: Callable[[], bool]) -> bool:
+        """Wait until `moment` says so; False where the command ended before."""
         while self.process.poll() is None:
             if moment():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.process.pid, signal.SIGKILL)
-                self.process.wait()
-                return self.process.returncode == -signal.SIGKILL
+                return True
             time.sleep(0.001)
         return False
+
+    def kill_when(self, moment: Callable[[], bool]) -> bool:
+        """Kill -9 the command as soon as `moment` says so; False where it ended before."""
+        if not self.until(moment):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGKILL)
+        return self.process.wait() == -signal.SIGKILL
 
     def end(self) -> Ended:
         """Wait for its end."""

@@ -27,7 +27,7 @@ def pixel_sums(folder: Path) -> dict[str, str]:
 def _pixels(path: Path) -> str:
     with fits.open(path, memmap=False) as hdus:
         digest = hashlib.sha256()
-        for hdu in hdus[1:]:
+        for hdu in (hdu for hdu in hdus if hdu.is_image and hdu.data is not None):
             digest.update(np.asarray(hdu.data).astype("<f4").tobytes())
         return digest.hexdigest()
 
