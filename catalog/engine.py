@@ -6,6 +6,8 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager
+from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,9 +114,10 @@ def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
             raise UnreachableError(
                 f"The catalog's folder {path.parent} cannot be made: {error.strerror}.", "Give --db another place."
             ) from error
-    engine = sa.create_engine(
-        url.set(drivername="sqlite"), poolclass=sa.NullPool, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}
-    )
+    how: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}}
+    if _lies_still(path):
+        how = {"creator": partial(_connect_still, path)}
+    engine = sa.create_engine(url.set(drivername="sqlite"), poolclass=sa.NullPool, **how)
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _record: Any) -> None:
@@ -135,6 +138,19 @@ def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _lies_still(path: Path) -> bool:
+    """Tell whether a SQLite file can only be read as it lies there.
+
+    WAL needs a file beside the catalog even to read it; in a folder that may not be written to there can be none, and
+    nobody is writing as long as there is none.
+    """
+    return path.exists() and not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+
+
+def _connect_still(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
 
 
 def _prefer_wal(cursor: DBAPICursor) -> None:
@@ -160,9 +176,10 @@ def _prefer_wal(cursor: DBAPICursor) -> None:
             return
 
 
-def _primary_code(error: sqlite3.Error) -> int:
-    # The upper bits say more closely what happened.
-    return error.sqlite_errorcode & 0xFF
+def _primary_code(error: sqlite3.Error) -> int | None:
+    # The upper bits say more closely what happened; an error of the module itself has no code.
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def _told(error: DBAPIError, engine: sa.Engine) -> SbcdarkError:
@@ -173,20 +190,56 @@ def _told(error: DBAPIError, engine: sa.Engine) -> SbcdarkError:
     password = engine.url.password
     if password:
         first = first.replace(str(password), "***")
-    lowered = first.lower()
-    if "full" in lowered or "no space" in lowered:
+    kind = _kind_of(error.orig)
+    if kind is _Trouble.FULL:
         return SbcdarkError(f"The catalog {place} could not be written: {first}.", "Make room, then run again.")
-    if "readonly" in lowered or "read-only" in lowered or "permission denied" in lowered:
+    if kind is _Trouble.PROTECTED:
         return SbcdarkError(
             f"The catalog {place} may not be written: {first}.", "Give --db a catalog that you may write to."
         )
-    if "not a database" in lowered:
+    if kind is _Trouble.DISK:
+        return SbcdarkError(
+            f"The catalog {place} could not be read or written: {first}.",
+            "Check its disk (is there room? is it mounted?), then run again.",
+        )
+    if kind is _Trouble.BUSY:
+        return UnreachableError(
+            f"The catalog {place} was kept busy by another process for over {BUSY_TIMEOUT_MS // 1000} s: {first}.",
+            "Wait until that one is done, then run again.",
+        )
+    if kind is _Trouble.NO_DATABASE:
         return UnreachableError(f"{place} is no SQLite database.", "Give --db the catalog's own file.")
     if isinstance(error, OperationalError):
         return UnreachableError(
             f"The catalog {place} cannot be reached: {first}.", "Check --db (or SBCDARK_DB) and that the server runs."
         )
     return SbcdarkError(f"The catalog {place} refused a statement: {first}.", "Try: sbcdark db status")
+
+
+class _Trouble(Enum):
+    FULL = auto()
+    PROTECTED = auto()
+    DISK = auto()
+    BUSY = auto()
+    NO_DATABASE = auto()
+
+
+_TROUBLES: dict[int | str, _Trouble] = {
+    sqlite3.SQLITE_FULL: _Trouble.FULL,
+    sqlite3.SQLITE_READONLY: _Trouble.PROTECTED,
+    sqlite3.SQLITE_IOERR: _Trouble.DISK,
+    sqlite3.SQLITE_BUSY: _Trouble.BUSY,
+    sqlite3.SQLITE_NOTADB: _Trouble.NO_DATABASE,
+    "53100": _Trouble.FULL,
+    "25006": _Trouble.PROTECTED,  # a standby server, or a transaction that may only read
+    "42501": _Trouble.PROTECTED,
+}
+"""What went wrong, by SQLite's result codes and by PostgreSQL's SQLSTATE."""
+
+
+def _kind_of(error: BaseException | None) -> _Trouble | None:
+    code = _primary_code(error) if isinstance(error, sqlite3.Error) else getattr(error, "sqlstate", None)
+    return None if code is None else _TROUBLES.get(code)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SmallDisk:
-    """A tmpfs of a few bytes."""
+    """A file system in memory, of a size that it is given."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

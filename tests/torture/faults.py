@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
-from postgres import administration
+from postgres import administration, create_database
 
 from torture import canonical, moments, products
 from torture.commands import DONE, FAILED, NOT_REACHED, REJECTED
@@ -194,7 +194,7 @@ def _run_again(faults: Faults, fault: str, url: str, folder: Path, code: int) ->
 
 def protected_places(faults: Faults) -> None:
     """Try to write to a folder and to a SQLite file that may not be written to."""
-    with small_disk(faults.bench.folder / "protected", 64 * MB) as disk:
+    with small_disk(faults.bench.folder / "protected", 256 * MB) as disk:
         place = faults.bench.folder / "protected"
         if disk is None and os.geteuid() == 0:
             faults.tally.note("no disk could be mounted, and everything may be written by root: nothing was protected")
