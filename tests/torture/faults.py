@@ -328,16 +328,22 @@ def start_server(server: Any) -> None:
 
 
 def torture_faults(faults: Faults, times: int, end: Deadline) -> None:
-    """Let every fault befall as often as is asked for and as there is time for."""
-    protected_places(faults)
-    for number in range(times):
-        full_catalog_disk(faults, number)
-        if number < max(times // 2, 1):
-            full_product_disk(faults, number)
-        if faults.databases.engine == "postgresql":
-            lost_connections(faults, number)
-            if number < max(times // 2, 1):
-                lost_connections_of_runs(faults, number)
-                killed_server(faults, number)
-        if end.passed():
-            break
+    """Let every fault befall as often as is asked for and as there is time for.
+
+    What befalls products alone is tried with the catalog on SQLite.
+    """
+    fewer = max(times // 2, 1)
+    if faults.databases.engine == "sqlite":
+        protected_places(faults)
+        tries = ((full_catalog_disk, times), (full_product_disk, fewer))
+    else:
+        tries = (
+            (full_catalog_disk, times),
+            (lost_connections, 2 * times),
+            (killed_server, fewer),
+            (lost_connections_of_runs, fewer),
+        )
+    for number in range(2 * times):
+        for befall, limit in tries:
+            if number < limit and (number == 0 or not end.passed()):
+                befall(faults, number)
