@@ -104,7 +104,7 @@ def killed_migrations(field: Field) -> list[Tally]:
     end = Deadline.after(field.effort.seconds)
 
     def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        old = kills.old_catalog(bench, databases, real_catalog(field, bench, databases, tally), tally)
+        old = kills.old_catalog(databases, bench.folder)
         kills.migrations(bench, databases, old, tally, field.effort.kills, field.seed, end)
 
     return on_both_engines(field, "kill a migration", work)

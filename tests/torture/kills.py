@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-from helpers import dump, insert_darks
+import helpers
+import sqlalchemy as sa
+from helpers import raw_rows
 
-from sbcdark.catalog import schema
 from torture import canonical, moments, products
 from torture.commands import DONE, REJECTED, Bench
 from torture.data import APERTURE
@@ -20,14 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import sqlalchemy as sa
-
     from torture.commands import Ended
     from torture.databases import Databases
     from torture.tally import Deadline, Tally
 
-OLDEST = "0001"
-"""The revision from which catalogs are migrated."""
+_MORE = 2000
+"""Darks that the old catalog has beside those that it came with: there is something to do for a migration."""
 
 _TRIES = 4
 """So often a kill may come too late (the command had ended) for each one that is asked for."""
@@ -128,26 +127,25 @@ def blame_command(tally: Tally, where: str, ended: Ended, codes: Sequence[int]) 
     tally.blame("wrong", where, ended.misbehaviour(codes))
 
 
-def old_catalog(bench: Bench, databases: Databases, real: str, tally: Tally) -> str:
-    """Return the URL of a catalog of the oldest revision with rows in every table, as an older program left it."""
-    url = databases.copy(real)
-    for arguments in (
-        ("run", "jcmc11e6q", "-o", bench.folder / "old", "--aperture", APERTURE, "--combine", "nearest"),
-        ("retire", "jcrx01iiq", "--reason", "torture"),
-    ):
-        blame_command(tally, "old catalog", bench.run(url, *arguments), (DONE,))
-    rng = np.random.default_rng(1)
-    number = 2000
-    with opened(url) as engine:
-        insert_darks(
-            engine,
-            rng.uniform(0.0, 5e-5, number),
-            np.full(number, 1000.0),
-            rng.uniform(18.0, 28.0, number),
-            rng.uniform(53_000.0, 57_000.0, number),
+def old_catalog(databases: Databases, folder: Path) -> str:
+    """Return the URL of the oldest catalog that was ever released, with rows in every table, and many more darks."""
+    url = databases.fresh()
+    engine = helpers.old_catalog(helpers.OLD_CATALOGS[0], url, folder)
+    url = engine.url.render_as_string(hide_password=False)
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    exposures, files = metadata.tables["exposures"], metadata.tables["files"]
+    with engine.begin() as connection:
+        exposure = dict(connection.execute(sa.select(exposures)).mappings().first() or {})
+        file = dict(
+            connection.execute(sa.select(files).where(files.c.exposure_id.is_not(None))).mappings().first() or {}
         )
-    if schema.HEAD != OLDEST:
-        blame_command(tally, "old catalog", bench.run(url, "db", "downgrade", OLDEST, "--yes"), (DONE,))
+        numbers = range(1001, 1001 + _MORE)
+        new = [exposure | {"id": number, "rootname": f"jt{number:06d}q"} for number in numbers]
+        connection.execute(sa.insert(exposures), new)
+        new = [file | {"id": number, "exposure_id": number, "uri": f"file:///{number}_raw.fits"} for number in numbers]
+        connection.execute(sa.insert(files), new)
+    engine.dispose()
     databases.settle(url)
     return url
 
@@ -156,9 +154,10 @@ def migrations(
     bench: Bench, databases: Databases, old: str, tally: Tally, kills: int, seed: int, end: Deadline
 ) -> None:
     """Kill migrations of a catalog that is older than the program."""
-    if schema.HEAD == OLDEST:
-        tally.note(f"{databases.engine}: there is no revision but {OLDEST}: nothing to migrate")
-        return
+    with opened(old) as engine:
+        tally.blame(
+            "wrong", "old catalog", [f"no row in {name}" for name, rows in raw_rows(engine).items() if not rows]
+        )
     url = databases.copy(old)
     started = start_up(bench, databases)
     with databases.written(url) as written:
@@ -166,9 +165,8 @@ def migrations(
         total = written()
     blame_command(tally, "undisturbed migration", ended, (DONE,))
     with opened(url) as engine:
-        wanted = dump(engine)
+        wanted = _counted(engine)
     undisturbed = Undisturbed(ended.seconds, started, total, {})
-    tally.blame("wrong", "old catalog", [f"no row in {name}" for name, rows in wanted.items() if not rows])
     databases.drop(url)
     done = 0
     for number in range(_TRIES * kills):
@@ -184,20 +182,15 @@ def migrations(
             tally.count("kills")
             blame_command(tally, where, bench.run(url, "db", "upgrade"), (DONE,))
             with opened(url) as engine:
-                found = dump(engine)
-                tally.blame("wrong", where, canonical.damaged(engine))
-            for name, rows in wanted.items():
-                tally.blame(
-                    "lost",
-                    where,
-                    [f"{name}: {row}"[:200] for row in set(map(repr, rows)) - set(map(repr, found[name]))],
-                )
-                tally.blame(
-                    "wrong",
-                    where,
-                    [f"{name}: {row}"[:200] for row in set(map(repr, found[name])) - set(map(repr, rows))],
-                )
+                lost, wrong = canonical.compared(_counted(engine), wanted)
+                tally.blame("lost", where, lost)
+                tally.blame("wrong", where, wrong + canonical.damaged(engine))
         databases.drop(url)
+
+
+def _counted(engine: sa.Engine) -> canonical.Rows:
+    """Return every row as it is stored: a migration numbers none anew."""
+    return {name: Counter(map(repr, rows)) for name, rows in raw_rows(engine).items()}
 
 
 SIGNS = (
