@@ -1,7 +1,7 @@
 """`python -m torture` in tests/ (or `make torture`): tries to break catalogs, and prints what it tried and what broke.
 
 The catalogs are real (SQLite files and a PostgreSQL server), the command line is the program's own, in processes of
-their own, and the files are the real ones of the shared folder. Random moments come from the seed that is printed.
+their own, and the files are the real ones where they are at hand. Random moments come from the seed that is printed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from torture.tally import Deadline, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torture.data import Archive
 
 SEED = 20150303
 """The day on which the real darks were taken."""
@@ -79,10 +81,8 @@ class Field:
     server: Any
     effort: Effort
     seed: int
-    data: Path
-    real: Path
+    archive: Archive
     pool: Path
-    flats: Path
 
 
 def on_both_engines(field: Field, subject: str, work: Callable[[Bench, Databases, Tally], None]) -> list[Tally]:
@@ -102,10 +102,10 @@ def on_both_engines(field: Field, subject: str, work: Callable[[Bench, Databases
         return list(threads.map(one, ENGINES))
 
 
-def real_catalog(field: Field, bench: Bench, databases: Databases, tally: Tally) -> str:
-    """Return the URL of a catalog of the real files."""
+def filled_catalog(field: Field, bench: Bench, databases: Databases, tally: Tally) -> str:
+    """Return the URL of a catalog of all files."""
     url = databases.fresh()
-    kills.blame_command(tally, "real catalog", bench.run(url, "ingest", field.real), (DONE, REJECTED))
+    kills.blame_command(tally, "catalog of all files", bench.run(url, "ingest", field.archive.folder), (DONE, REJECTED))
     databases.settle(url)
     return url
 
@@ -115,7 +115,7 @@ def killed_ingests(field: Field) -> list[Tally]:
     end = Deadline.after(field.effort.seconds["ingest"])
 
     def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        sets = ((field.real,), (field.real, field.pool))
+        sets = ((field.archive.folder,), (field.archive.folder, field.pool))
         kills.ingests(bench, databases, sets, tally, field.effort.kills, field.seed, end)
 
     return on_both_engines(field, "kill an ingest", work)
@@ -137,8 +137,8 @@ def killed_runs(field: Field) -> list[Tally]:
     end = Deadline.after(field.effort.seconds["run"])
 
     def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        real = real_catalog(field, bench, databases, tally)
-        kills.runs(bench, databases, real, field.flats, tally, field.effort.run_kills, field.seed, end)
+        filled = filled_catalog(field, bench, databases, tally)
+        kills.runs(bench, databases, filled, field.archive, tally, field.effort.run_kills, field.seed, end)
 
     return on_both_engines(field, "kill a run", work)
 
@@ -146,10 +146,10 @@ def killed_runs(field: Field) -> list[Tally]:
 def many_writers(field: Field) -> list[Tally]:
     """Let many processes write at once, on each engine."""
     end = Deadline.after(field.effort.seconds["writers"])
-    files = sorted(path for folder in (field.real, field.pool) for path in folder.rglob("*.fits*"))
+    files = sorted(path for folder in (field.archive.folder, field.pool) for path in folder.rglob("*.fits*"))
 
     def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        writers.writers(bench, databases, files, tally, field.effort.rounds, field.seed, end)
+        writers.writers(bench, databases, files, field.archive.science, tally, field.effort.rounds, field.seed, end)
 
     return on_both_engines(field, "many writers", work)
 
@@ -159,7 +159,7 @@ def every_fault(field: Field) -> list[Tally]:
     end = Deadline.after(field.effort.seconds["faults"])
 
     def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        shared = faults.Faults(bench, databases, field.real, field.pool, field.flats, tally, field.seed)
+        shared = faults.Faults(bench, databases, field.archive, field.pool, tally, field.seed)
         faults.torture_faults(shared, field.effort.faults, end)
 
     return on_both_engines(field, "faults", work)
@@ -170,7 +170,7 @@ def flat_memory(field: Field) -> list[Tally]:
     tally = Tally("memory", "sqlite")
     folder = field.folder / "memory"
     with tally.timed():
-        paths = data.many_darks(field.data, folder / "darks", field.effort.many_files)
+        paths = data.many_darks(field.archive.darks, folder / "darks", field.effort.many_files)
         databases = Databases("sqlite", folder / "catalogs", field.server)
         memory.memory(Bench(folder / "bench"), databases, paths[:FEW_FILES], folder / "darks", len(paths), tally)
     return [tally]
@@ -194,7 +194,6 @@ def main() -> int:
     parser.add_argument("--only", choices=SUBJECTS, action="append", help="one subject (may be given again)")
     arguments = parser.parse_args()
     effort = SHORT if arguments.short else FULL
-    shared = data.shared_data()
     print(f"torture, seed {arguments.seed}, {'short' if arguments.short else 'full'} form", flush=True)
     tallies: list[Tally] = []
     with (
@@ -202,18 +201,10 @@ def main() -> int:
         started_server(Path(name) / "postgres", off=KEPT) as server,
     ):
         folder = Path(name)
-        field = Field(
-            folder,
-            server,
-            effort,
-            arguments.seed,
-            shared,
-            data.copied_real(shared, folder / "real"),
-            folder / "pool",
-            data.flats(shared, folder / "flats"),
-        )
-        data.many_darks(shared, field.pool, effort.more_darks)
-        data.broken_dark(shared, field.real)
+        archive = data.made_archive(folder)
+        print(f"on {archive.origin}", flush=True)
+        field = Field(folder, server, effort, arguments.seed, archive, folder / "pool")
+        data.many_darks(archive.darks, field.pool, effort.more_darks)
         for subject in arguments.only or SUBJECTS:
             done = SUBJECTS[subject](field)
             tallies += done

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MARK = "SBCDARK_TORTURE"
 """Environment variable by which every process of a command is known, however deep it was started."""
 
+PROGRAM = [sys.executable, "-m", "sbcdark.cli"]
+
 DONE, FAILED, WRONG_USAGE, NOT_REACHED, SCHEMA, NO_MATCH, REJECTED = range(7)
 
 _UNTOLD = re.compile(r"Traceback \(most recent call last\)|should not have happened|Exception ignored")
@@ -109,9 +111,8 @@ class Bench:
 
     def start(self, url: str, *arguments: str | Path, largest_file: int | None = None) -> Running:
         """Start a command on a catalog; with `largest_file` no file may grow beyond so many bytes."""
-        command = [sys.executable, "-m", "sbcdark.cli", "--db", url, *map(str, arguments)]
-        if largest_file is not None:
-            command[1:3] = ["-c", _BOUNDED.format(largest_file)]
+        program = PROGRAM if largest_file is None else [sys.executable, "-c", _BOUNDED.format(largest_file)]
+        command = [*program, "--db", url, *map(str, arguments)]
         process = subprocess.Popen(
             command,
             cwd=self.folder,

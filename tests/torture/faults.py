@@ -14,7 +14,6 @@ from postgres import administration, create_database
 
 from torture import canonical, moments, products
 from torture.commands import DONE, FAILED, NOT_REACHED, REJECTED
-from torture.data import APERTURE
 from torture.databases import opened, sqlite_path
 from torture.disks import small_disk
 from torture.kills import Undisturbed, blame_command, look, start_up
@@ -25,13 +24,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torture.commands import Bench, Ended
+    from torture.data import Archive
     from torture.databases import Databases
     from torture.disks import SmallDisk
     from torture.tally import Deadline, Tally
 
 KB, MB = 1024, 1024 * 1024
-
-_FEW_STORED = "darks_13961"
 
 
 _ENDINGS = (
@@ -45,15 +43,16 @@ class Faults:
     """What the faults of one engine share: the files, the undisturbed catalog and where it is told."""
 
     def __init__(
-        self, bench: Bench, databases: Databases, real: Path, pool: Path, flats: Path, tally: Tally, seed: int
+        self, bench: Bench, databases: Databases, archive: Archive, pool: Path, tally: Tally, seed: int
     ) -> None:
         self.bench = bench
         self.databases = databases
-        self.real = real
-        self.all = (real, pool)
+        self.archive = archive
+        self.all = (archive.folder, pool)
         self.tally = tally
         self.seed = seed
-        self.command = ("run", "jcmc11e6q", "--flat", flats, "--aperture", APERTURE, "--combine", "nearest", "-o")
+        options = ("--flat", archive.flats, "--aperture", archive.aperture, "--combine", "nearest")
+        self.command = ("run", archive.lone, *options, "-o")
         url = databases.fresh()
         start = start_up(bench, databases)
         with databases.written(url) as written:
@@ -88,7 +87,7 @@ class Faults:
 
     def filled(self, url: str) -> canonical.Rows:
         """Fill a catalog with a part of the files and return what it holds."""
-        ended = self.bench.run(url, "ingest", self.real / _FEW_STORED)
+        ended = self.bench.run(url, "ingest", self.archive.darks)
         blame_command(self.tally, "a part of the files", ended, (DONE,))
         with opened(url) as engine:
             return canonical.canonical(engine)
@@ -181,7 +180,7 @@ def full_product_disk(faults: Faults, number: int) -> None:
 
 def _run_again(faults: Faults, fault: str, url: str, folder: Path, code: int) -> None:
     """Run a job again where the fault left it; before it and after it nothing but whole products may be there."""
-    names = {f"jcmc11e6q_{ending}" for ending in _ENDINGS}
+    names = {f"{faults.archive.lone}_{ending}" for ending in _ENDINGS}
     if folder.is_dir():
         faults.tally.blame("left over", fault, products.surplus(folder, names))
     blame_command(faults.tally, fault, faults.bench.run(url, *faults.command, folder), (code,))
@@ -229,7 +228,7 @@ def _protected_catalog(faults: Faults, disk: SmallDisk | None, place: Path) -> N
     # Reading needs no permission to write.
     blame_command(faults.tally, fault, faults.bench.run(url, "darks", "--json"), (DONE,))
     new = f"sqlite:///{folder / 'new' / 'catalog.db'}"
-    faults.hit("read-only place for a catalog", faults.bench.run(new, "ingest", faults.real), (NOT_REACHED,))
+    faults.hit("read-only place for a catalog", faults.bench.run(new, "ingest", faults.archive.folder), (NOT_REACHED,))
     _protect(disk, folder, writable=True)
     if disk is None:
         path.chmod(0o600)

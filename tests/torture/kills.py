@@ -13,7 +13,6 @@ from helpers import raw_rows
 
 from torture import canonical, moments, products
 from torture.commands import DONE, REJECTED, Bench
-from torture.data import APERTURE
 from torture.databases import opened
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torture.commands import Ended
+    from torture.data import Archive
     from torture.databases import Databases
     from torture.tally import Deadline, Tally
 
@@ -205,26 +205,34 @@ SIGNS = (
 )
 """What is seen of a run from outside, in the order in which it comes."""
 
-JOBS = (("jcmc11e6q",), ("jcmc11010", "jcmc11040", "--workers", "2"))
-"""A lone exposure, and two associations at once: their processes are grandchildren of the command."""
-
 
 def runs(
-    bench: Bench, databases: Databases, real: str, flats: Path, tally: Tally, kills: int, seed: int, end: Deadline
+    bench: Bench,
+    databases: Databases,
+    filled: str,
+    archive: Archive,
+    tally: Tally,
+    kills: int,
+    seed: int,
+    end: Deadline,
 ) -> None:
-    """Kill runs, up to three on the same folder before each plain re-run. Of five jobs, one is of two associations."""
+    """Kill runs, up to three on the same folder before each plain re-run.
+
+    Of five jobs, one is of two associations at once: their processes are grandchildren of the command.
+    """
+    jobs = ((archive.lone,), (*archive.associations, "--workers", "2"))
     started = start_up(bench, databases)
     folder = bench.folder / "products"
     undisturbed: dict[int, Undisturbed] = {}
     done = number = 0
     while done < kills and not end.passed() and number < _TRIES * kills:
         which = 1 if number % 5 == 3 else 0
-        command = ("run", *JOBS[which], "-o", folder, "--flat", flats, "--aperture", APERTURE)
+        command = ("run", *jobs[which], "-o", folder, "--flat", archive.flats, "--aperture", archive.aperture)
         if which not in undisturbed:
-            undisturbed[which] = _undisturbed_run(bench, databases, real, folder, command, started, tally)
+            undisturbed[which] = _undisturbed_run(bench, databases, filled, folder, command, started, tally)
         wanted = undisturbed[which]
         rng = moments.chance("run", databases.engine, seed, number)
-        url = databases.copy(real)
+        url = databases.copy(filled)
         folder.mkdir()
         where = f"run {number}"
         killed = 0
@@ -259,13 +267,13 @@ def runs(
 def _undisturbed_run(
     bench: Bench,
     databases: Databases,
-    real: str,
+    filled: str,
     folder: Path,
     command: Sequence[str | Path],
     started: float,
     tally: Tally,
 ) -> Undisturbed:
-    url = databases.copy(real)
+    url = databases.copy(filled)
     with databases.written(url) as written:
         ended = bench.run(url, *command)
         total = written()

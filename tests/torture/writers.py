@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from torture import canonical, moments
 from torture.commands import DONE, NO_MATCH, NOT_REACHED, REJECTED, SCHEMA, WRONG_USAGE
-from torture.data import SCIENCE
 from torture.databases import opened
 from torture.kills import blame_command, look
 
@@ -23,12 +22,21 @@ if TYPE_CHECKING:
 INGESTING = 8
 MATCHING = 4
 
+RULES = ("glow", "box", "temperature", "notebook")
+
 _SHARE = 0.6
 """Of the files, that each writer takes: every file is then taken by five of eight."""
 
 
 def writers(
-    bench: Bench, databases: Databases, files: Sequence[Path], tally: Tally, rounds: int, seed: int, end: Deadline
+    bench: Bench,
+    databases: Databases,
+    files: Sequence[Path],
+    science: Sequence[str],
+    tally: Tally,
+    rounds: int,
+    seed: int,
+    end: Deadline,
 ) -> None:
     """Let 8 processes ingest overlapping parts of the files at once, from no catalog on, while 4 match and save."""
     url = databases.fresh()
@@ -41,7 +49,7 @@ def writers(
             break
         where = f"writers {number}"
         url = databases.fresh()
-        saved = _one_round(bench, databases.engine, url, files, tally, seed, number)
+        saved = _one_round(bench, databases.engine, url, files, science, tally, seed, number)
         # What no writer happened to draw.
         blame_command(tally, where, bench.run(url, "ingest", *files), (DONE, REJECTED))
         tally.blame("left over", where, bench.survivors() + bench.remains())
@@ -54,7 +62,16 @@ def writers(
         databases.drop(url)
 
 
-def _one_round(bench: Bench, engine: str, url: str, files: Sequence[Path], tally: Tally, seed: int, number: int) -> int:
+def _one_round(
+    bench: Bench,
+    engine: str,
+    url: str,
+    files: Sequence[Path],
+    science: Sequence[str],
+    tally: Tally,
+    seed: int,
+    number: int,
+) -> int:
     """Return how many selections the four were told that they saved."""
     busy = threading.Event()
     busy.set()
@@ -70,7 +87,7 @@ def _one_round(bench: Bench, engine: str, url: str, files: Sequence[Path], tally
     def match(matcher: int) -> None:
         rng = moments.chance("matchers", engine, seed, number, matcher)
         while busy.is_set():
-            ended = bench.run(url, "match", rng.choice(SCIENCE), "--save", "--json", "--rule", rng.choice(RULES))
+            ended = bench.run(url, "match", rng.choice(science), "--save", "--json", "--rule", rng.choice(RULES))
             # There may be no catalog yet, none of its tables, not this exposure, or no dark that fits it.
             allowed = (DONE, NOT_REACHED, SCHEMA, WRONG_USAGE, NO_MATCH)
             blame_command(tally, f"matcher {number}.{matcher}", ended, allowed)
@@ -89,9 +106,6 @@ def _one_round(bench: Bench, engine: str, url: str, files: Sequence[Path], tally
     for thread in matchers:
         thread.join()
     return sum(saved)
-
-
-RULES = ("glow", "box", "temperature", "notebook")
 
 
 def _unreached(code: int, stderr: str) -> list[str]:
