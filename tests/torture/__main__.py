@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from postgres import started_server
 
-from torture import data, faults, kills, memory, report, writers
+from torture import bad_files, data, faults, kills, memory, report, writers
 from torture.commands import DONE, REJECTED, Bench
 from torture.databases import ENGINES, KEPT, Databases
 from torture.tally import Deadline, Tally
@@ -44,6 +44,8 @@ class Effort:
     """So often each fault befalls."""
     more_darks: int
     """Beside the real files: from 48 files on an ingest reads in several processes, and 128 are written at a time."""
+    bad_files: int
+    """On each engine."""
     many_files: int
     """Whose memory is compared with that of `FEW_FILES`."""
     seconds: dict[str, float]
@@ -56,8 +58,9 @@ FULL = Effort(
     run_kills=25,
     faults=8,
     more_darks=224,
+    bad_files=2000,
     many_files=2000,
-    seconds={"writers": 120, "ingest": 230, "migration": 150, "run": 300, "faults": 210},
+    seconds={"writers": 110, "ingest": 200, "migration": 130, "run": 290, "faults": 190, "bad input": 80},
 )
 SHORT = Effort(
     rounds=1,
@@ -65,8 +68,9 @@ SHORT = Effort(
     run_kills=1,
     faults=1,
     more_darks=100,
+    bad_files=200,
     many_files=600,
-    seconds={"writers": 20, "ingest": 20, "migration": 12, "run": 30, "faults": 30},
+    seconds={"writers": 20, "ingest": 20, "migration": 12, "run": 30, "faults": 30, "bad input": 20},
 )
 
 FEW_FILES = 200
@@ -85,8 +89,10 @@ class Field:
     pool: Path
 
 
-def on_both_engines(field: Field, subject: str, work: Callable[[Bench, Databases, Tally], None]) -> list[Tally]:
-    """Do a piece of work on both engines at once, each in a folder of its own."""
+def on_both_engines(
+    field: Field, subject: str, work: Callable[[Bench, Databases, Tally], None], *, at_once: bool = True
+) -> list[Tally]:
+    """Do a piece of work on both engines, at once or one after the other, each in a folder of its own."""
 
     def one(engine: str) -> Tally:
         tally = Tally(subject, engine)
@@ -98,7 +104,7 @@ def on_both_engines(field: Field, subject: str, work: Callable[[Bench, Databases
                 tally.blame("wrong", "the look at it", [f"{type(error).__name__}: {error}"[:600]])
         return tally
 
-    with ThreadPoolExecutor(len(ENGINES)) as threads:
+    with ThreadPoolExecutor(len(ENGINES) if at_once else 1) as threads:
         return list(threads.map(one, ENGINES))
 
 
@@ -165,6 +171,20 @@ def every_fault(field: Field) -> list[Tally]:
     return on_both_engines(field, "faults", work)
 
 
+def bad_input(field: Field) -> list[Tally]:
+    """Ingest bad files; in this process, so that one engine comes after the other."""
+
+    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
+        if field.archive.shared is None:
+            tally.note("the bad files are made from the real ones, which are not at hand")
+            return
+        end = Deadline.after(field.effort.seconds["bad input"] / len(ENGINES))
+        number = field.effort.bad_files
+        bad_files.bad_files(field.archive.shared, databases, bench.folder, tally, number, field.seed, end)
+
+    return on_both_engines(field, "bad input", work, at_once=False)
+
+
 def flat_memory(field: Field) -> list[Tally]:
     """Compare the memory of ingests of few and of many files, on SQLite."""
     tally = Tally("memory", "sqlite")
@@ -182,6 +202,7 @@ SUBJECTS: dict[str, Callable[[Field], list[Tally]]] = {
     "migration": killed_migrations,
     "run": killed_runs,
     "faults": every_fault,
+    "bad input": bad_input,
     "memory": flat_memory,
 }
 

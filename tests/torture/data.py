@@ -40,6 +40,8 @@ class Archive:
         An aperture that lies on data in all of their products.
     origin : str
         Where the files come from, in words.
+    shared : Path or None
+        The folder of real files, where they are at hand.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class Archive:
     associations: tuple[str, ...]
     aperture: str
     origin: str
+    shared: Path | None
 
 
 def made_archive(folder: Path) -> Archive:
@@ -80,6 +83,7 @@ def _real(shared: Path, folder: Path) -> Archive:
         ("jcmc11010", "jcmc11040"),
         "ellipse:735,710,70,40,90",
         "20 real darks, 4 real association tables and 8 stand-in FLTs",
+        shared,
     )
 
 
@@ -101,6 +105,7 @@ def _simulated(folder: Path) -> Archive:
         tuple(one.name for one in archive.associations),
         archive.associations[0].aperture,
         f"a simulated archive of {len(archive.darks)} darks and {len(science)} FLTs (the real files are not at hand)",
+        None,
     )
 
 
