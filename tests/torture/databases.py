@@ -62,6 +62,13 @@ class Databases:
         else:
             drop_database(url)
 
+    def remains(self, url: str) -> list[str]:
+        """Return the journals of SQLite that lie beside a catalog that nobody has open."""
+        if self.engine != "sqlite":
+            return []
+        path = sqlite_path(url)
+        return [f"journal {left.name}" for left in path.parent.glob(f"{path.name}-*")]
+
     @contextmanager
     def written(self, url: str) -> Iterator[Callable[[], int]]:
         """Give a function that tells how many bytes were written since now: of the files, or of the server's log."""

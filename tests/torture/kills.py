@@ -88,7 +88,7 @@ def ingests(
             tally.count("kills", killed)
             again = bench.run(url, "ingest", *sets[which])
             blame_command(tally, where, again, (DONE, REJECTED))
-            tally.blame("left over", where, bench.survivors() + bench.remains())
+            tally.blame("left over", where, bench.survivors() + bench.remains() + databases.remains(url))
             with opened(url) as engine:
                 look(tally, where, engine, undisturbed[which].rows)
         databases.drop(url)
@@ -184,6 +184,7 @@ def migrations(
             done += killed
             tally.count("kills", killed)
             blame_command(tally, where, bench.run(url, "db", "upgrade"), (DONE,))
+            tally.blame("left over", where, bench.survivors() + bench.remains() + databases.remains(url))
             with opened(url) as engine:
                 lost, wrong = canonical.compared(_counted(engine), wanted)
                 tally.blame("lost", where, lost)
@@ -253,7 +254,8 @@ def runs(
         done += killed
         tally.count("kills", killed)
         blame_command(tally, where, bench.run(url, *command), (DONE,))
-        tally.blame("left over", where, bench.survivors() + bench.remains() + products.surplus(folder, wanted.names))
+        left = bench.survivors() + bench.remains() + databases.remains(url)
+        tally.blame("left over", where, left + products.surplus(folder, wanted.names))
         tally.blame("lost", where, products.missing(folder, wanted.names))
         tally.blame("wrong", where, products.half_written(folder, wanted.sums))
         with opened(url) as engine:
