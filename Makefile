@@ -1,10 +1,11 @@
 # make demo: sets up a virtual environment and runs the main job on the embedded database.
 # make test: sets it up with the test tools and runs every test.
+# make torture: kills it, fills its disks and lets many write at once, for up to 20 minutes, and prints what came of it.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test torture lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'sbcdark needs Python 3.11 or later')"
@@ -26,6 +27,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --numprocesses auto --durations 10 $(PYTEST_ARGUMENTS)
+
+torture: $(VENV)/.installed-test
+	PYTHONPATH=tests $(BIN)/python -m torture $(TORTURE_ARGUMENTS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

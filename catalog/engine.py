@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from contextlib import contextmanager
+from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +20,7 @@ from sbcdark.catalog.errors import SbcdarkError, SchemaError, UnreachableError, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
 HEAD = "0002"
 """The revision that this program reads and writes; a test holds that it is Alembic's head."""
@@ -116,9 +120,10 @@ def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
             raise UnreachableError(
                 f"The catalog's folder {path.parent} cannot be made: {error.strerror}.", "Give --db another place."
             ) from error
-    engine = sa.create_engine(
-        url.set(drivername="sqlite"), poolclass=sa.NullPool, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}
-    )
+    how: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}}
+    if _lies_still(path):
+        how = {"creator": partial(_connect_still, path)}
+    engine = sa.create_engine(url.set(drivername="sqlite"), poolclass=sa.NullPool, **how)
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _record: Any) -> None:
@@ -127,9 +132,7 @@ def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        # WAL lets readers go on while one writes. It cannot work on network file systems; SQLite then keeps the
-        # rollback journal, which is slower but right.
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _prefer_wal(cursor)
         # What a command says is stored survives a power cut: a sync a transaction costs little at 128 files each.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
@@ -143,6 +146,48 @@ def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
     return engine
 
 
+def _lies_still(path: Path) -> bool:
+    """Tell whether a SQLite file can only be read as it lies there.
+
+    WAL needs a file beside the catalog even to read it; in a folder that may not be written to there can be none, and
+    nobody is writing as long as there is none.
+    """
+    return path.exists() and not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+
+
+def _connect_still(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+
+
+def _prefer_wal(cursor: DBAPICursor) -> None:
+    """Turn WAL on, which lets readers go on while one writes; the file keeps it.
+
+    It cannot work on network file systems, nor be turned on in a file that may only be read; SQLite then keeps the
+    rollback journal, which is slower but right.
+    """
+    end = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode")
+            if cursor.fetchone() != ("wal",):
+                cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # The busy timeout does not hold here: the switch fails at once where another process is writing.
+            if _primary_code(error) == sqlite3.SQLITE_READONLY:
+                return
+            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _primary_code(error: sqlite3.Error) -> int | None:
+    # The upper bits say more closely what happened; an error of the module itself has no code.
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
 def _told(error: DBAPIError, engine: sa.Engine) -> SbcdarkError:
     """Turn a driver's error into what a user can act on, without SQL, parameters or passwords."""
     place = redacted(engine.url.render_as_string(hide_password=False))
@@ -151,14 +196,24 @@ def _told(error: DBAPIError, engine: sa.Engine) -> SbcdarkError:
     password = engine.url.password
     if password:
         first = first.replace(str(password), "***")
-    lowered = first.lower()
-    if "full" in lowered or "no space" in lowered:
+    kind = _kind_of(error.orig)
+    if kind is _Trouble.FULL:
         return SbcdarkError(f"The catalog {place} could not be written: {first}.", "Make room, then run again.")
-    if "readonly" in lowered or "read-only" in lowered or "permission denied" in lowered:
+    if kind is _Trouble.PROTECTED:
         return SbcdarkError(
             f"The catalog {place} may not be written: {first}.", "Give --db a catalog that you may write to."
         )
-    if "not a database" in lowered:
+    if kind is _Trouble.DISK:
+        return SbcdarkError(
+            f"The catalog {place} could not be read or written: {first}.",
+            "Check its disk (is there room? is it mounted?), then run again.",
+        )
+    if kind is _Trouble.BUSY:
+        return UnreachableError(
+            f"The catalog {place} was kept busy by another process for over {BUSY_TIMEOUT_MS // 1000} s: {first}.",
+            "Wait until that one is done, then run again.",
+        )
+    if kind is _Trouble.NO_DATABASE:
         return UnreachableError(f"{place} is no SQLite database.", "Give --db the catalog's own file.")
     if isinstance(error, OperationalError):
         return UnreachableError(
@@ -176,6 +231,32 @@ def journal(engine: sa.Engine) -> str | None:
         return None
     with told_errors(engine), engine.connect() as connection:
         return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
+
+
+class _Trouble(Enum):
+    FULL = auto()
+    PROTECTED = auto()
+    DISK = auto()
+    BUSY = auto()
+    NO_DATABASE = auto()
+
+
+_TROUBLES: dict[int | str, _Trouble] = {
+    sqlite3.SQLITE_FULL: _Trouble.FULL,
+    sqlite3.SQLITE_READONLY: _Trouble.PROTECTED,
+    sqlite3.SQLITE_IOERR: _Trouble.DISK,
+    sqlite3.SQLITE_BUSY: _Trouble.BUSY,
+    sqlite3.SQLITE_NOTADB: _Trouble.NO_DATABASE,
+    "53100": _Trouble.FULL,
+    "25006": _Trouble.PROTECTED,  # a standby server, or a transaction that may only read
+    "42501": _Trouble.PROTECTED,
+}
+"""What went wrong, by SQLite's result codes and by PostgreSQL's SQLSTATE."""
+
+
+def _kind_of(error: BaseException | None) -> _Trouble | None:
+    code = _primary_code(error) if isinstance(error, sqlite3.Error) else getattr(error, "sqlstate", None)
+    return None if code is None else _TROUBLES.get(code)
 
 
 @contextmanager

@@ -23,6 +23,8 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -358,11 +360,20 @@ def _main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     # What the import prints is no answer.
     os.dup2(2, 1)
+    jobs: SimpleQueue[str] = SimpleQueue()
+    Thread(target=_listen, args=(jobs,), daemon=True).start()
     with contextlib.suppress(ImportError):  # told by the first job
         import drizzlepac.astrodrizzle  # noqa: F401, PLC0415  in the worker only
-    for line in sys.stdin:
-        answers.write(json.dumps(_work(json.loads(line))) + "\n")
+    while True:
+        answers.write(json.dumps(_work(json.loads(jobs.get()))) + "\n")
         answers.flush()
+
+
+def _listen(jobs: SimpleQueue[str]) -> None:
+    """Hand on what comes; end at once, whatever is being drizzled, when the owner has ended: nobody waits for it."""
+    for line in sys.stdin:
+        jobs.put(line)
+    os._exit(0)
 
 
 if __name__ == "__main__":

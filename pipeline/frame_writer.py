@@ -232,9 +232,12 @@ def _write(hdus: Any, target: Path) -> None:
         hdus.writeto(temporary, output_verify="silentfix+ignore")
         temporary.replace(target)
     except OSError as problem:
-        full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
+        # astropy tells of a full disk without a number.
+        full = problem.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         todo = f"Free some space on the disk of {target.parent}, " if full else f"Make {target.parent} writable, "
-        what = f"{target} could not be written: {problem.strerror or problem}."
-        raise SbcdarkError(what, f"{todo}or name another folder with -o.") from problem
+        reason = problem.strerror or ("the disk is full" if problem.errno is None else problem)
+        raise SbcdarkError(
+            f"{target} could not be written: {reason}.", f"{todo}or name another folder with -o."
+        ) from problem
     finally:
         temporary.unlink(missing_ok=True)

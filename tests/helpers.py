@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sqlalchemy as sa
 
-from sbcdark.catalog import models
-from sbcdark.catalog.engine import writing
+from sbcdark.catalog import models, schema
+from sbcdark.catalog.engine import make_engine, sqlite_url, writing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +30,9 @@ SCI_HEADER = 5 * BLOCK
 
 BOX_PIXELS = 40_000
 
+OLD_CATALOGS = sorted((Path(__file__).parent / "old_catalogs").glob("*.db.gz"))
+"""Catalogs of earlier releases, one a revision."""
+
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
 
@@ -40,6 +43,40 @@ def dump(engine: sa.Engine) -> dict[str, list[tuple[Any, ...]]]:
             table.name: sorted((tuple(row) for row in connection.execute(sa.select(table))), key=repr)
             for table in models.Base.metadata.sorted_tables
         }
+
+
+def raw_rows(engine: sa.Engine) -> dict[str, list[dict[str, Any]]]:
+    """Return every row of every table as it is stored, whatever the revision."""
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    with engine.connect() as connection:
+        return {
+            table.name: sorted(
+                (dict(row) for row in connection.execute(sa.select(table)).mappings()),
+                key=lambda row: [str(row[column.name]) for column in table.primary_key] or repr(row),
+            )
+            for table in metadata.sorted_tables
+        }
+
+
+def old_catalog(packed: Path, url: str, folder: Path) -> sa.Engine:
+    """Return an old catalog as it was, in a database of its own on either engine."""
+    plain = folder / "old.db"
+    plain.write_bytes(gzip.decompress(packed.read_bytes()))
+    if url.startswith("sqlite"):
+        return make_engine(sqlite_url(plain))
+    source, engine = make_engine(sqlite_url(plain)), make_engine(url)
+    schema.upgrade(engine, packed.name[:4])
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    # Read through the types of the server, which knows booleans, times and JSON where SQLite has numbers and text.
+    with source.connect() as reader, engine.begin() as writer:
+        for table in metadata.sorted_tables:
+            rows = [dict(row) for row in reader.execute(sa.select(table)).mappings()]
+            if rows and table.name != "alembic_version":
+                writer.execute(sa.insert(table), rows)
+    source.dispose()
+    return engine
 
 
 def exposures_dump(engine: sa.Engine) -> list[dict[str, Any]]:

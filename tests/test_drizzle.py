@@ -308,6 +308,19 @@ def test_process_that_dies_is_told_and_started_anew(drizzled: Drizzled, tmp_path
     assert short_lived._process is None
 
 
+def test_process_ends_with_its_owner_whatever_it_is_doing() -> None:
+    with Drizzler() as orphan:
+        process = orphan._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        # A job is waiting, and drizzlepac is being imported: a process that goes on would answer it.
+        process.stdin.write('{"log": "/dev/null", "folder": "/"}\n')
+        process.stdin.close()
+        assert process.stdout.read() == ""
+        assert process.wait() == 0
+
+
 @pytest.mark.slow
 def test_two_at_once_on_real_formats_without_reference_files(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

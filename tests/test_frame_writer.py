@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from torture.disks import small_disk
 
 from sbcdark.catalog.errors import BadFileError, SbcdarkError
 from sbcdark.pipeline.frame_writer import annotate, publish_drizzled, write_science_copy, write_simulated
@@ -89,6 +90,16 @@ def test_half_written_file_never_has_the_final_name(flt: Path, tmp_path: Path) -
     assert caught.value.todo
     assert target.read_text() == "what was there before"
     assert [path.name for path in tmp_path.iterdir()] == ["copy.fits"]
+
+
+def test_disk_that_is_really_full_says_so(flt: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 2**20) as disk:
+        if disk is None:
+            pytest.skip("only root may mount a small disk")
+        with pytest.raises(SbcdarkError, match=r"the disk is full\. Free some space") as caught:
+            write_science_copy(flt, disk.path / "copy.fits", np.zeros((1024, 1024)))
+        assert "\n" not in str(caught.value)
+        assert list(disk.path.iterdir()) == []
 
 
 def test_full_disk_says_so(flt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

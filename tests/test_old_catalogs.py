@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import sqlalchemy as sa
-from helpers import dump
+from helpers import OLD_CATALOGS, dump, old_catalog, raw_rows
 
 from sbcdark.catalog import schema
-from sbcdark.catalog.engine import make_engine, sqlite_url
 from sbcdark.pipeline.catalogs import open_catalog
 from sbcdark.pipeline.listing import exposures, show
 from sbcdark.pipeline.replay import changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-OLD_CATALOGS = sorted((Path(__file__).parent / "old_catalogs").glob("*.db.gz"))
+    import sqlalchemy as sa
 
 ROWS_0001 = {
     "associations": 4,
@@ -38,40 +35,6 @@ ROWS_0001 = {
     "selections": 3,
 }
 """What the first release put into its catalog; every one of its tables holds rows."""
-
-
-def raw_rows(engine: sa.Engine) -> dict[str, list[dict[str, Any]]]:
-    """Return every row of every table as it is stored, whatever the revision."""
-    metadata = sa.MetaData()
-    metadata.reflect(engine)
-    with engine.connect() as connection:
-        return {
-            table.name: sorted(
-                (dict(row) for row in connection.execute(sa.select(table)).mappings()),
-                key=lambda row: [str(row[column.name]) for column in table.primary_key] or repr(row),
-            )
-            for table in metadata.sorted_tables
-        }
-
-
-def old_catalog(packed: Path, url: str, folder: Path) -> sa.Engine:
-    """Return an old catalog as it was, in a database of its own on either engine."""
-    plain = folder / "old.db"
-    plain.write_bytes(gzip.decompress(packed.read_bytes()))
-    if url.startswith("sqlite"):
-        return make_engine(sqlite_url(plain))
-    source, engine = make_engine(sqlite_url(plain)), make_engine(url)
-    schema.upgrade(engine, packed.name[:4])
-    metadata = sa.MetaData()
-    metadata.reflect(engine)
-    # Read through the types of the server, which knows booleans, times and JSON where SQLite has numbers and text.
-    with source.connect() as reader, engine.begin() as writer:
-        for table in metadata.sorted_tables:
-            rows = [dict(row) for row in reader.execute(sa.select(table)).mappings()]
-            if rows and table.name != "alembic_version":
-                writer.execute(sa.insert(table), rows)
-    source.dispose()
-    return engine
 
 
 @pytest.fixture(params=OLD_CATALOGS, ids=lambda path: path.name[:4])

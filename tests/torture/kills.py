@@ -1,0 +1,293 @@
+"""Sudden death: kill -9 of an ingest, a migration and a run, then a plain re-run, then a look at everything."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import helpers
+import sqlalchemy as sa
+from helpers import raw_rows
+
+from torture import canonical, moments, products
+from torture.commands import DONE, REJECTED, Bench
+from torture.databases import opened
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from torture.commands import Ended
+    from torture.data import Archive
+    from torture.databases import Databases
+    from torture.tally import Deadline, Tally
+
+_MORE = 2000
+"""Darks that the old catalog has beside those that it came with: there is something to do for a migration."""
+
+_TRIES = 4
+"""So often a kill may come too late (the command had ended) for each one that is asked for."""
+
+
+@dataclass(slots=True)
+class Undisturbed:
+    """A command that nobody killed: what it takes and what it comes to."""
+
+    seconds: float
+    start_s: float
+    written_byte: int
+    rows: canonical.Rows
+    sums: dict[str, str] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+
+
+def start_up(bench: Bench, databases: Databases) -> float:
+    """Return how long the program takes before it does anything, in seconds."""
+    return bench.run(databases.fresh(), "--version").seconds
+
+
+def ingests(
+    bench: Bench,
+    databases: Databases,
+    sets: Sequence[Sequence[Path]],
+    tally: Tally,
+    kills: int,
+    seed: int,
+    end: Deadline,
+) -> None:
+    """Kill ingests. Of five, four are of the first set of folders and one of the last, which needs a pool."""
+    undisturbed = []
+    started = start_up(bench, databases)
+    for folders in sets:
+        url = databases.fresh()
+        with databases.written(url) as written:
+            ended = bench.run(url, "ingest", *folders)
+            total = written()
+        blame_command(tally, "undisturbed ingest", ended, (DONE, REJECTED))
+        with opened(url) as engine:
+            undisturbed.append(Undisturbed(ended.seconds, started, total, canonical.canonical(engine)))
+        databases.drop(url)
+    done = 0
+    for number in range(_TRIES * kills):
+        if done >= kills or end.passed():
+            break
+        which = -1 if number % 5 == 4 else 0
+        rng = moments.chance("ingest", databases.engine, seed, number)
+        url = databases.fresh()
+        where = f"ingest {number}"
+        killed = 0
+        # Several deaths in a row before the plain re-run: what the first one left must not mislead the next.
+        for _ in range(rng.choice((1, 2, 3))):
+            killed += _killed(bench, databases, url, undisturbed[which], rng, ("ingest", *sets[which]))
+            tally.blame("left over", where, bench.survivors())
+        if killed:
+            done += killed
+            tally.count("kills", killed)
+            again = bench.run(url, "ingest", *sets[which])
+            blame_command(tally, where, again, (DONE, REJECTED))
+            tally.blame("left over", where, bench.survivors() + bench.remains() + databases.remains(url))
+            with opened(url) as engine:
+                look(tally, where, engine, undisturbed[which].rows)
+        databases.drop(url)
+
+
+def _killed(
+    bench: Bench,
+    databases: Databases,
+    url: str,
+    undisturbed: Undisturbed,
+    rng: random.Random,
+    arguments: Sequence[str | Path],
+    sign: Callable[[], bool] | None = None,
+) -> bool:
+    with databases.written(url) as written:
+        if sign is not None:
+            moment = moments.soon_after(sign, rng.uniform(0.0, 0.3))
+        else:
+            moment = moments.drawn(rng, undisturbed.seconds, undisturbed.start_s, written, undisturbed.written_byte)
+        running = bench.start(url, *arguments)
+        killed = running.kill_when(moment)
+    running.end()
+    return killed
+
+
+def look(tally: Tally, where: str, engine: sa.Engine, wanted: canonical.Rows) -> None:
+    """Compare what a catalog says of files with the undisturbed one, and look for damage and for open runs."""
+    lost, wrong = canonical.facts_compared(canonical.canonical(engine), wanted)
+    tally.blame("lost", where, lost)
+    tally.blame("wrong", where, wrong + canonical.damaged(engine))
+    tally.blame("left over", where, canonical.open_runs(engine))
+
+
+def blame_command(tally: Tally, where: str, ended: Ended, codes: Sequence[int]) -> None:
+    """Note what a command did that it should not."""
+    tally.blame("tracebacks", where, ended.tracebacks())
+    tally.blame("wrong", where, ended.misbehaviour(codes))
+
+
+def old_catalog(databases: Databases, folder: Path) -> str:
+    """Return the URL of the oldest catalog that was ever released, with rows in every table, and many more darks."""
+    url = databases.fresh()
+    engine = helpers.old_catalog(helpers.OLD_CATALOGS[0], url, folder)
+    url = engine.url.render_as_string(hide_password=False)
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    exposures, files = metadata.tables["exposures"], metadata.tables["files"]
+    with engine.begin() as connection:
+        exposure = dict(connection.execute(sa.select(exposures)).mappings().first() or {})
+        file = dict(
+            connection.execute(sa.select(files).where(files.c.exposure_id.is_not(None))).mappings().first() or {}
+        )
+        numbers = range(1001, 1001 + _MORE)
+        new = [exposure | {"id": number, "rootname": f"jt{number:06d}q"} for number in numbers]
+        connection.execute(sa.insert(exposures), new)
+        new = [file | {"id": number, "exposure_id": number, "uri": f"file:///{number}_raw.fits"} for number in numbers]
+        connection.execute(sa.insert(files), new)
+    engine.dispose()
+    databases.settle(url)
+    return url
+
+
+def migrations(
+    bench: Bench, databases: Databases, old: str, tally: Tally, kills: int, seed: int, end: Deadline
+) -> None:
+    """Kill migrations of a catalog that is older than the program."""
+    with opened(old) as engine:
+        tally.blame(
+            "wrong", "old catalog", [f"no row in {name}" for name, rows in raw_rows(engine).items() if not rows]
+        )
+    url = databases.copy(old)
+    started = start_up(bench, databases)
+    with databases.written(url) as written:
+        ended = bench.run(url, "db", "upgrade")
+        total = written()
+    blame_command(tally, "undisturbed migration", ended, (DONE,))
+    with opened(url) as engine:
+        wanted = _counted(engine)
+    undisturbed = Undisturbed(ended.seconds, started, total, {})
+    databases.drop(url)
+    done = 0
+    for number in range(_TRIES * kills):
+        if done >= kills or end.passed():
+            break
+        rng = moments.chance("migration", databases.engine, seed, number)
+        where = f"migration {number}"
+        url = databases.copy(old)
+        killed = 0
+        for _ in range(rng.choice((1, 2))):
+            killed += _killed(bench, databases, url, undisturbed, rng, ("db", "upgrade"))
+            tally.blame("left over", where, bench.survivors())
+        if killed:
+            done += killed
+            tally.count("kills", killed)
+            blame_command(tally, where, bench.run(url, "db", "upgrade"), (DONE,))
+            tally.blame("left over", where, bench.survivors() + bench.remains() + databases.remains(url))
+            with opened(url) as engine:
+                lost, wrong = canonical.compared(_counted(engine), wanted)
+                tally.blame("lost", where, lost)
+                tally.blame("wrong", where, wrong + canonical.damaged(engine))
+        databases.drop(url)
+
+
+def _counted(engine: sa.Engine) -> canonical.Rows:
+    """Return every row as it is stored: a migration numbers none anew."""
+    return {name: Counter(map(repr, rows)) for name, rows in raw_rows(engine).items()}
+
+
+SIGNS = (
+    (".sbcdark-*",),
+    (".sbcdark-*/drizzle_*",),
+    (".sbcdark-*/*_drz.fits",),
+    (".sbcdark-*/*_masterdark.fits",),
+    ("*_drz.fits", "*_masterdark.fits"),
+    ("*_masterdark_err.fits",),
+    ("*.ecsv", ".*.ecsv*"),
+    ("*.png", ".*.png*"),
+)
+"""What is seen of a run from outside, in the order in which it comes."""
+
+
+def runs(
+    bench: Bench,
+    databases: Databases,
+    filled: str,
+    archive: Archive,
+    tally: Tally,
+    kills: int,
+    seed: int,
+    end: Deadline,
+) -> None:
+    """Kill runs, up to three on the same folder before each plain re-run.
+
+    Of five jobs, one is of two associations at once: their processes are grandchildren of the command.
+    """
+    jobs = ((archive.lone,), (*archive.associations, "--workers", "2"))
+    started = start_up(bench, databases)
+    folder = bench.folder / "products"
+    undisturbed: dict[int, Undisturbed] = {}
+    done = number = 0
+    while done < kills and not end.passed() and number < _TRIES * kills:
+        which = 1 if number % 5 == 3 else 0
+        command = ("run", *jobs[which], "-o", folder, "--flat", archive.flats, "--aperture", archive.aperture)
+        if which not in undisturbed:
+            undisturbed[which] = _undisturbed_run(bench, databases, filled, folder, command, started, tally)
+        wanted = undisturbed[which]
+        rng = moments.chance("run", databases.engine, seed, number)
+        url = databases.copy(filled)
+        folder.mkdir()
+        where = f"run {number}"
+        killed = 0
+        for _ in range(rng.choice((1, 2, 3))):
+            sign = moments.appears(folder, rng.choice(SIGNS)) if rng.random() < 0.6 else None
+            killed += _killed(bench, databases, url, wanted, rng, command, sign)
+            tally.blame("left over", where, bench.survivors())
+            tally.blame("wrong", where, products.half_written(folder, wanted.sums))
+            with opened(url) as engine:
+                tally.blame(
+                    "wrong", where, canonical.whole_results(canonical.canonical(engine, str(folder)), wanted.rows)[1]
+                )
+            if end.passed():
+                break
+        done += killed
+        tally.count("kills", killed)
+        blame_command(tally, where, bench.run(url, *command), (DONE,))
+        left = bench.survivors() + bench.remains() + databases.remains(url)
+        tally.blame("left over", where, left + products.surplus(folder, wanted.names))
+        tally.blame("lost", where, products.missing(folder, wanted.names))
+        tally.blame("wrong", where, products.half_written(folder, wanted.sums))
+        with opened(url) as engine:
+            rows = canonical.canonical(engine, str(folder))
+            number_of_sets, wrong = canonical.whole_results(rows, wanted.rows)
+            tally.blame("lost", where, ["the results of the re-run"] if number_of_sets < 1 else [])
+            tally.blame("wrong", where, wrong + products.dangling(engine))
+            look(tally, where, engine, wanted.rows)
+        databases.drop(url)
+        shutil.rmtree(folder)
+        number += 1
+
+
+def _undisturbed_run(
+    bench: Bench,
+    databases: Databases,
+    filled: str,
+    folder: Path,
+    command: Sequence[str | Path],
+    started: float,
+    tally: Tally,
+) -> Undisturbed:
+    url = databases.copy(filled)
+    with databases.written(url) as written:
+        ended = bench.run(url, *command)
+        total = written()
+    blame_command(tally, "undisturbed run", ended, (DONE,))
+    with opened(url) as engine:
+        rows = canonical.canonical(engine, str(folder))
+    made = Undisturbed(
+        ended.seconds, started, total, rows, products.pixel_sums(folder), {path.name for path in folder.iterdir()}
+    )
+    databases.drop(url)
+    shutil.rmtree(folder)
+    return made
