@@ -1,0 +1,116 @@
+"""What a FITS file says of its own structure, checked before a reader believes it. Pure bytes.
+
+astropy takes structure on trust: a negative size leads it round in a circle, NAXIS or TFIELDS of a billion keep it busy
+until memory is gone.
+"""
+
+from __future__ import annotations
+
+import re
+from math import prod
+
+BLOCK = 2880
+"""Bytes: headers and data fill whole blocks."""
+
+CARD = 80
+"""Bytes of a header card."""
+
+MOST_EXTENSIONS = 100
+"""An FLT has six; a product of AstroDrizzle has five."""
+
+MOST_HEADER_BLOCKS = 2000
+"""Of all headers of a file: 72,000 cards. A RAW has 13 blocks, a product of many exposures some hundred."""
+
+_MOST_AXES = 9
+_MOST_FIELDS = 999  # the standard's own limit
+_PIXEL_SIZES = (8, 16, 32, 64, -32, -64)
+
+_KEYWORD = re.compile(rb"BITPIX|NAXIS[0-9]*|PCOUNT|GCOUNT|TFIELDS|GROUPS")
+_INTEGER = re.compile(rb"= +([+-]?[0-9]{1,18}) *(?:/.*)?", re.DOTALL)
+_NO_GROUPS = re.compile(rb"GROUPS  = +F *(?:/.*)?", re.DOTALL)
+_END = re.compile(rb"END(?![A-Z0-9_-])")
+
+
+class StructureError(Exception):
+    """The file's structure cannot be, with the reason in words."""
+
+
+def structure_end(content: bytes) -> int:
+    """Walk from header to header and return where the last extension ends.
+
+    Parameters
+    ----------
+    content : bytes
+        A FITS file; it begins with SIMPLE.
+
+    Returns
+    -------
+    int
+        In bytes from the beginning. Behind it there is nothing but padding.
+
+    Raises
+    ------
+    StructureError
+        A header has no END, a size is negative, absurd, said twice or written as FITS does not write it, or there is
+        less in the file than its headers say.
+    """
+    place = blocks = 0
+    for _ in range(MOST_EXTENSIONS + 1):
+        sizes, data = _header(content, place, MOST_HEADER_BLOCKS - blocks)
+        blocks += (data - place) // BLOCK
+        end = data + _data_bytes(sizes)
+        if end > len(content):
+            raise StructureError(f"truncated: {len(content)} bytes, where its headers speak of {end}")
+        place = data + -(-(end - data) // BLOCK) * BLOCK
+        rest = content[place : place + 8]
+        if rest != b"XTENSION":
+            if content[place:].strip(b"\0 "):
+                raise StructureError("what stands behind its last extension is no FITS")
+            return place
+    raise StructureError(f"it has more than {MOST_EXTENSIONS} extensions")
+
+
+def _header(content: bytes, start: int, most_blocks: int) -> tuple[dict[str, int], int]:
+    """Return the numbers of a header's structure, and where its data begin."""
+    found: dict[str, int] = {}
+    for place in range(start, min(len(content), start + most_blocks * BLOCK), CARD):
+        card = content[place : place + CARD]
+        if _END.match(card):
+            if card.strip() != b"END":
+                raise StructureError("its END card holds more than END")
+            return found, start + -(-(place + CARD - start) // BLOCK) * BLOCK
+        name, equals, _ = card.partition(b"=")
+        # Readers forgive lower case, a shifted equals sign and HIERARCH before a keyword: here nothing is forgiven.
+        keyword = name.strip().upper().removeprefix(b"HIERARCH").strip()
+        if not equals or not _KEYWORD.fullmatch(keyword):
+            continue
+        shown = keyword.decode("ascii")
+        if keyword == b"GROUPS":
+            if not _NO_GROUPS.fullmatch(card):
+                raise StructureError("it holds random groups")
+            continue
+        value = _INTEGER.fullmatch(card[8:]) if card[:8] == keyword.ljust(8) else None
+        if value is None:
+            raise StructureError(f"its {shown} is no whole number as FITS writes it")
+        if shown in found:
+            raise StructureError(f"its {shown} is said twice")
+        found[shown] = int(value[1])
+    if len(content) - start > most_blocks * BLOCK:
+        raise StructureError(f"its headers are longer than {MOST_HEADER_BLOCKS} blocks")
+    raise StructureError("truncated: a header has no END")
+
+
+def _data_bytes(sizes: dict[str, int]) -> int:
+    """Return the bytes of data that a header speaks of."""
+    axes = sizes.get("NAXIS", -1)
+    if not 0 <= axes <= _MOST_AXES:
+        raise StructureError("its NAXIS is missing" if axes == -1 else f"its NAXIS is {axes}, which cannot be")
+    if sizes.get("BITPIX") not in _PIXEL_SIZES:
+        raise StructureError(f"its BITPIX is {sizes.get('BITPIX', 'missing')}, which cannot be")
+    if not 0 <= sizes.get("TFIELDS", 0) <= _MOST_FIELDS:
+        raise StructureError(f"its TFIELDS is {sizes['TFIELDS']}, which cannot be")
+    shape = [sizes.get(f"NAXIS{axis}", -1) for axis in range(1, axes + 1)]
+    heap, groups = sizes.get("PCOUNT", 0), sizes.get("GCOUNT", 1)
+    if min(*shape, heap, 0) < 0 or groups != 1:
+        raise StructureError("one of its NAXISn, PCOUNT or GCOUNT is missing or cannot be")
+    return abs(sizes["BITPIX"]) // 8 * (prod(shape) + heap) if axes else 0
