@@ -1,4 +1,4 @@
-"""What a FITS file says of its own structure, checked before a reader believes it. Pure bytes.
+"""What a FITS file says of its own structure, checked before a reader believes it.
 
 astropy takes structure on trust: a negative size leads it round in a circle, NAXIS or TFIELDS of a billion keep it busy
 until memory is gone.
@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import re
 from math import prod
+from os import SEEK_END
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 BLOCK = 2880
 """Bytes: headers and data fill whole blocks."""
@@ -26,7 +31,7 @@ _MOST_FIELDS = 999  # the standard's own limit
 _PIXEL_SIZES = (8, 16, 32, 64, -32, -64)
 
 _KEYWORD = re.compile(rb"BITPIX|NAXIS[0-9]*|PCOUNT|GCOUNT|TFIELDS|GROUPS")
-_INTEGER = re.compile(rb"= +([+-]?[0-9]{1,18}) *(?:/.*)?", re.DOTALL)
+_INTEGER = re.compile(rb"= +([+-]?[0-9]{1,20}) *(?:/.*)?", re.DOTALL)
 _NO_GROUPS = re.compile(rb"GROUPS  = +F *(?:/.*)?", re.DOTALL)
 _END = re.compile(rb"END(?![A-Z0-9_-])")
 
@@ -35,69 +40,76 @@ class StructureError(Exception):
     """The file's structure cannot be, with the reason in words."""
 
 
-def structure_end(content: bytes) -> int:
-    """Walk from header to header and return where the last extension ends.
+def check_structure(file: BinaryIO) -> None:
+    """Walk from header to header to the end of a FITS file. Only headers are read.
 
     Parameters
     ----------
-    content : bytes
-        A FITS file; it begins with SIMPLE.
-
-    Returns
-    -------
-    int
-        In bytes from the beginning. Behind it there is nothing but padding.
+    file : binary file
+        At its beginning, where it says SIMPLE.
 
     Raises
     ------
     StructureError
-        A header has no END, a size is negative, absurd, said twice or written as FITS does not write it, or there is
-        less in the file than its headers say.
+        A header does not end, a size is negative, absurd, said twice or written as FITS does not write it, there is
+        less in the file than its headers say, or something that is no FITS behind its last extension.
     """
+    length = file.seek(0, SEEK_END)
     place = blocks = 0
     for _ in range(MOST_EXTENSIONS + 1):
-        sizes, data = _header(content, place, MOST_HEADER_BLOCKS - blocks)
-        blocks += (data - place) // BLOCK
+        file.seek(place)
+        sizes, header_blocks = _header(file, MOST_HEADER_BLOCKS - blocks)
+        blocks += header_blocks
+        data = place + header_blocks * BLOCK
         end = data + _data_bytes(sizes)
-        if end > len(content):
-            raise StructureError(f"truncated: {len(content)} bytes, where its headers speak of {end}")
+        if end > length:
+            raise StructureError(f"truncated: {length} bytes, where its headers speak of {end}")
         place = data + -(-(end - data) // BLOCK) * BLOCK
-        rest = content[place : place + 8]
-        if rest != b"XTENSION":
-            if content[place:].strip(b"\0 "):
+        file.seek(min(place, length))
+        if file.read(8) != b"XTENSION":
+            file.seek(min(place, length))
+            # Tapes pad with zeros.
+            if file.read().strip(b"\0"):
                 raise StructureError("what stands behind its last extension is no FITS")
-            return place
+            return
     raise StructureError(f"it has more than {MOST_EXTENSIONS} extensions")
 
 
-def _header(content: bytes, start: int, most_blocks: int) -> tuple[dict[str, int], int]:
-    """Return the numbers of a header's structure, and where its data begin."""
+def _header(file: BinaryIO, most_blocks: int) -> tuple[dict[str, int], int]:
+    """Return the numbers of a header's structure, and how many blocks it fills."""
     found: dict[str, int] = {}
-    for place in range(start, min(len(content), start + most_blocks * BLOCK), CARD):
-        card = content[place : place + CARD]
-        if _END.match(card):
-            if card.strip() != b"END":
-                raise StructureError("its END card holds more than END")
-            return found, start + -(-(place + CARD - start) // BLOCK) * BLOCK
-        name, equals, _ = card.partition(b"=")
-        # Readers forgive lower case, a shifted equals sign and HIERARCH before a keyword: here nothing is forgiven.
-        keyword = name.strip().upper().removeprefix(b"HIERARCH").strip()
-        if not equals or not _KEYWORD.fullmatch(keyword):
-            continue
-        shown = keyword.decode("ascii")
-        if keyword == b"GROUPS":
-            if not _NO_GROUPS.fullmatch(card):
-                raise StructureError("it holds random groups")
-            continue
-        value = _INTEGER.fullmatch(card[8:]) if card[:8] == keyword.ljust(8) else None
-        if value is None:
-            raise StructureError(f"its {shown} is no whole number as FITS writes it")
-        if shown in found:
-            raise StructureError(f"its {shown} is said twice")
-        found[shown] = int(value[1])
-    if len(content) - start > most_blocks * BLOCK:
-        raise StructureError(f"its headers are longer than {MOST_HEADER_BLOCKS} blocks")
-    raise StructureError("truncated: a header has no END")
+    for number in range(1, most_blocks + 1):
+        block = file.read(BLOCK)
+        if len(block) < BLOCK:
+            raise StructureError("truncated: it ends within a header")
+        for place in range(0, BLOCK, CARD):
+            card = block[place : place + CARD]
+            if _END.match(card):
+                if card != b"END".ljust(CARD):
+                    raise StructureError("its END card holds more than END, or less")
+                return found, number
+            _note(card, found)
+    raise StructureError(f"its headers are longer than {MOST_HEADER_BLOCKS} blocks")
+
+
+def _note(card: bytes, found: dict[str, int]) -> None:
+    """Take the number from a card that tells of the structure."""
+    # Readers forgive lower case, a shifted equals sign and HIERARCH before a keyword: here nothing is forgiven.
+    name, equals, _ = card.partition(b"=")
+    keyword = name.strip().upper().removeprefix(b"HIERARCH").strip()
+    if not equals or not _KEYWORD.fullmatch(keyword):
+        return
+    if keyword == b"GROUPS":
+        if not _NO_GROUPS.fullmatch(card):
+            raise StructureError("it holds random groups")
+        return
+    shown = keyword.decode("ascii")
+    value = _INTEGER.fullmatch(card[8:]) if card[:8] == keyword.ljust(8) else None
+    if value is None:
+        raise StructureError(f"its {shown[:20]} is no whole number as FITS writes it")
+    if shown in found:
+        raise StructureError(f"its {shown} is said twice")
+    found[shown] = int(value[1])
 
 
 def _data_bytes(sizes: dict[str, int]) -> int:
