@@ -34,8 +34,16 @@ def exit_code(error: SbcdarkError) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 
+def shown(text: str) -> str:
+    """Return text as a terminal may be given it: what would act on it (in a file's name, say) is spelt out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
+        for letter in text
+    )
+
+
 def tell(error: SbcdarkError) -> None:
     """Print an error on stderr: what and why, then what to type next."""
-    print(f"sbcdark: {error.what}", file=sys.stderr)  # noqa: T201  stderr is where talk goes
+    print(f"sbcdark: {shown(error.what)}", file=sys.stderr)  # noqa: T201  stderr is where talk goes
     if error.todo:
-        print(f"  {error.todo}", file=sys.stderr)  # noqa: T201
+        print(f"  {shown(error.todo)}", file=sys.stderr)  # noqa: T201

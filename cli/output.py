@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.cli.errors import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +30,8 @@ FileOption = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="FILE", help="Write a table: FILE.ecsv, FILE.vot or FILE.fits."),
 ]
+
+_NO_CHARACTER = re.compile("[\\udc80-\\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,10 @@ def plain(record: Any) -> Any:
     if isinstance(record, float) and not math.isfinite(record):
         return None
     if isinstance(record, Path):
-        return str(record)
+        return plain(str(record))
+    if isinstance(record, str):
+        # A file's name may hold bytes that are no UTF-8: Python's stand-ins for them are no characters to anyone else.
+        return os.fsencode(record).decode("utf-8", "backslashreplace") if _NO_CHARACTER.search(record) else record
     return record
 
 
@@ -161,7 +169,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
     if not rows:
         return
     cells = {
-        column: ["" if row.get(column.key) is None else column.show(row[column.key]) for row in rows]
+        column: ["" if row.get(column.key) is None else shown(column.show(row[column.key])) for row in rows]
         for column in columns
         if any(row.get(column.key) is not None for row in rows)
     }
@@ -197,7 +205,7 @@ def _left_out(cells: Mapping[Column, Sequence[str]], width: int) -> list[Column]
 
 def say(text: str) -> None:
     """Talk to the user, on stderr."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{shown(text)}\n")
 
 
 @contextmanager
