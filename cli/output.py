@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
-import re
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.cli.errors import shown
+from sbcdark.cli.errors import characters, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,8 +28,6 @@ FileOption = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="FILE", help="Write a table: FILE.ecsv, FILE.vot or FILE.fits."),
 ]
-
-_NO_CHARACTER = re.compile("[\\udc80-\\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +82,7 @@ def plain(record: Any) -> Any:
     if isinstance(record, Path):
         return plain(str(record))
     if isinstance(record, str):
-        # A file's name may hold bytes that are no UTF-8: Python's stand-ins for them are no characters to anyone else.
-        return os.fsencode(record).decode("utf-8", "backslashreplace") if _NO_CHARACTER.search(record) else record
+        return characters(record)
     return record
 
 

@@ -190,11 +190,11 @@ def _exposure(hdus: HDUList) -> ExposureFacts:
         flat_file=_text(primary, "PFLTFILE"),
         photflam_erg_s_cm2_a=_optional(header, "PHOTFLAM", above=0.0, below=1.0),
         photplam_a=_optional(header, "PHOTPLAM", above=0.0, below=1e6),
-        measurements=_measured(data, exptime),
+        measurements=_measured(data, exptime, subtracted=_text(primary, "DARKCORR") == "COMPLETE"),
     )
 
 
-def _measured(data: NDArray[np.generic], exptime: float) -> tuple[RegionMeasurement, ...]:
+def _measured(data: NDArray[np.generic], exptime: float, *, subtracted: bool) -> tuple[RegionMeasurement, ...]:
     counts = unwrapped_counts(data)
     if counts.dtype.kind == "f":
         finite = np.isfinite(counts)
@@ -208,6 +208,8 @@ def _measured(data: NDArray[np.generic], exptime: float) -> tuple[RegionMeasurem
     measured = measure_regions(counts, exptime)
     if len(measured) < len(REGIONS):
         raise UnsoundError("SCI holds no number in a region that is measured")
+    if not subtracted and any(one.counts < 0 for one in measured):
+        raise UnsoundError("SCI sums to less than nothing in a region, though no dark was subtracted")
     return measured
 
 
