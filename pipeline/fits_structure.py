@@ -114,11 +114,13 @@ def _note(card: bytes, found: dict[str, int]) -> None:
 
 def _data_bytes(sizes: dict[str, int]) -> int:
     """Return the bytes of data that a header speaks of."""
-    axes = sizes.get("NAXIS", -1)
+    if missing := {"BITPIX", "NAXIS"} - sizes.keys():
+        raise StructureError(f"its {min(missing)} is missing")
+    axes = sizes["NAXIS"]
     if not 0 <= axes <= _MOST_AXES:
-        raise StructureError("its NAXIS is missing" if axes == -1 else f"its NAXIS is {axes}, which cannot be")
-    if sizes.get("BITPIX") not in _PIXEL_SIZES:
-        raise StructureError(f"its BITPIX is {sizes.get('BITPIX', 'missing')}, which cannot be")
+        raise StructureError(f"its NAXIS is {axes}, which cannot be")
+    if sizes["BITPIX"] not in _PIXEL_SIZES:
+        raise StructureError(f"its BITPIX is {sizes['BITPIX']}, which cannot be")
     if not 0 <= sizes.get("TFIELDS", 0) <= _MOST_FIELDS:
         raise StructureError(f"its TFIELDS is {sizes['TFIELDS']}, which cannot be")
     shape = [sizes.get(f"NAXIS{axis}", -1) for axis in range(1, axes + 1)]

@@ -139,6 +139,24 @@ def test_list_on_stdin(sbcdark: Any, shared_data: Path) -> None:
     assert json.loads(sbcdark("ingest", "-", "--json", stdin=listed).stdout)["added"] == 3
 
 
+def test_list_on_stdin_of_names_that_are_no_text(database_url: str, shared_data: Path, tmp_path: Path) -> None:
+    names = [b"line\nfeed_raw.fits.gz", b"\xff\xfe_raw.fits.gz"]
+    for name, source in zip(names, sorted((shared_data / "darks_13961").iterdir()), strict=False):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(source.read_bytes())
+    # As `find -print0` gives them; a list without NUL has a name a line.
+    for listed, known in ((b"\0".join(names) + b"\0", (2, 0)), (names[1] + b"\n\n", (0, 1))):
+        done = subprocess.run(
+            [PROGRAM, "--db", database_url, "ingest", "-", "--json"],
+            input=listed,
+            capture_output=True,
+            check=True,
+            timeout=120,
+            cwd=tmp_path,
+        )
+        report = json.loads(done.stdout)
+        assert (report["added"], report["unchanged"]) == known
+
+
 WRONG_USAGE: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("ingest", "nowhere"), 2, "There is no 'nowhere'"),
     (("match", "jxxx01abq"), 2, "has no exposure 'jxxx01abq'"),
