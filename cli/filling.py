@@ -54,7 +54,7 @@ def ingest(
 
 def _listed() -> list[str]:
     # Bytes, as file names are: `find -print0` separates them by NUL, since they may hold line feeds.
-    listed = sys.stdin.buffer.read()
+    listed = sys.stdin.buffer.read() if sys.stdin is not None else b""  # a shell can close it
     names = listed.split(b"\0" if b"\0" in listed else b"\n")
     return [os.fsdecode(name) for name in names if name.strip()]
 

@@ -80,7 +80,7 @@ def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
     FileReading or Refusal
         A refusal has a reason in words; nothing is raised for a bad file.
     """
-    uri = path.as_uri()
+    uri = path.absolute().as_uri()
     size = mtime = 0
     try:
         with open_regular(path) as file:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,9 @@ def test_list_on_stdin_of_names_that_are_no_text(database_url: str, shared_data:
         )
         report = json.loads(done.stdout)
         assert (report["added"], report["unchanged"]) == known
+    closed = f"exec {shlex.quote(str(PROGRAM))} --db {shlex.quote(database_url)} ingest - --json <&-"
+    done = subprocess.run(["sh", "-c", closed], capture_output=True, check=True, timeout=120)
+    assert json.loads(done.stdout)["added"] == 0
 
 
 WRONG_USAGE: tuple[tuple[tuple[str, ...], int, str], ...] = (

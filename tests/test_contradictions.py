@@ -56,6 +56,26 @@ def test_first_of_two_new_files_that_contradict_each_other_stands(
     assert exposures(empty_catalog)[0].kind == "science"
 
 
+def test_association_by_the_name_of_an_exposure_is_rejected(
+    empty_catalog: sa.Engine, shared_data: Path, tmp_path: Path
+) -> None:
+    # `show` and `run` would give the association for the exposure.
+    asn = (shared_data / "associations_13655" / "jcmc11010_asn.fits").read_bytes()
+    (tmp_path / "jcrx01iiq_raw.fits").write_bytes(unpacked_raw(shared_data))
+    (tmp_path / "jcmc11010_asn.fits").write_bytes(asn)
+    assert counts(ingest(empty_catalog, [tmp_path])) == (2, 0, 0, 0)
+    (tmp_path / "x_asn.fits").write_bytes(renamed(asn, "jcrx01iiq"))
+    (tmp_path / "x_raw.fits").write_bytes(renamed(unpacked_raw(shared_data), "jcmc11010"))
+    report = ingest(empty_catalog, [tmp_path])
+    assert counts(report) == (0, 0, 2, 2)
+    assert {one["reason"] for one in report.rejections} == {
+        "it calls jcrx01iiq an association, which another file denies",
+        "it calls jcmc11010 a dark, which another file denies",
+    }
+    assert show(empty_catalog, "jcrx01iiq")["kind"] == "dark"
+    assert show(empty_catalog, "jcmc11010")["members"] == ["jcmc11ctq", "jcmc11e6q"]
+
+
 def test_new_content_of_the_only_file_contradicts_nothing(
     empty_catalog: sa.Engine, shared_data: Path, tmp_path: Path
 ) -> None:

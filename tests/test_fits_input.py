@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,6 @@ from sbcdark.pipeline.pixels import read_dark, read_science
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from typing import BinaryIO
 
 
@@ -75,6 +75,27 @@ def test_device_in_place_of_a_file_is_not_read(tmp_path: Path) -> None:
     refusal = read_file(path)
     assert isinstance(refusal, Refusal)
     assert refusal.reason == "no regular file"
+
+
+def test_file_that_may_not_be_read_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "x_raw.fits"
+    path.write_bytes(b"")
+
+    def refuse(name: Path, flags: int) -> int:
+        # As root, who may run the tests, every file can be read.
+        assert flags == os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        raise PermissionError(13, "Permission denied", str(name))
+
+    monkeypatch.setattr(os, "open", refuse)
+    refusal = read_file(path)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.ignored, refusal.reason) == (False, "cannot be read: Permission denied")
+
+
+def test_path_may_be_relative(monkeypatch: pytest.MonkeyPatch, shared_data: Path, tmp_path: Path) -> None:
+    (path,) = copied(shared_data, tmp_path / "files", "jcrx01iiq_raw")
+    monkeypatch.chdir(path.parent)
+    assert read_file(Path(path.name)).uri == path.as_uri()
 
 
 def test_file_that_changes_while_it_is_read_is_rejected(
