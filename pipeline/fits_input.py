@@ -221,7 +221,7 @@ def _content(path: Path) -> bytes:
 
 @contextmanager
 def opened(path: Path, *, unscaled: bool = False) -> Iterator[HDUList]:
-    """Open a FITS file, plain or gzipped, from memory, every array read.
+    """Open a FITS file, plain or gzipped, from memory, every card and every array read.
 
     Parameters
     ----------
@@ -241,6 +241,8 @@ def opened(path: Path, *, unscaled: bool = False) -> Iterator[HDUList]:
         with reasons():
             for hdu in hdus:
                 _ = hdu.data
+                # Cards are read when they are asked for: one that cannot be is told of here, and not later.
+                _ = [card.value for card in hdu.header.cards]
     except UnsoundError as error:
         raise BadFileError(f"{path} cannot be trusted: {error}.", "Get the file again and ingest it.") from error
     with hdus:

@@ -33,6 +33,7 @@ _PIXEL_SIZES = (8, 16, 32, 64, -32, -64)
 _KEYWORD = re.compile(rb"BITPIX|NAXIS[0-9]*|PCOUNT|GCOUNT|TFIELDS|GROUPS")
 _INTEGER = re.compile(rb"= +([+-]?[0-9]{1,20}) *(?:/.*)?", re.DOTALL)
 _NO_GROUPS = re.compile(rb"GROUPS  = +F *(?:/.*)?", re.DOTALL)
+_NO_TEXT = re.compile(rb"[^ -~]")
 _END = re.compile(rb"END(?![A-Z0-9_-])")
 
 
@@ -51,7 +52,7 @@ def check_structure(file: BinaryIO) -> None:
     Raises
     ------
     StructureError
-        A header does not end, a size is negative, absurd, said twice or written as FITS does not write it, there is
+        A header does not end or holds more than text, a size is negative, absurd, said twice or written as FITS does not write it, there is
         less in the file than its headers say, or something that is no FITS behind its last extension.
     """
     length = file.seek(0, SEEK_END)
@@ -88,6 +89,8 @@ def _header(file: BinaryIO, most_blocks: int) -> tuple[dict[str, int], int]:
                 if card != b"END".ljust(CARD):
                     raise StructureError("its END card holds more than END, or less")
                 return found, number
+            if _NO_TEXT.search(card):
+                raise StructureError("a header holds bytes that are no text")
             _note(card, found)
     raise StructureError(f"its headers are longer than {MOST_HEADER_BLOCKS} blocks")
 

@@ -127,6 +127,8 @@ def read_product(path: Path) -> Product:
         The file is gone or broken.
     """
     with opened(path) as hdus:
+        if ("SCI", 1) not in hdus or getattr(hdus["SCI", 1], "shape", ()) == ():
+            raise BadFileError(f"{path} is no drizzled product: it has no SCI image.", "Make it again.")
         return Product(hdus["SCI", 1].data.astype(np.float64), _wcs(hdus, ("SCI", 1), path))
 
 
