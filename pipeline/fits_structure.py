@@ -52,8 +52,9 @@ def check_structure(file: BinaryIO) -> None:
     Raises
     ------
     StructureError
-        A header does not end or holds more than text, a size is negative, absurd, said twice or written as FITS does not write it, there is
-        less in the file than its headers say, or something that is no FITS behind its last extension.
+        A header does not end or holds more than text; a size is negative, absurd, said twice or written as FITS does
+        not write it; there is less in the file than its headers say, or behind its last extension something that is
+        no FITS.
     """
     length = file.seek(0, SEEK_END)
     place = blocks = 0
