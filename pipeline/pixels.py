@@ -111,6 +111,12 @@ def _require_geometry(header: Any, path: Path) -> None:
             f"{path} has a distortion polynomial of an order that cannot be.",
             "Get the FLT again, or run stwcs.updatewcs on it.",
         )
+    # astropy applies the polynomials all the same, and says so on stdout.
+    if any(orders) and not all(str(header.get(keyword)).endswith("-SIP") for keyword in ("CTYPE1", "CTYPE2")):
+        raise BadFileError(
+            f"{path} has SIP polynomials of which its CTYPE says nothing.",
+            "Get the FLT again, or run stwcs.updatewcs on it.",
+        )
     if abs(header["IDCSCALE"] - SCALE_ARCSEC) > _SAME_SCALE:
         raise BadFileError(
             f"{path} has an IDCSCALE of {header['IDCSCALE']:g}, where the SBC's is {SCALE_ARCSEC:g}.",
