@@ -10,6 +10,7 @@ import typer
 
 from sbcdark.catalog.errors import NothingMatchedError
 from sbcdark.cli.app import app, catalog
+from sbcdark.cli.errors import shown
 from sbcdark.cli.output import (
     Column,
     CsvOption,
@@ -161,9 +162,9 @@ def why(
         Column("wanted", "wanted"),
     )
     print_table(rows, columns, f"{found.exposure} and {found.dark}, rule {found.rule}")
-    typer.echo(f"\n{found.summary}")
+    typer.echo(f"\n{shown(found.summary)}")
     if found.relaxation is not None:
-        typer.echo(f"What would admit it: {found.relaxation}")
+        typer.echo(f"What would admit it: {shown(found.relaxation)}")
 
 
 def _dark_rows(one: Match) -> list[dict[str, Any]]:
@@ -193,9 +194,9 @@ def _print(one: Match, outlooks: list[Outlook]) -> None:
         title += ". Differences are science minus dark; rates in 1e-6 count/s/pixel."
     print_table(_dark_rows(one), _COLUMNS, title)
     for rejected in one.nearest_rejected:
-        typer.echo(f"  not taken: {rejected.dark}: {rejected.reason}")
+        typer.echo(f"  not taken: {rejected.dark}: {shown(rejected.reason)}")
     for warning in one.warnings:
-        typer.echo(f"  warning: {warning}")
+        typer.echo(f"  warning: {shown(warning)}")
     for outlook in outlooks:
         if outlook.exposure == one.exposure:
             title = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 
 from sbcdark.catalog.errors import (
@@ -12,6 +14,8 @@ from sbcdark.catalog.errors import (
     UnreachableError,
     UsageError,
 )
+
+_NO_CHARACTER = re.compile("[\\udc80-\\udcff]")
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -34,8 +38,20 @@ def exit_code(error: SbcdarkError) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 
+def characters(text: str) -> str:
+    """Return text with bytes that are no UTF-8 (in a file's name), for which Python has stand-ins, spelt out."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace") if _NO_CHARACTER.search(text) else text
+
+
+def shown(text: str) -> str:
+    """Return text as a terminal may be given it: what would act on it (in a file's name, say) is spelt out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in characters(text)
+    )
+
+
 def tell(error: SbcdarkError) -> None:
     """Print an error on stderr: what and why, then what to type next."""
-    print(f"sbcdark: {error.what}", file=sys.stderr)  # noqa: T201  stderr is where talk goes
+    print(f"sbcdark: {shown(error.what)}", file=sys.stderr)  # noqa: T201  stderr is where talk goes
     if error.todo:
-        print(f"  {error.todo}", file=sys.stderr)  # noqa: T201
+        print(f"  {shown(error.todo)}", file=sys.stderr)  # noqa: T201

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,7 +53,10 @@ def ingest(
 
 
 def _listed() -> list[str]:
-    return [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    # Bytes, as file names are: `find -print0` separates them by NUL, since they may hold line feeds.
+    listed = sys.stdin.buffer.read() if sys.stdin is not None else b""  # a shell can close it
+    names = listed.split(b"\0" if b"\0" in listed else b"\n")
+    return [os.fsdecode(name) for name in names if name.strip()]
 
 
 def _print(report: ingesting.IngestReport, *, dry_run: bool) -> None:

@@ -11,6 +11,7 @@ import typer
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.choosing import ApertureOption, FlatOption, MaxDaysOption, MaxSigmaOption, MinExptimeOption, RuleOption
+from sbcdark.cli.errors import shown
 from sbcdark.cli.output import (
     Column,
     CsvOption,
@@ -100,7 +101,8 @@ def masterdark(
     else:
         _print_members(outcomes)
         for one in made:
-            typer.echo(f"{one.science}\n{one.masterdark}\n{one.error}")
+            for path in (one.science, one.masterdark, one.error):
+                typer.echo(shown(str(path)))
     _finish(outcomes)
 
 
@@ -185,7 +187,7 @@ def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bo
         ]
         for word, path in files:
             if path is not None:
-                typer.echo(f"  {word:11}{path}")
+                typer.echo(f"  {word:11}{shown(str(path))}")
 
 
 def _make(names: list[str], job: Job, workers: int | None) -> list[Outcome]:

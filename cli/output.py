@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.cli.errors import characters, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,7 +80,9 @@ def plain(record: Any) -> Any:
     if isinstance(record, float) and not math.isfinite(record):
         return None
     if isinstance(record, Path):
-        return str(record)
+        return plain(str(record))
+    if isinstance(record, str):
+        return characters(record)
     return record
 
 
@@ -161,7 +164,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
     if not rows:
         return
     cells = {
-        column: ["" if row.get(column.key) is None else column.show(row[column.key]) for row in rows]
+        column: ["" if row.get(column.key) is None else shown(column.show(row[column.key])) for row in rows]
         for column in columns
         if any(row.get(column.key) is not None for row in rows)
     }
@@ -197,7 +200,7 @@ def _left_out(cells: Mapping[Column, Sequence[str]], width: int) -> list[Column]
 
 def say(text: str) -> None:
     """Talk to the user, on stderr."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{shown(text)}\n")
 
 
 @contextmanager

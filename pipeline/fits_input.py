@@ -5,9 +5,9 @@ With `frames` and `pixels` this is the only place where FITS files are read.
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
+import stat
 import warnings
 import zlib
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from sbcdark.catalog.errors import BadFileError
+from sbcdark.pipeline.fits_structure import StructureError, check_structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +27,54 @@ LARGEST_FILE = 64 * 2**20
 """Bytes; an FLT with all its extensions is 10.5 MB. More is refused, packed or unpacked."""
 
 
+_PIECE = 2**16
+"""Bytes that are packed or unpacked at a time."""
+
+_MOST_STREAMS = 2000
+"""Parts of a gzip file: `bgzip` makes one of every 64 kB."""
+
+
 class NotOursError(Exception):
     """The file is sound, or may be, but is none that the catalog keeps."""
 
 
 class UnsoundError(Exception):
     """The file claims to be one of ours and cannot be trusted."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, if it is one: a FIFO would block, a device never end.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    UnsoundError
+        It is a FIFO, a device or a folder.
+    """
+    # Looked at when it is open: what stood at the path before may have been another thing.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UnsoundError("no regular file")
+    return file
+
+
+def modified_ns(status: os.stat_result) -> int:
+    """Return when a file was changed, in nanoseconds since 1970, within the 64 bits that a database holds."""
+    return max(-(2**63), min(2**63 - 1, status.st_mtime_ns))
+
+
+def require_unchanged(file: BinaryIO, before: os.stat_result) -> None:
+    """Refuse a file that was written to while it was read: what was read may be half of each.
+
+    Raises
+    ------
+    UnsoundError
+    """
+    after = os.fstat(file.fileno())
+    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise UnsoundError("it changed while it was read")
 
 
 def bounded(file: BinaryIO, size: int) -> bytes:
@@ -44,7 +87,7 @@ def bounded(file: BinaryIO, size: int) -> bytes:
     """
     if size > LARGEST_FILE:
         raise UnsoundError(f"{size} bytes, where an SBC file has at most {LARGEST_FILE}")
-    # A file that grows while it is read has another size at the next ingest, and is read again then.
+    # One more than it had: a file that grows while it is read is never read without end.
     return file.read(size + 1)
 
 
@@ -58,14 +101,32 @@ def unpacked(content: bytes) -> bytes:
     """
     if content[:2] != b"\x1f\x8b":
         return content
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
-            unpacked = packed.read(LARGEST_FILE + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UnsoundError(f"its gzip stream is broken: {error}") from error
-    if len(unpacked) > LARGEST_FILE:
-        raise UnsoundError(f"it unpacks to more than {LARGEST_FILE} bytes")
-    return unpacked
+    pieces: list[bytes] = []
+    place = size = 0
+    # Not `gzip`: it reads headers byte by byte in Python, so that an endless one, or millions of empty streams one
+    # after the other, keep it busy for half a minute.
+    for _ in range(_MOST_STREAMS):
+        stream = zlib.decompressobj(wbits=31)
+        while not stream.eof:
+            packed = content[place : place + _PIECE]
+            if not packed:
+                raise UnsoundError("its gzip stream is broken: it ends too early")
+            place += len(packed)
+            while packed and not stream.eof:
+                try:
+                    piece = stream.decompress(packed, _PIECE)
+                except zlib.error as error:
+                    raise UnsoundError(f"its gzip stream is broken: {error}") from error
+                packed = stream.unconsumed_tail
+                pieces.append(piece)
+                size += len(piece)
+                if size > LARGEST_FILE:
+                    raise UnsoundError(f"it unpacks to more than {LARGEST_FILE} bytes")
+        place -= len(stream.unused_data)
+        # Streams follow one another in files that were packed in parallel; tapes pad with zeros.
+        if place == len(content) or (content[place] == 0 and content.count(0, place) == len(content) - place):
+            return b"".join(pieces)
+    raise UnsoundError(f"its gzip stream is broken: it has more than {_MOST_STREAMS} parts")
 
 
 @contextmanager
@@ -85,8 +146,8 @@ def reasons() -> Iterator[None]:
         raise
     except Exception as error:
         # Damaged headers bring astropy to raise errors of every kind, AssertionError among them.
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UnsoundError(f"its FITS structure is broken: {clean(reason)}") from error
+        reason = clean(" ".join(str(error)[:1000].split()))[:200] or type(error).__name__
+        raise UnsoundError(f"its FITS structure is broken: {reason}") from error
 
 
 def open_content(content: bytes, *, unscaled: bool = False) -> HDUList:
@@ -106,10 +167,17 @@ def open_content(content: bytes, *, unscaled: bool = False) -> HDUList:
     """
     from astropy.io import fits  # noqa: PLC0415  the commands that read no file need not wait for it
 
-    if not content.startswith(b"SIMPLE  ="):
+    file = io.BytesIO(content)
+    if file.read(9) != b"SIMPLE  =":
         raise UnsoundError("no FITS file (it does not begin with SIMPLE)")
+    try:
+        check_structure(file)
+    except StructureError as error:
+        raise UnsoundError(str(error)) from error
+    file.seek(0)
     with reasons():
-        hdus = fits.open(io.BytesIO(content), memmap=False, do_not_scale_image_data=unscaled)
+        # A compressed image is no HST product, and unpacks to as much as it likes.
+        hdus = fits.open(file, memmap=False, do_not_scale_image_data=unscaled, disable_image_compression=True)
         extensions, promised = len(hdus) - 1, hdus[0].header.get("NEXTEND", 0)
         if isinstance(promised, int) and extensions < promised:
             raise UnsoundError(f"truncated: {extensions} of {promised} extensions are there")
@@ -137,8 +205,11 @@ def local_path(uri: str) -> Path:
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return unpacked(bounded(file, os.fstat(file.fileno()).st_size))
+        with open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            content = bounded(file, status.st_size)
+            require_unchanged(file, status)
+        return unpacked(content)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadFileError(
@@ -150,7 +221,7 @@ def _content(path: Path) -> bytes:
 
 @contextmanager
 def opened(path: Path, *, unscaled: bool = False) -> Iterator[HDUList]:
-    """Open a FITS file, plain or gzipped, from memory, every array read.
+    """Open a FITS file, plain or gzipped, from memory, every card and every array read.
 
     Parameters
     ----------
@@ -170,6 +241,8 @@ def opened(path: Path, *, unscaled: bool = False) -> Iterator[HDUList]:
         with reasons():
             for hdu in hdus:
                 _ = hdu.data
+                # Cards are read when they are asked for: one that cannot be is told of here, and not later.
+                _ = [card.value for card in hdu.header.cards]
     except UnsoundError as error:
         raise BadFileError(f"{path} cannot be trusted: {error}.", "Get the file again and ingest it.") from error
     with hdus:

@@ -210,7 +210,7 @@ def _extension(hdus: Any, name: str, source: Path) -> Any:
         hdu = hdus[name, 1]
     except KeyError:
         raise BadFileError(f"{source} has no {name} extension.", "Get the file again.") from None
-    if hdu.shape == ():
+    if not getattr(hdu, "shape", ()):
         raise BadFileError(f"The {name} extension of {source} holds no array.", "Use an FLT, not a RAW file.")
     return hdu
 

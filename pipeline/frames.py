@@ -21,12 +21,15 @@ from sbcdark.pipeline.fits_input import (
     UnsoundError,
     bounded,
     clean,
+    modified_ns,
     open_content,
+    open_regular,
     reasons,
+    require_unchanged,
     unpacked,
 )
 from sbcdark.pipeline.rates import measure_regions, unwrapped_counts
-from sbcdark.pipeline.regions import DETECTOR_SHAPE
+from sbcdark.pipeline.regions import DETECTOR_SHAPE, REGIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +41,12 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"_(raw|flt|asn)\.fits(\.gz)?\Z")
 _ROOTNAME = re.compile(r"[a-z][a-z0-9]{8}")
+_SHORT_TEXT = re.compile(r"[0-9]{0,2}A")
+
+_MOST_MEMBERS = 1000
+
+_LARGEST_PIXEL = 1e7
+"""Counts; the detector counts to 65,535, and no flat is below 1 %."""
 
 
 def product_kind(name: str) -> str | None:
@@ -71,13 +80,14 @@ def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
     FileReading or Refusal
         A refusal has a reason in words; nothing is raised for a bad file.
     """
-    uri = path.as_uri()
+    uri = path.absolute().as_uri()
     size = mtime = 0
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
-            size, mtime = status.st_size, status.st_mtime_ns
+            size, mtime = status.st_size, modified_ns(status)
             content = bounded(file, size)
+            require_unchanged(file, status)
         digest = hashlib.sha256(content).hexdigest() if checksum else None
         kind = _kind_of_ours(path.name)
         exposure, association = _parse(unpacked(content), kind)
@@ -88,6 +98,8 @@ def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return Refusal(uri, f"cannot be read: {reason}", ignored=False, size_byte=size, mtime_ns=mtime)
+    except MemoryError:
+        return Refusal(uri, "there is not memory enough to read it", ignored=False, size_byte=size, mtime_ns=mtime)
     return FileReading(uri, kind, size, mtime, digest, exposure, association)
 
 
@@ -154,7 +166,8 @@ def _exposure(hdus: HDUList) -> ExposureFacts:
     unit = _text(header, "BUNIT")
     if unit not in {None, "COUNTS", "ELECTRONS"}:
         raise UnsoundError(f"SCI is in {unit}, where counts are needed")
-    exptime = _number(primary, "EXPTIME", "s", above=0.0, below=20_000.0)
+    # The shortest exposure that the SBC can take is 0.1 s; next to nothing would make rates of any size.
+    exptime = _number(primary, "EXPTIME", "s", above=0.01, below=20_000.0)
     start = _number(primary, "EXPSTART", "MJD", above=52_000.0, below=80_000.0)
     return ExposureFacts(
         rootname=_rootname(primary),
@@ -169,41 +182,58 @@ def _exposure(hdus: HDUList) -> ExposureFacts:
         temperature_start_c=_number(header, "MDECODT1", "C", above=-50.0, below=100.0),
         temperature_end_c=_number(header, "MDECODT2", "C", above=-50.0, below=100.0),
         exposure_flag=_text(primary, "EXPFLAG"),
-        processed_mjd=_optional(primary, "PROCTIME"),
+        processed_mjd=_optional(primary, "PROCTIME", above=0.0, below=100_000.0),
         calibration_version=_text(primary, "CAL_VER"),
         dark_correction=_text(primary, "DARKCORR"),
-        mean_dark_count=_optional(header, "MEANDARK"),
+        mean_dark_count=_optional(header, "MEANDARK", above=-_LARGEST_PIXEL, below=_LARGEST_PIXEL),
         flat_correction=_text(primary, "FLATCORR"),
         flat_file=_text(primary, "PFLTFILE"),
-        photflam_erg_s_cm2_a=_positive(header, "PHOTFLAM"),
-        photplam_a=_positive(header, "PHOTPLAM"),
-        measurements=_measured(data, exptime),
+        photflam_erg_s_cm2_a=_optional(header, "PHOTFLAM", above=0.0, below=1.0),
+        photplam_a=_optional(header, "PHOTPLAM", above=0.0, below=1e6),
+        measurements=_measured(data, exptime, subtracted=_text(primary, "DARKCORR") == "COMPLETE"),
     )
 
 
-def _measured(data: NDArray[np.generic], exptime: float) -> tuple[RegionMeasurement, ...]:
+def _measured(data: NDArray[np.generic], exptime: float, *, subtracted: bool) -> tuple[RegionMeasurement, ...]:
     counts = unwrapped_counts(data)
     if counts.dtype.kind == "f":
-        if not np.isfinite(counts).any():
+        finite = np.isfinite(counts)
+        if not finite.any():
             raise UnsoundError("SCI holds no number")
+        for extreme in (np.min(counts, where=finite, initial=0.0), np.max(counts, where=finite, initial=0.0)):
+            if abs(extreme) > _LARGEST_PIXEL:
+                raise UnsoundError(f"SCI holds a pixel of {extreme:.6g} counts, which cannot be")
     elif counts.dtype.kind != "u" or counts.dtype.itemsize != 2:
         raise UnsoundError(f"SCI has BITPIX {counts.dtype.itemsize * 8}, where 16 and -32 are known")
-    return measure_regions(counts, exptime)
+    measured = measure_regions(counts, exptime)
+    if len(measured) < len(REGIONS):
+        raise UnsoundError("SCI holds no number in a region that is measured")
+    if not subtracted and any(one.counts < 0 for one in measured):
+        raise UnsoundError("SCI sums to less than nothing in a region, though no dark was subtracted")
+    return measured
 
 
 def _association(hdus: HDUList) -> AssociationFacts:
     primary = hdus[0].header
     columns = hdus[1].columns.names if len(hdus) > 1 and hasattr(hdus[1], "columns") else ()
-    if "MEMNAME" not in columns or hdus[1].data is None:
+    if "MEMNAME" not in columns or "MEMTYPE" not in columns:
         raise UnsoundError("it has no table of members")
+    # Text of fixed width: every row of a variable-length column may claim the whole heap.
+    if not all(_SHORT_TEXT.fullmatch(str(hdus[1].columns[name].format)) for name in ("MEMNAME", "MEMTYPE")):
+        raise UnsoundError("its MEMNAME or MEMTYPE is no short text")
+    rows = hdus[1].header["NAXIS2"]
+    if not 0 < rows <= _MOST_MEMBERS:
+        raise UnsoundError(f"it names {rows} members")
     table = hdus[1].data
-    if len(table) > 1000:
-        raise UnsoundError(f"it names {len(table)} members")
-    members = []
+    if table is None:
+        raise UnsoundError("it has no table of members")
+    members: list[tuple[str, str]] = []
     for row in table:
         name, member_type = clean(str(row["MEMNAME"])).lower(), clean(str(row["MEMTYPE"])).upper()
         if not _ROOTNAME.fullmatch(name):
             raise UnsoundError("a MEMNAME is no root name")
+        if (name, member_type[:20]) in members:
+            raise UnsoundError(f"it names {name} twice as {member_type[:20]}")
         members.append((name, member_type[:20]))
     return AssociationFacts(_rootname(primary), _program(primary), _text(primary, "TARGNAME"), tuple(members))
 
@@ -212,7 +242,7 @@ def _text(header: Any, keyword: str) -> str | None:
     value = header.get(keyword)
     if not isinstance(value, str):
         return None
-    return clean(value)[:80] or None
+    return clean(value[:1000])[:80] or None
 
 
 def _rootname(header: Any) -> str:
@@ -225,7 +255,8 @@ def _rootname(header: Any) -> str:
 
 def _program(header: Any) -> int | None:
     value = header.get("PROPOSID")
-    return value if isinstance(value, int) and 0 < value < 1_000_000 else None
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1_000_000
+    return value if known else None
 
 
 def _association_name(header: Any) -> str | None:
@@ -242,13 +273,8 @@ def _number(header: Any, keyword: str, unit: str, *, above: float, below: float)
     return float(value)
 
 
-def _optional(header: Any, keyword: str) -> float | None:
+def _optional(header: Any, keyword: str, *, above: float, below: float) -> float | None:
     value = header.get(keyword)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < below:
         return None
     return float(value)
-
-
-def _positive(header: Any, keyword: str) -> float | None:
-    value = _optional(header, keyword)
-    return value if value is not None and value > 0 else None

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sbcdark.catalog import queries, writes
+from sbcdark.catalog.contradictions import contradictions
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.records import FileReading, Refusal
 from sbcdark.pipeline import frames
-from sbcdark.pipeline.fits_input import local_path
+from sbcdark.pipeline.fits_input import local_path, modified_ns
 from sbcdark.pipeline.quality import flag_outliers
 from sbcdark.pipeline.regions import REGIONS
 from sbcdark.pipeline.version import SOFTWARE_VERSION
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 _BATCH = 128
 """Files to a transaction: large enough for bulk, small enough that a crash costs little and memory stays flat."""
+
+_LONGEST_URI = 2048
+"""Characters: PostgreSQL cannot keep more than 2704 bytes in an index."""
 
 _WORTH_A_POOL = 48
 """From so many files on, starting worker processes costs less than it saves."""
@@ -86,7 +90,8 @@ def discover(paths: Iterable[str | Path], report: IngestReport) -> list[Path]:
         path = Path(given)
         try:
             path = path.expanduser()
-            exists = path.exists()
+            # An empty name would stand for the current folder.
+            exists = str(given) != "" and path.exists()
         except (OSError, ValueError, RuntimeError):  # the last where ~NAME is nobody's home
             exists = False
         if not exists:
@@ -107,29 +112,40 @@ def _consider(path: Path, found: dict[Path, None], report: IngestReport) -> None
     else:
         real = path.resolve()
         # A content store (git-annex) keeps the bytes under a checksum; only the link's name says what they are.
-        found.setdefault(real if frames.product_kind(real.name) is not None else path.absolute())
+        place = real if frames.product_kind(real.name) is not None else path.absolute()
+        if len(place.as_uri()) > _LONGEST_URI:
+            report.reject(path, "its path is too long")
+        else:
+            found.setdefault(place)
 
 
 def _walk(folder: Path, report: IngestReport) -> Iterator[Path]:
     """Walk a folder in order, through links to folders too, each real folder once."""
-
-    def unreadable(error: OSError) -> None:
-        report.reject(str(error.filename), f"cannot be read: {error.strerror}")
-
     seen: set[tuple[int, int]] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=unreadable):
+    # A stack of our own: `os.walk` calls itself, and folders may lie deeper in each other than Python lets it.
+    waiting = [folder]
+    while waiting:
+        parent = waiting.pop()
         try:
-            status = Path(parent).stat()
-        except OSError:
-            folders.clear()
+            status = parent.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(parent) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+        except OSError as error:
+            report.reject(parent, f"cannot be read: {error.strerror}")
             continue
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders.sort()
-        for name in sorted(names):
-            yield Path(parent) / name
+        folders = [entry for entry in entries if _is_folder(entry)]
+        waiting += [parent / entry.name for entry in reversed(folders)]
+        yield from (parent / entry.name for entry in entries if entry not in folders)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def ingest(
@@ -204,7 +220,7 @@ def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestRepo
                 same = (
                     row is not None
                     and row.state == "present"
-                    and (row.size_byte == status.st_size and row.mtime_ns == status.st_mtime_ns)
+                    and (row.size_byte == status.st_size and row.mtime_ns == modified_ns(status))
                 )
                 if same:
                     report.unchanged += 1
@@ -270,15 +286,18 @@ class _Writer:
             self._report_only(readings)
             return
         with writing(self._engine) as session:
+            against = contradictions(session, readings)
+            rejected += against.values()
             counts, self._run_id = writes.write_batch(
                 session,
-                readings,
+                [item for item in readings if item.uri not in against],
                 rejected,
                 self._regions,
                 run_id=self._run_id,
                 action="ingest",
                 software_version=SOFTWARE_VERSION,
             )
+        self._reject(against.values())
         self._report.added += counts.added
         self._report.updated += counts.updated
         self._report.unchanged += counts.unchanged
@@ -286,17 +305,27 @@ class _Writer:
 
     def _report_only(self, readings: Sequence[FileReading]) -> None:
         known = {}
-        if self._engine is not None:
+        if self._engine is None:
+            against = contradictions(None, readings)
+        else:
             with reading(self._engine) as session:
                 known = queries.known_files(session, [item.uri for item in readings])
+                against = contradictions(session, readings)
+        self._reject(against.values())
         for item in readings:
             row = known.get(item.uri)
+            if item.uri in against:
+                continue
             if row is None:
                 self._report.added += 1
             elif row.sha256 is not None and row.sha256 == item.sha256:
                 self._report.unchanged += 1
             else:
                 self._report.updated += 1
+
+    def _reject(self, refusals: Iterable[Refusal]) -> None:
+        for refusal in refusals:
+            self._report.reject(local_path(refusal.uri), refusal.reason)
 
     def finish(self) -> None:
         if self._engine is not None and not self._dry_run:

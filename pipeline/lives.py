@@ -11,7 +11,7 @@ from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import BadFileError
 from sbcdark.catalog.records import FileChange
 from sbcdark.pipeline.catalogs import as_engine
-from sbcdark.pipeline.fits_input import local_path
+from sbcdark.pipeline.fits_input import local_path, modified_ns
 from sbcdark.pipeline.ingest import IngestReport, discover
 from sbcdark.pipeline.presence import is_there
 from sbcdark.pipeline.recording import file_sha256
@@ -205,7 +205,7 @@ def _look(file: StoredFile, *, checksum: bool) -> _Look:
 
 def _compared(file: StoredFile, path: Path, *, checksum: bool) -> _Look:
     status = path.stat()
-    same_time = status.st_mtime_ns == file.mtime_ns
+    same_time = modified_ns(status) == file.mtime_ns
     if not stat.S_ISREG(status.st_mode):
         return _Look("changed", "it is no regular file any more")
     if status.st_size != file.size_byte:
@@ -216,7 +216,7 @@ def _compared(file: StoredFile, path: Path, *, checksum: bool) -> _Look:
             return _Look(None, what) if same_time else _Look("changed", f"its time changed, and {what}")
         if file_sha256(path) != file.sha256:
             return _Look("changed", "its content is another")
-    return _Look("present", "", status.st_size, status.st_mtime_ns)
+    return _Look("present", "", status.st_size, modified_ns(status))
 
 
 def relocate(
@@ -301,5 +301,5 @@ def _recognised(engine: sa.Engine, path: Path, sizes: set[int], gone: dict[int, 
     for file in candidates:
         if file.state == "changed" and file.name in there:
             continue
-        return FileChange(file, "present", uri, status.st_size, status.st_mtime_ns)
+        return FileChange(file, "present", uri, status.st_size, modified_ns(status))
     return None

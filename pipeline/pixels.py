@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from sbcdark.catalog.errors import BadFileError
 from sbcdark.pipeline.drizzle import SCALE_ARCSEC
-from sbcdark.pipeline.fits_input import opened
+from sbcdark.pipeline.fits_input import UnsoundError, opened, reasons
 from sbcdark.pipeline.rates import unwrapped_counts
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
 
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 _GEOMETRY = ("CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "IDCSCALE", "OCX10", "OCX11", "OCY10", "OCY11")
 """What a drizzle needs of an SCI header beside the SIP polynomials."""
+
+_ORDERS = ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER")
+
+_HIGHEST_ORDER = 9
+"""Of a SIP polynomial; HST has 4 or 5. A reader would take memory for the square of whatever is said."""
 
 _SAME_SCALE = 1e-6  # arcsec
 
@@ -89,15 +94,27 @@ def read_science(path: Path) -> ScienceFrame:
         if quality is None or quality.shape != DETECTOR_SHAPE:
             raise BadFileError(f"{path} has no DQ array, without which AstroDrizzle cannot work.", "Get the FLT again.")
         _require_geometry(hdus[1].header, path)
-        return ScienceFrame(science, quality.astype(np.int16), _wcs(hdus, 1))
+        return ScienceFrame(science, quality.astype(np.int16), _wcs(hdus, 1, path))
 
 
 def _require_geometry(header: Any, path: Path) -> None:
     """Refuse an FLT from which AstroDrizzle would take another scale, or none, without a word."""
-    missing = [keyword for keyword in _GEOMETRY if header.get(keyword) is None]
+    missing = [keyword for keyword in _GEOMETRY if not _is_finite(header.get(keyword))]
     if missing:
         raise BadFileError(
             f"{path} lacks {', '.join(missing)} in its SCI header, so that its distortion and scale are not known.",
+            "Get the FLT again, or run stwcs.updatewcs on it.",
+        )
+    orders = [header.get(keyword, 0) for keyword in _ORDERS]
+    if not all(isinstance(order, int) and 0 <= order <= _HIGHEST_ORDER for order in orders):
+        raise BadFileError(
+            f"{path} has a distortion polynomial of an order that cannot be.",
+            "Get the FLT again, or run stwcs.updatewcs on it.",
+        )
+    # astropy applies the polynomials all the same, and says so on stdout.
+    if any(orders) and not all(str(header.get(keyword)).endswith("-SIP") for keyword in ("CTYPE1", "CTYPE2")):
+        raise BadFileError(
+            f"{path} has SIP polynomials of which its CTYPE says nothing.",
             "Get the FLT again, or run stwcs.updatewcs on it.",
         )
     if abs(header["IDCSCALE"] - SCALE_ARCSEC) > _SAME_SCALE:
@@ -116,16 +133,23 @@ def read_product(path: Path) -> Product:
         The file is gone or broken.
     """
     with opened(path) as hdus:
-        return Product(hdus["SCI", 1].data.astype(np.float64), _wcs(hdus, ("SCI", 1)))
+        if ("SCI", 1) not in hdus or getattr(hdus["SCI", 1], "shape", ()) == ():
+            raise BadFileError(f"{path} is no drizzled product: it has no SCI image.", "Make it again.")
+        return Product(hdus["SCI", 1].data.astype(np.float64), _wcs(hdus, ("SCI", 1), path))
 
 
-def _wcs(hdus: HDUList, extension: Any) -> Any:
+def _wcs(hdus: HDUList, extension: Any, path: Path) -> Any:
     from astropy.wcs import WCS  # noqa: PLC0415  slow to import, needed only where pixels are
 
-    with warnings.catch_warnings():
-        # Remarks on how the header could be written better.
-        warnings.simplefilter("ignore")
-        return WCS(hdus[extension].header, hdus)
+    try:
+        with reasons():
+            return WCS(hdus[extension].header, hdus)
+    except UnsoundError as error:
+        raise BadFileError(f"{path} has no WCS that can be read: {error}.", "Get the file again.") from error
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def find_flat(name: str | None, given: Path | None) -> Path | None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,27 @@ def test_saved_selection_is_shown(filled: Any) -> None:
 def test_list_on_stdin(sbcdark: Any, shared_data: Path) -> None:
     listed = "\n".join(str(path) for path in sorted((shared_data / "darks_13961").iterdir())[:3])
     assert json.loads(sbcdark("ingest", "-", "--json", stdin=listed).stdout)["added"] == 3
+
+
+def test_list_on_stdin_of_names_that_are_no_text(database_url: str, shared_data: Path, tmp_path: Path) -> None:
+    names = [b"line\nfeed_raw.fits.gz", b"\xff\xfe_raw.fits.gz"]
+    for name, source in zip(names, sorted((shared_data / "darks_13961").iterdir()), strict=False):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(source.read_bytes())
+    # As `find -print0` gives them; a list without NUL has a name a line.
+    for listed, known in ((b"\0".join(names) + b"\0", (2, 0)), (names[1] + b"\n\n", (0, 1))):
+        done = subprocess.run(
+            [PROGRAM, "--db", database_url, "ingest", "-", "--json"],
+            input=listed,
+            capture_output=True,
+            check=True,
+            timeout=120,
+            cwd=tmp_path,
+        )
+        report = json.loads(done.stdout)
+        assert (report["added"], report["unchanged"]) == known
+    closed = f"exec {shlex.quote(str(PROGRAM))} --db {shlex.quote(database_url)} ingest - --json <&-"
+    done = subprocess.run(["sh", "-c", closed], capture_output=True, check=True, timeout=120)
+    assert json.loads(done.stdout)["added"] == 0
 
 
 WRONG_USAGE: tuple[tuple[tuple[str, ...], int, str], ...] = (

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from helpers import copied, counts, renamed, unpacked_raw
@@ -90,7 +94,69 @@ def test_link_into_a_content_store_is_read(empty_catalog: sa.Engine, shared_data
     assert counts(ingest(empty_catalog, [tmp_path / "files"])) == (0, 0, 1, 0)
 
 
-@pytest.mark.parametrize("path", ["no/such/folder", "x" * 5000, "nul\0byte", "~nobody-has-this-name/x"])
+def test_folders_may_lie_deeper_in_each_other_than_a_function_may_call_itself(tmp_path: Path) -> None:
+    depth = sys.getrecursionlimit() + 10
+    place = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=place)
+        inner = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(os.open("x_raw.fits", os.O_WRONLY | os.O_CREAT, dir_fd=place))
+    os.close(place)
+    try:
+        report = IngestReport()
+        # It is found, though its path is longer than a database can keep in an index.
+        assert discover([tmp_path], report) == []
+        (rejected,) = report.rejections
+        assert len(Path(rejected["path"]).parts) == len(tmp_path.parts) + depth + 1
+        assert rejected["reason"] == "its path is too long"
+    finally:
+        # `shutil.rmtree` calls itself too.
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+
+
+def test_path_too_long_for_an_index_costs_nothing_else(
+    empty_catalog: sa.Engine, shared_data: Path, tmp_path: Path
+) -> None:
+    (raw,) = copied(shared_data, tmp_path, "jcrx01iiq_raw")
+    # Each byte takes three characters of a URI, and none can be packed; PostgreSQL keeps 2704 bytes.
+    random = np.random.default_rng(2704)
+    deep = tmp_path
+    for _ in range(5):
+        deep /= os.fsdecode(bytes(random.integers(129, 256, 240).tolist()))
+        deep.mkdir()
+    (deep / "jcrx01ijq_raw.fits").write_bytes(unpacked_raw(shared_data, "jcrx01ijq"))
+    report = ingest(empty_catalog, [tmp_path])
+    assert counts(report) == (1, 0, 0, 1)
+    assert report.rejections[0]["reason"] == "its path is too long"
+    assert raw.exists()
+
+
+def test_times_beyond_64_bits_are_stored(empty_catalog: sa.Engine, shared_data: Path, tmp_path: Path) -> None:
+    (raw,) = copied(shared_data, tmp_path / "files", "jcrx01iiq_raw")
+    (tmp_path / "files" / "bad_raw.fits").write_bytes(b"")
+    for path in (raw, tmp_path / "files" / "bad_raw.fits"):
+        os.utime(path, ns=(0, 2**63))  # in the year 2262
+    assert counts(ingest(empty_catalog, [tmp_path / "files"])) == (1, 0, 0, 1)
+    assert counts(ingest(empty_catalog, [tmp_path / "files"])) == (0, 0, 1, 1)
+
+
+def test_sockets_and_devices_are_no_files(empty_catalog: sa.Engine, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as open_socket:
+        here = Path.cwd()
+        os.chdir(tmp_path)  # the name of a socket has 107 bytes at most
+        try:
+            open_socket.bind("socket_raw.fits")
+        finally:
+            os.chdir(here)
+    (tmp_path / "zero_raw.fits").symlink_to("/dev/zero")
+    report = ingest(empty_catalog, [tmp_path])
+    assert counts(report) == (0, 0, 0, 2)
+    assert {one["reason"] for one in report.rejections} == {"no regular file"}
+
+
+@pytest.mark.parametrize("path", ["", "no/such/folder", "x" * 5000, "nul\0byte", "~nobody-has-this-name/x"])
 def test_paths_that_are_not_there_are_told(path: str) -> None:
     with pytest.raises(UsageError, match="There is no"):
         discover([path], IngestReport())

@@ -82,7 +82,7 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda _: b"", "no FITS file"),
     "zeros": (lambda _: bytes(BLOCK * 3), "no FITS file"),
     "html": (lambda _: b"<html>404 not found</html>", "no FITS file"),
-    "one card": (lambda c: c[:CARD], "FITS structure"),
+    "one card": (lambda c: c[:CARD], "ends within a header"),
     "gzip header alone": (lambda c: gzip.compress(c)[:10], "gzip stream is broken"),
     "gzip cut": (lambda c: gzip.compress(c, 1)[:-20], "gzip stream is broken"),
     "gzip cut in half": (lambda c: (p := gzip.compress(c, 1))[: len(p) // 2], "gzip stream is broken"),
