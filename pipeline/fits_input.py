@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from sbcdark.catalog.errors import BadFileError
+from sbcdark.catalog.errors import BadFileError, SbcdarkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def reasons() -> Iterator[None]:
             warnings.filterwarnings("error", message="(?s).*truncated.*", category=AstropyUserWarning)
             warnings.filterwarnings("error", message="(?s).*Error validating header.*", category=AstropyUserWarning)
             yield
-    except (NotOursError, UnsoundError):
+    except (NotOursError, UnsoundError, SbcdarkError):
         raise
     except Exception as error:
         # Damaged headers bring astropy to raise errors of every kind, AssertionError among them.
@@ -89,13 +89,13 @@ def reasons() -> Iterator[None]:
         raise UnsoundError(f"its FITS structure is broken: {clean(reason)}") from error
 
 
-def open_content(content: bytes, *, unscaled: bool = False) -> HDUList:
+def open_content(content: bytes | BinaryIO, *, unscaled: bool = False) -> HDUList:
     """Return the HDUs of FITS content, all headers found and as many extensions there as the first one promises.
 
     Parameters
     ----------
-    content : bytes
-        A whole FITS file, unpacked.
+    content : bytes or binary file
+        A whole FITS file, unpacked; of a file only what is asked for is read.
     unscaled : bool
         Leave the pixels as they lie in the file, so that they are written back byte for byte.
 
@@ -106,10 +106,12 @@ def open_content(content: bytes, *, unscaled: bool = False) -> HDUList:
     """
     from astropy.io import fits  # noqa: PLC0415  the commands that read no file need not wait for it
 
-    if not content.startswith(b"SIMPLE  ="):
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
+    if file.read(9) != b"SIMPLE  =":
         raise UnsoundError("no FITS file (it does not begin with SIMPLE)")
+    file.seek(0)
     with reasons():
-        hdus = fits.open(io.BytesIO(content), memmap=False, do_not_scale_image_data=unscaled)
+        hdus = fits.open(file, memmap=False, do_not_scale_image_data=unscaled)
         extensions, promised = len(hdus) - 1, hdus[0].header.get("NEXTEND", 0)
         if isinstance(promised, int) and extensions < promised:
             raise UnsoundError(f"truncated: {extensions} of {promised} extensions are there")
