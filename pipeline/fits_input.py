@@ -89,7 +89,7 @@ def reasons() -> Iterator[None]:
         raise UnsoundError(f"its FITS structure is broken: {clean(reason)}") from error
 
 
-def open_content(content: bytes | BinaryIO, *, unscaled: bool = False) -> HDUList:
+def open_content(content: bytes | io.RawIOBase, *, unscaled: bool = False) -> HDUList:
     """Return the HDUs of FITS content, all headers found and as many extensions there as the first one promises.
 
     Parameters

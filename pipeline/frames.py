@@ -10,7 +10,7 @@ import math
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from sbcdark.pipeline.rates import measure_regions, unwrapped_counts
 from sbcdark.pipeline.regions import DETECTOR_SHAPE, REGIONS
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -116,7 +117,7 @@ def is_regular(path: Path) -> bool:
 
 
 def parse(
-    content: bytes | BinaryIO, kind: str, regions: Sequence[Region] | None = None
+    content: bytes | io.RawIOBase, kind: str, regions: Sequence[Region] | None = None
 ) -> tuple[ExposureFacts | None, AssociationFacts | None]:
     """Return what a RAW or FLT says of its exposure, or an ASN of its association; the other is None.
 
