@@ -65,13 +65,21 @@ def _known(file: FileRecord) -> remote.RemoteStat:
 
 
 def fetch_ahead(files: Sequence[FileRecord]) -> None:
-    """Fetch the remote ones among some files, a few at a time; what fails is left to whoever asks for it."""
+    """Fetch the remote ones among some files, a few at a time; one that is gone is left to whoever asks for it.
+
+    Raises
+    ------
+    SbcdarkError
+        The cache folder cannot be written.
+    UnreachableError
+        A host cannot be reached.
+    """
     wanted = {file.uri: file for file in files if is_remote(file.uri)}
     if not wanted or sum(file.size_byte for file in wanted.values()) > _limit_byte():
         return
 
     def fetch(file: FileRecord) -> None:
-        with suppress(SbcdarkError):
+        with suppress(BadFileError):
             fetch_to_cache(file.uri, _known(file))
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:

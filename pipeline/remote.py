@@ -202,6 +202,12 @@ async def _session(**settings: Any) -> Any:
     return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), **settings)
 
 
+def forget_connections() -> None:
+    """Close what is open: the next request is made with the settings and time limits of then."""
+    _http.cache_clear()
+    _s3_of.cache_clear()
+
+
 def _on_loop(files: Any, coroutine: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:
     from fsspec.asyn import sync  # noqa: PLC0415  only remote files need it
 

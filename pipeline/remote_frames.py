@@ -79,7 +79,7 @@ def _read(
     for tries_left in reversed(range(_TRIES)):
         found = found or remote.stat(uri)
         if found is None:
-            raise UnsoundError("it is not there (404)")
+            raise UnsoundError("it is not there, the server says")
         if known is not None and _unchanged(known, found):
             return None
         try:

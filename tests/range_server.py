@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -56,7 +57,28 @@ class RangeServer:
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
         self.files: dict[str, Served] = {}
-        self.asked: list[Asked] = []
+        self._answered: list[Asked] = []
+        self._open = 0
+        self._quiet = threading.Condition()
+
+    @property
+    def asked(self) -> list[Asked]:
+        """What was asked, once every answer is finished: a client may have its answer before the server notes it."""
+        with self._quiet:
+            self._quiet.wait_for(lambda: not self._open, timeout=10)
+            return self._answered
+
+    @contextmanager
+    def answering(self) -> Iterator[list[Asked]]:
+        """Count an answer as open until it is noted in the list that is given."""
+        with self._quiet:
+            self._open += 1
+        try:
+            yield self._answered
+        finally:
+            with self._quiet:
+                self._open -= 1
+                self._quiet.notify_all()
 
     def put(self, path: str, content: bytes, **behaviour: Any) -> str:
         """Serve a file from now on, and return its URL."""
@@ -71,8 +93,7 @@ class RangeServer:
 @contextmanager
 def range_server() -> Iterator[RangeServer]:
     """Serve on a free port of loopback until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Handler)
     shown = RangeServer(server)
     server.shown = shown  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -85,6 +106,19 @@ def range_server() -> Iterator[RangeServer]:
         thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take a connection into which little fits that the other side does not read."""
+        connection, address = super().get_request()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        return connection, address
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that go away in the middle of an answer."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -92,12 +126,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_HEAD(self) -> None:
-        self._answer()
+        self._count()
 
     def do_GET(self) -> None:
-        self._answer()
+        self._count()
 
-    def _answer(self) -> None:
+    def _count(self) -> None:
+        shown: RangeServer = self.server.shown  # type: ignore[attr-defined]
+        with shown.answering() as answered:
+            self._answer(answered)
+
+    def _answer(self, answered: list[Asked]) -> None:
         shown: RangeServer = self.server.shown  # type: ignore[attr-defined]
         found = _RANGE.fullmatch(self.headers.get("Range", ""))
         part = (int(found[1]), int(found[2])) if found else None
@@ -108,10 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
         if file is not None and self.command == "HEAD" and not file.head:
             status = 405
         if file is None or status:
-            self._send(status, {}, b"<html>an error</html>", part, None)
+            self._send(status, {}, b"<html>an error</html>", part, None, answered)
             return
         if file.leads_to is not None:
-            self._send(302, {"Location": file.leads_to}, b"", part, file)
+            self._send(302, {"Location": file.leads_to}, b"", part, file, answered)
             return
         headers, content, status = {}, file.content, 200
         if file.etag is not None:
@@ -126,12 +165,17 @@ class _Handler(BaseHTTPRequestHandler):
             whole = len(content)
             content, status = content[part[0] : part[1] + 1], 206
             headers["Content-Range"] = f"bytes {part[0]}-{part[0] + len(content) - 1}/{whole}"
-        self._send(status, headers, content, part, file)
+        self._send(status, headers, content, part, file, answered)
 
     def _send(
-        self, status: int, headers: dict[str, str], body: bytes, part: tuple[int, int] | None, file: Served | None
+        self,
+        status: int,
+        headers: dict[str, str],
+        body: bytes,
+        part: tuple[int, int] | None,
+        file: Served | None,
+        answered: list[Asked],
     ) -> None:
-        shown: RangeServer = self.server.shown  # type: ignore[attr-defined]
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -150,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
             sent = self._write(cut)
             if len(cut) < len(body):
                 self.close_connection = True
-        shown.asked.append(Asked(self.command, self.path, part, status, sent))
+        answered.append(Asked(self.command, self.path, part, status, sent))
 
     def _write(self, body: bytes) -> int:
         """Write in pieces, and return how many bytes the other side has let us send before it went away."""
