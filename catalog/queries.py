@@ -228,9 +228,12 @@ def measurements_of(session: Session, file_id: int) -> list[RegionMeasurement]:
 def copies_in_order(file: Any) -> tuple[Any, ...]:
     """Return the ORDER BY among copies of one exposure's file: what was processed last comes first.
 
-    The checksum decides between equals, so that the order of ingest never does.
+    Between equals a copy that was read whole comes before one that stays remote and would have to be fetched, and then
+    the checksum or the place decides, so that the order of ingest never does.
     """
-    return sa.func.coalesce(file.processed_mjd, -1.0).desc(), sa.func.coalesce(file.sha256, ""), file.id
+    whole = sa.case((file.sha256.is_(None), 1), else_=0)
+    processed = sa.func.coalesce(file.processed_mjd, -1.0).desc()
+    return processed, whole, sa.func.coalesce(file.sha256, ""), file.uri, file.id
 
 
 def _best_file(kind: str) -> Any:
