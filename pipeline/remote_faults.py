@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sbcdark.catalog.errors import SbcdarkError, UnreachableError
-from sbcdark.pipeline.fits_input import UnsoundError, clean
+from sbcdark.pipeline.fits_input import UnsoundError
 from sbcdark.pipeline.remote_names import host_of
 
 if TYPE_CHECKING:
@@ -95,12 +97,17 @@ def _connection_told(error: Exception, host: str) -> tuple[Exception, bool]:
     if isinstance(error, BrokenOffError | aiohttp.ClientPayloadError):
         return RemoteRefusedError("the server breaks off in the middle of it"), True
     if isinstance(error, aiohttp.ClientConnectionError | botocore.ConnectionError | botocore.HTTPClientError | OSError):
-        cause = getattr(error, "os_error", None)
-        why = clean(getattr(cause, "strerror", None) or "")
-        return UnreachableError(f"{host} cannot be reached{f': {why}' if why else ''}.", hint), True
+        return UnreachableError(f"{host} cannot be reached{_reason(error)}.", hint), True
     if isinstance(error, aiohttp.ClientError):
         return RemoteRefusedError(f"the server's answer cannot be used ({type(error).__name__})"), False
     return SbcdarkError(f"{host} cannot be asked ({type(error).__name__}).", "Look after the settings of AWS."), False
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "os_error", None)
+    if isinstance(cause, socket.gaierror):
+        return ": its name is not known"
+    return f": {os.strerror(cause.errno)}" if isinstance(cause, OSError) and cause.errno else ""
 
 
 def _status(error: BaseException) -> int | None:

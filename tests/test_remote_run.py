@@ -1,0 +1,129 @@
+"""The commands on files that stay remote: products as from local files, and what is told where it goes wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from range_server import RangeServer
+
+PROGRAM = Path(sys.executable).with_name("sbcdark")
+APERTURE = "ellipse:735,710,70,40,90"
+FOLDERS = ("darks_13961", "associations_13655", "science_13655_standin")
+
+
+@pytest.fixture
+def sbcdark(web: RangeServer, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs the program, on the catalog `db` of the test's folder."""
+
+    def run(*arguments: str | Path, db: str = "remote", code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [PROGRAM, "--db", f"sqlite:///{tmp_path / db}.db", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            cwd=tmp_path,
+            env={key: value for key, value in os.environ.items() if key not in {"SBCDARK_DB", "jref"}},
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr + done.stdout
+        return done
+
+    assert web.asked == []
+    return run
+
+
+def serve_all(web: RangeServer, data: Path) -> list[str]:
+    """Serve the darks, the first association and its two FLTs, unpacked, and return their URLs."""
+    paths = [*sorted((data / "darks_13961").glob("*_raw.fits.gz")), data / "associations_13655" / "jcmc11010_asn.fits"]
+    paths += [data / "science_13655_standin" / f"{name}_flt.fits.gz" for name in ("jcmc11ctq", "jcmc11e6q")]
+    return [web.put(f"/{path.name.removesuffix('.gz')}", _unpacked(path)) for path in paths]
+
+
+def _unpacked(path: Path) -> bytes:
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix == ".gz" else content
+
+
+@pytest.mark.slow
+def test_run_on_remote_files_makes_what_it_makes_of_local_ones(
+    web: RangeServer, sbcdark: Any, shared_data: Path, tmp_path: Path
+) -> None:
+    urls = serve_all(web, shared_data)
+    sbcdark("ingest", *urls)
+    sbcdark("ingest", *(shared_data / name for name in FOLDERS), db="local")
+    flat = shared_data / "science_13655_standin" / "sbc_standin_pfl.fits.gz"
+    asked = ("run", "jcmc11010", "--flat", flat, "--aperture", APERTURE, "--json")
+    web.asked.clear()
+    remote = json.loads(sbcdark(*asked, "-o", "remote").stdout)
+    local = json.loads(sbcdark(*asked, "-o", "local", db="local").stdout)
+    assert remote == local
+    for name in ("drz", "masterdark", "masterdark_err"):
+        first, second = (fits.getdata(tmp_path / place / f"jcmc11010_{name}.fits", 1) for place in ("remote", "local"))
+        np.testing.assert_array_equal(first, second)
+    drawn = web.body_bytes()
+    assert drawn <= sum(len(file.content) for file in web.files.values())
+    # What was fetched is not fetched again.
+    answers = json.loads(sbcdark("replay", "1", "-o", "replayed", "--json").stdout)
+    assert [answer["identical"] for answer in answers] == [True] * 3
+    assert web.body_bytes() == drawn
+    assert json.loads(sbcdark("changes", "--json").stdout) == []
+
+
+@pytest.mark.slow
+def test_files_that_have_no_room_in_the_cache_are_there_while_they_are_used(
+    web: RangeServer, sbcdark: Any, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBCDARK_CACHE_LIMIT", "0")
+    sbcdark("ingest", *serve_all(web, shared_data))
+    web.files["/jcrx01iyq_raw.fits"].etag = '"another"'
+    del web.files["/jcrx01ixq_raw.fits"]
+    done = sbcdark("run", "jcmc11010", "-o", "products", "--aperture", APERTURE, "--json")
+    assert "dark jcrx01iyq is left out: http" in done.stderr
+    assert "another file than was ingested" in done.stderr
+    assert "dark jcrx01ixq is left out: http" in done.stderr
+    assert json.loads(done.stdout)[0]["dark_count_s"] > 0
+    assert not list((tmp_path / "cache").rglob("*.fits"))
+
+
+def test_commands_that_need_no_pixels_do_without_the_regions_that_were_not_read(
+    web: RangeServer, sbcdark: Any, shared_data: Path
+) -> None:
+    report = json.loads(sbcdark("ingest", *serve_all(web, shared_data), "--json").stdout)
+    assert (report["added"], report["rejected"]) == (23, 0)
+    drawn = web.body_bytes()
+    told = json.loads(sbcdark("show", "jcrx01iiq", "--json").stdout)
+    assert {one["region"] for one in told[0]["measurements"]} == {"box", "quiet"}
+    assert f"{web.url}/jcrx01iiq_raw.fits" in sbcdark("show", "jcrx01iiq").stdout.replace("\n", "")
+    sbcdark("show", "jcmc11010")
+    assert len(json.loads(sbcdark("darks", "--json").stdout)) == 20
+    for rule in ("glow", "box", "temperature", "notebook"):
+        (match,) = json.loads(sbcdark("match", "jcmc11ctq", "--rule", rule, "--json").stdout)
+        assert match["darks"][0]["uri"].startswith(web.url)
+    sbcdark("why", "jcmc11ctq", "jcrx01iiq")
+    sbcdark("exposures", "--csv")
+    assert web.body_bytes() == drawn
+
+
+def test_what_goes_wrong_is_one_message_and_a_code(web: RangeServer, sbcdark: Any) -> None:
+    done = sbcdark("ingest", f"{web.url}/gone_raw.fits", code=6)
+    assert "gone_raw.fits: it is not there" in done.stderr
+    done = sbcdark("ingest", "http://127.0.0.1:1/x_raw.fits", code=3)
+    assert done.stderr.startswith("sbcdark: 127.0.0.1:1 cannot be reached: Connection refused.\n  Look after")
+    for address in ("https://somebody:hush@example.org/x_raw.fits", "https://example.org/x_raw.fits?token=hush"):
+        done = sbcdark("ingest", address, code=2)
+        assert "hush" not in done.stdout + done.stderr
+        assert len(done.stderr.splitlines()) == 2
