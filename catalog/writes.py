@@ -161,7 +161,9 @@ def _last_by_uri(readings: Sequence[FileReading]) -> list[FileReading]:
 def _same_content(row: models.File, reading: FileReading) -> bool:
     if row.sha256 is not None and reading.sha256 is not None:
         return row.sha256 == reading.sha256
-    # Not read whole: as good as size, time and the server's mark can tell.
+    # Not read whole: as good as size, the server's mark or else the time can tell.
+    if row.etag is not None and reading.etag is not None:
+        return (row.size_byte, row.etag) == (reading.size_byte, reading.etag)
     known = (row.size_byte, row.mtime_ns, row.etag)
     return known == (reading.size_byte, reading.mtime_ns, reading.etag)
 

@@ -169,7 +169,7 @@ def _content(uri: str, known: remote.RemoteStat) -> bytes:
         found = remote.stat(uri)
         if found is None:
             raise BadFileError(f"{uri} is not there any more (404).", "Ingest a copy of it.")
-        if not _same(found, known):
+        if not found.is_same(known.size_byte, known.mtime_ns, known.etag):
             raise BadFileError(f"{uri} is another file than was ingested.", again)
         content = remote.read_whole(uri, found)
     except UnsoundError as error:
@@ -177,13 +177,6 @@ def _content(uri: str, known: remote.RemoteStat) -> bytes:
     if len(content) != known.size_byte:
         raise BadFileError(f"{uri} came with {len(content)} bytes, where {known.size_byte} were ingested.", again)
     return content
-
-
-def _same(found: remote.RemoteStat, known: remote.RemoteStat) -> bool:
-    if found.size_byte not in {None, known.size_byte}:
-        return False
-    # Servers that share their load may differ in the time that they tell, not in the mark of the content.
-    return found.etag == known.etag if found.etag and known.etag else found.mtime_ns == known.mtime_ns
 
 
 def _taken(place: Path) -> bool:

@@ -75,6 +75,15 @@ class RemoteStat:
         """Whether a change of the content would show."""
         return self.etag is not None or self.mtime_ns > 0
 
+    def is_same(self, size_byte: int | None, mtime_ns: int, etag: str | None) -> bool:
+        """Tell whether this is the content that had a size, a time and an ETag.
+
+        Servers that share their load may differ in the time that they tell, but not in their mark of the content.
+        """
+        if self.size_byte not in {None, size_byte}:
+            return False
+        return self.etag == etag if self.etag and etag else self.mtime_ns == mtime_ns
+
 
 def stat(uri: str) -> RemoteStat | None:
     """Ask what is at a URI; nothing of its content is drawn.

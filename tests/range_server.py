@@ -55,6 +55,7 @@ class RangeServer:
     """What the tests see of the server."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
+        self._server = server
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
         self.files: dict[str, Served] = {}
         self._answered: list[Asked] = []
@@ -84,6 +85,11 @@ class RangeServer:
         """Serve a file from now on, and return its URL."""
         self.files[path] = Served(content, **behaviour)
         return f"{self.url}{path}"
+
+    def stop(self) -> None:
+        """Go away: nothing listens any more."""
+        self._server.shutdown()
+        self._server.server_close()
 
     def body_bytes(self, path: str | None = None) -> int:
         """Return how many bytes of bodies were sent, of all files or of one."""

@@ -20,6 +20,7 @@ from sbcdark.pipeline import remote
 from sbcdark.pipeline.catalogs import open_catalog
 from sbcdark.pipeline.frames import read_file
 from sbcdark.pipeline.ingest import ingest
+from sbcdark.pipeline.lives import verify
 from sbcdark.pipeline.remote_frames import read_remote
 
 if TYPE_CHECKING:
@@ -257,13 +258,60 @@ def test_changed_content_is_read_again_and_supersedes(
     content = unpacked_raw(shared_data)
     url = web.put("/jcrx01iiq_raw.fits", content)
     ingest(empty_catalog, [url])
-    for behaviour in ({"etag": '"2"'}, {"etag": '"2"', "modified": 1_700_000_001.0}):
-        web.put("/jcrx01iiq_raw.fits", with_card(content, "EXPTIME", "500.0"), **behaviour)
-        assert counts(ingest(empty_catalog, [url])) == (0, 1, 0, 0)
+    changed = with_card(content, "EXPTIME", "500.0")
+    web.put("/jcrx01iiq_raw.fits", changed, etag='"2"')
+    assert counts(ingest(empty_catalog, [url])) == (0, 1, 0, 0)
+    # The same mark at another time is the same content, which is known by that time from then on.
+    web.put("/jcrx01iiq_raw.fits", changed, etag='"2"', modified=1_700_000_001.0)
+    assert counts(ingest(empty_catalog, [url])) == (0, 0, 1, 0)
+    web.asked.clear()
+    assert counts(ingest(empty_catalog, [url])) == (0, 0, 1, 0)
+    assert web.body_bytes() == 0
+    # Without a mark the time tells.
+    web.put("/jcrx01iiq_raw.fits", content, etag=None, modified=1_700_000_002.0)
+    assert counts(ingest(empty_catalog, [url])) == (0, 1, 0, 0)
     with reading(empty_catalog) as session:
         assert [file.state for file in queries.files_of(session, "jcrx01iiq")] == ["present", "changed", "changed"]
         (dark,) = queries.list_exposures(session, queries.ExposureFilter())
-    assert dark.exptime_s == 500.0
+    assert dark.exptime_s == 1000.0
+
+
+def test_verify_asks_and_draws_nothing(web: RangeServer, empty_catalog: sa.Engine, shared_data: Path) -> None:
+    urls = serve(web, shared_data / "darks_13961")[:5]
+    ingest(empty_catalog, urls)
+    web.asked.clear()
+    assert (verify(empty_catalog).present, web.body_bytes(), len(web.asked)) == (5, 0, 5)
+    paths = [url.removeprefix(web.url) for url in urls]
+    del web.files[paths[0]]
+    web.files[paths[1]].etag = '"2"'
+    web.files[paths[2]].statuses, web.files[paths[2]].always = [403], True
+    found = verify(empty_catalog)
+    assert (found.present, found.missing, found.changed, found.unchecked) == (2, 1, 1, 1)
+    assert [one.reason for one in found.findings] == [
+        "it is not there, the server says",
+        "its size, time or ETag is another",
+        "the server answers 403 (Forbidden)",
+    ]
+    with reading(empty_catalog) as session:
+        assert [queries.files_of(session, Path(path).name[:9])[0].state for path in paths] == [
+            "missing",
+            "changed",
+            "present",
+            "present",
+            "present",
+        ]
+    # What is there again is measured again, whatever the catalog thought of it.
+    web.put(paths[0], unpacked_raw(shared_data, Path(paths[0]).name[:9]))
+    assert counts(ingest(empty_catalog, urls)) == (1, 1, 2, 1)
+    assert verify(empty_catalog).present == 4
+
+
+def test_verify_asks_a_silent_host_once(web: RangeServer, empty_catalog: sa.Engine, shared_data: Path) -> None:
+    ingest(empty_catalog, serve(web, shared_data / "darks_13961")[:3])
+    web.stop()
+    remote.forget_connections()
+    assert verify(empty_catalog).unchecked == 3
+    assert [one.state for one in verify(empty_catalog).findings] == ["present"] * 3
 
 
 def test_local_and_remote_files_are_mixed_and_a_dry_run_tells_the_same(
