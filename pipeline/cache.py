@@ -22,6 +22,7 @@ from sbcdark.catalog.errors import BadFileError, SbcdarkError, UsageError
 from sbcdark.pipeline import remote
 from sbcdark.pipeline.fits_input import UnsoundError, local_path
 from sbcdark.pipeline.remote_names import file_name, is_remote
+from sbcdark.pipeline.remote_stat import RemoteStat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,8 +61,8 @@ def path_of(file: FileRecord) -> Path:
     return fetch_to_cache(file.uri, _known(file))
 
 
-def _known(file: FileRecord) -> remote.RemoteStat:
-    return remote.RemoteStat(file.size_byte, file.mtime_ns, file.etag)
+def _known(file: FileRecord) -> RemoteStat:
+    return RemoteStat(file.size_byte, file.mtime_ns, file.etag)
 
 
 def fetch_ahead(files: Sequence[FileRecord]) -> None:
@@ -102,7 +103,7 @@ def keeping_files() -> Iterator[None]:
                 _make_room(_folder(), 0)
 
 
-def fetch_to_cache(uri: str, known: remote.RemoteStat) -> Path:
+def fetch_to_cache(uri: str, known: RemoteStat) -> Path:
     """Return the copy of a remote file, fetched if it is not there yet; processes that want the same one take turns.
 
     Parameters
@@ -163,7 +164,7 @@ def _limit_byte() -> int:
     return int(text) * 10**6
 
 
-def _content(uri: str, known: remote.RemoteStat) -> bytes:
+def _content(uri: str, known: RemoteStat) -> bytes:
     again = f"Ingest it again: sbcdark ingest {uri}"
     try:
         found = remote.stat(uri)

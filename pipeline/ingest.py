@@ -313,7 +313,7 @@ class _Writer:
             row = known.get(item.uri)
             if row is None:
                 self._report.added += 1
-            elif row.sha256 is not None and row.sha256 == item.sha256:
+            elif row.state == "present" and writes.same_content(row, item):
                 self._report.unchanged += 1
             else:
                 self._report.updated += 1

@@ -100,7 +100,8 @@ def _connection_told(error: Exception, host: str) -> tuple[Exception, bool]:
         return UnreachableError(f"{host} cannot be reached{_reason(error)}.", hint), True
     if isinstance(error, aiohttp.ClientError):
         return RemoteRefusedError(f"the server's answer cannot be used ({type(error).__name__})"), False
-    return SbcdarkError(f"{host} cannot be asked ({type(error).__name__}).", "Look after the settings of AWS."), False
+    again = "Set SBCDARK_DEBUG=1, run it again and report what it prints."
+    return SbcdarkError(f"{host} cannot be asked: {type(error).__name__}.", again), False
 
 
 def _reason(error: Exception) -> str:

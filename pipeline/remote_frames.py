@@ -15,12 +15,13 @@ from sbcdark.pipeline.fits_input import NotOursError, UnsoundError, unpacked
 from sbcdark.pipeline.regions import BOX, QUIET
 from sbcdark.pipeline.remote_faults import ChangedError, NoRangesError, RemoteRefusedError
 from sbcdark.pipeline.remote_names import file_name
+from sbcdark.pipeline.remote_stat import require_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sbcdark.catalog.records import KnownFile
-    from sbcdark.pipeline.remote import RemoteStat
+    from sbcdark.pipeline.remote_stat import RemoteStat
 
 REMOTE_REGIONS = (BOX, QUIET)
 """What is measured of a file that is not read whole: what the rules rank by."""
@@ -103,7 +104,7 @@ def _unchanged(known: KnownFile, found: RemoteStat) -> bool:
 def _read_found(uri: str, kind: str, found: RemoteStat, *, checksum: bool) -> FileReading | Refusal:
     size = found.size_byte
     try:
-        remote.require_bounded(found)
+        require_bounded(found)
         # Where a change would not show, only the checksum of the whole file tells whether it is known.
         if size is not None and found.ranges and found.marked and kind != "ASN" and not uri.endswith(".gz"):
             try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import FileReading, Refusal
     from sbcdark.pipeline.ingest import IngestReport
-    from sbcdark.pipeline.remote import RemoteStat
+    from sbcdark.pipeline.remote_stat import RemoteStat
 
 _AT_ONCE = 6
 """Files that are read at a time: enough to fill the waits for answers, few enough to be no burden to a server."""

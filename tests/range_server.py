@@ -49,6 +49,7 @@ class Asked:
     range: tuple[int, int] | None
     status: int
     body: int
+    signed: bool
 
 
 class RangeServer:
@@ -200,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
             sent = self._write(cut)
             if len(cut) < len(body):
                 self.close_connection = True
-        answered.append(Asked(self.command, self.path, part, status, sent))
+        answered.append(Asked(self.command, self.path, part, status, sent, "Authorization" in self.headers))
 
     def _write(self, body: bytes) -> int:
         """Write in pieces, and return how many bytes the other side has let us send before it went away."""

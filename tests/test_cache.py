@@ -19,10 +19,12 @@ from sbcdark.pipeline.cache import fetch_ahead, fetch_to_cache, keeping_files, p
 if TYPE_CHECKING:
     from range_server import RangeServer
 
+    from sbcdark.pipeline.remote_stat import RemoteStat
+
 MB = 10**6
 
 
-def serve(web: RangeServer, name: str, size: int = MB) -> tuple[str, remote.RemoteStat]:
+def serve(web: RangeServer, name: str, size: int = MB) -> tuple[str, RemoteStat]:
     """Serve a file and return its URL with what the catalog would know of it."""
     url = web.put(f"/{name}_raw.fits", name.encode().ljust(size, b"."))
     found = remote.stat(url)

@@ -26,6 +26,8 @@ from sbcdark.pipeline.remote_frames import read_remote
 if TYPE_CHECKING:
     from range_server import RangeServer
 
+    from sbcdark.pipeline.remote_stat import RemoteStat
+
 MOST_OF_A_RAW = 0.40
 MOST_OF_AN_FLT = 0.15
 
@@ -230,7 +232,7 @@ def test_two_versions_are_never_mixed(web: RangeServer, shared_data: Path, monke
     read_range = remote.read_range
     changes = iter(range(100))
 
-    def change_then_read(uri: str, found: remote.RemoteStat, start: int, stop: int) -> bytes:
+    def change_then_read(uri: str, found: RemoteStat, start: int, stop: int) -> bytes:
         if start > 0 and (number := next(changes)) < most:
             web.put("/jcrx01iiq_raw.fits", second, etag=f'"change {number}"')
         return read_range(uri, found, start, stop)
@@ -250,6 +252,40 @@ def test_redirects_are_followed_but_not_away_from_safety(web: RangeServer, share
     loop = web.put("/jcrx01ijq_raw.fits", b"", leads_to=f"{web.url}/jcrx01ijq_raw.fits")
     assert refused(read_remote(loop))
     assert len(web.asked) < 40
+
+
+@pytest.mark.parametrize(
+    "target", ["http://192.0.2.1/x_raw.fits", "//192.0.2.1/x_raw.fits", "ftp://192.0.2.1/x", "http://[no"]
+)
+def test_redirect_to_plain_http_elsewhere_is_not_followed(web: RangeServer, target: str) -> None:
+    # Nobody has that address (RFC 5737): following it would take until the time limit.
+    assert refused(read_remote(web.put("/jcrx01iiq_raw.fits", b"", leads_to=target)))
+    assert len(web.asked) == 1
+
+
+def test_proxy_is_asked_where_one_is_named(
+    web: RangeServer, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", web.url.replace("//", "//somebody:hush@"))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    url = "http://127.0.0.1:1/jcrx01iiq_raw.fits"
+    web.put(url, unpacked_raw(shared_data))
+    assert taken(read_remote(url)).size_byte == 2_134_080
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with pytest.raises(UnreachableError):
+        read_remote(url)
+
+
+def test_passwords_of_the_user_are_sent_to_nobody(
+    web: RangeServer, shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password hush\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert taken(read_remote(web.put("/jcrx01iiq_raw.fits", unpacked_raw(shared_data)))).size_byte == 2_134_080
+    assert not any(one.signed for one in web.asked)
 
 
 def test_changed_content_is_read_again_and_supersedes(

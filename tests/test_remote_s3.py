@@ -51,7 +51,7 @@ def bucket(shared_data: Path) -> Iterator[S3Server]:
 def s3(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """Return the server, with the program asking it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     # Credentials of the user's own are not sent to a public bucket.
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "hush")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
