@@ -12,7 +12,6 @@ import os
 import re
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -23,6 +22,7 @@ from sbcdark.pipeline import remote
 from sbcdark.pipeline.fits_input import UnsoundError, local_path
 from sbcdark.pipeline.remote_names import file_name, is_remote
 from sbcdark.pipeline.remote_stat import RemoteStat
+from sbcdark.pipeline.remote_threads import threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,9 +34,6 @@ DEFAULT_LIMIT_MB = 2000
 
 _STALE_S = 86_400.0
 """What a killed process left half written is taken away after so long, s."""
-
-_AT_ONCE = 6
-"""Files that are fetched at a time."""
 
 _LOCKS = "locks"
 
@@ -83,8 +80,8 @@ def fetch_ahead(files: Sequence[FileRecord]) -> None:
         with suppress(BadFileError):
             fetch_to_cache(file.uri, _known(file))
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(fetch, wanted.values()))
+    with threads() as pool:
+        list(pool.results(fetch, wanted.values()))
 
 
 @contextmanager

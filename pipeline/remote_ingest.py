@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog import queries
@@ -12,6 +12,7 @@ from sbcdark.pipeline import frames, remote
 from sbcdark.pipeline.fits_input import clean
 from sbcdark.pipeline.remote_frames import read_remote
 from sbcdark.pipeline.remote_names import file_name, names_folder, remote_uri
+from sbcdark.pipeline.remote_threads import threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import FileReading, Refusal
     from sbcdark.pipeline.ingest import IngestReport
     from sbcdark.pipeline.remote_stat import RemoteStat
-
-_AT_ONCE = 6
-"""Files that are read at a time: enough to fill the waits for answers, few enough to be no burden to a server."""
 
 _BATCH = 36
 """Files to a transaction: fewer than of local ones, since they take longer."""
@@ -106,15 +104,16 @@ def read_batches(
         A host cannot be reached; what was read before is given first.
     """
     uris = list(files)
-    pool = ThreadPoolExecutor(_AT_ONCE)
-    try:
+    with threads() as pool:
         for start in range(0, len(uris), _BATCH):
             batch = uris[start : start + _BATCH]
             known = {}
             if engine is not None:
                 with reading(engine) as session:
                     known = queries.known_files(session, batch)
-            waiting = [pool.submit(read_remote, uri, known.get(uri), files[uri], checksum=checksum) for uri in batch]
+            waiting = [
+                pool.submit(partial(read_remote, uri, known.get(uri), files[uri], checksum=checksum)) for uri in batch
+            ]
             done = []
             try:
                 for future in waiting:
@@ -123,5 +122,3 @@ def read_batches(
                 yield done
                 raise
             yield done
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

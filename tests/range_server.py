@@ -75,6 +75,7 @@ class RangeServer:
         """Count an answer as open until it is noted in the list that is given."""
         with self._quiet:
             self._open += 1
+            self._quiet.notify_all()
         try:
             yield self._answered
         finally:
@@ -86,6 +87,11 @@ class RangeServer:
         """Serve a file from now on, and return its URL."""
         self.files[path] = Served(content, **behaviour)
         return f"{self.url}{path}"
+
+    def wait_for_requests(self, number: int) -> None:
+        """Wait until so many requests have come, answered or not."""
+        with self._quiet:
+            assert self._quiet.wait_for(lambda: self._open + len(self._answered) >= number, timeout=60)
 
     def stop(self) -> None:
         """Go away: nothing listens any more."""

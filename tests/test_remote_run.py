@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 PROGRAM = Path(sys.executable).with_name("sbcdark")
 APERTURE = "ellipse:735,710,70,40,90"
-FOLDERS = ("darks_13961", "associations_13655", "science_13655_standin")
 
 
 @pytest.fixture
@@ -50,9 +50,12 @@ def sbcdark(web: RangeServer, tmp_path: Path) -> Callable[..., subprocess.Comple
 
 def serve_all(web: RangeServer, data: Path) -> list[str]:
     """Serve the darks, the first association and its two FLTs, unpacked, and return their URLs."""
+    return [web.put(f"/{path.name.removesuffix('.gz')}", _unpacked(path)) for path in _paths(data)]
+
+
+def _paths(data: Path) -> list[Path]:
     paths = [*sorted((data / "darks_13961").glob("*_raw.fits.gz")), data / "associations_13655" / "jcmc11010_asn.fits"]
-    paths += [data / "science_13655_standin" / f"{name}_flt.fits.gz" for name in ("jcmc11ctq", "jcmc11e6q")]
-    return [web.put(f"/{path.name.removesuffix('.gz')}", _unpacked(path)) for path in paths]
+    return paths + [data / "science_13655_standin" / f"{name}_flt.fits.gz" for name in ("jcmc11ctq", "jcmc11e6q")]
 
 
 def _unpacked(path: Path) -> bytes:
@@ -66,7 +69,7 @@ def test_run_on_remote_files_makes_what_it_makes_of_local_ones(
 ) -> None:
     urls = serve_all(web, shared_data)
     sbcdark("ingest", *urls)
-    sbcdark("ingest", *(shared_data / name for name in FOLDERS), db="local")
+    sbcdark("ingest", *_paths(shared_data), db="local")
     flat = shared_data / "science_13655_standin" / "sbc_standin_pfl.fits.gz"
     asked = ("run", "jcmc11010", "--flat", flat, "--aperture", APERTURE, "--json")
     web.asked.clear()
@@ -145,3 +148,16 @@ def test_what_goes_wrong_is_one_message_and_a_code(web: RangeServer, here: Any) 
         out, told = here("ingest", address, code=2)
         assert "hush" not in out + told
         assert len(told.splitlines()) == 2
+
+
+def test_interrupt_does_not_wait_for_a_silent_server(web: RangeServer, tmp_path: Path) -> None:
+    # This one keeps the time limits that the user has: half a minute, three times.
+    urls = [web.put(f"/x{number}_raw.fits", bytes(100_000), stalls=60.0) for number in range(8)]
+    command = [PROGRAM, "--db", f"sqlite:///{tmp_path}/interrupted.db", "ingest", *urls]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    web.wait_for_requests(6 + 6)  # each thread has asked after a file, and for its beginning
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert told.startswith("sbcdark: Interrupted")
+    assert len(told.splitlines()) == 2
