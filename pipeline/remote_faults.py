@@ -67,6 +67,8 @@ def persistently(uri: str, call: Callable[..., _T], *arguments: Any) -> _T:
             raise
         except Exception as error:
             told, passes = _told(error, host_of(uri))
+            if told is error:
+                raise
             if wait is None or not passes:
                 raise told from error
             time.sleep(wait)
@@ -74,7 +76,10 @@ def persistently(uri: str, call: Callable[..., _T], *arguments: Any) -> _T:
 
 
 def _told(error: Exception, host: str) -> tuple[Exception, bool]:
-    """Return the error to be told for one of a library's, and whether it may pass. Their texts may hold addresses."""
+    """Return the error to be told for one of a library's (whose text may hold addresses), and whether it may pass.
+
+    An error that is not known comes back as it is.
+    """
     status = _status(error)
     if status is None:
         return _connection_told(error, host)
@@ -98,10 +103,12 @@ def _connection_told(error: Exception, host: str) -> tuple[Exception, bool]:
         return RemoteRefusedError("the server breaks off in the middle of it"), True
     if isinstance(error, aiohttp.ClientConnectionError | botocore.ConnectionError | botocore.HTTPClientError | OSError):
         return UnreachableError(f"{host} cannot be reached{_reason(error)}.", hint), True
-    if isinstance(error, aiohttp.ClientError):
+    if isinstance(error, botocore.BotoCoreError):
+        settings = "Look after the settings of AWS (the AWS_… variables and ~/.aws/config)."
+        return SbcdarkError(f"{host} cannot be asked: {type(error).__name__}.", settings), False
+    if isinstance(error, aiohttp.ClientError | ValueError):
         return RemoteRefusedError(f"the server's answer cannot be used ({type(error).__name__})"), False
-    again = "Set SBCDARK_DEBUG=1, run it again and report what it prints."
-    return SbcdarkError(f"{host} cannot be asked: {type(error).__name__}.", again), False
+    return error, False
 
 
 def _reason(error: Exception) -> str:

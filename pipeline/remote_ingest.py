@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
-from sbcdark.catalog.errors import UnreachableError, UsageError
+from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.pipeline import frames, remote
 from sbcdark.pipeline.fits_input import clean
 from sbcdark.pipeline.remote_frames import read_remote
@@ -118,7 +118,7 @@ def read_batches(
             try:
                 for future in waiting:
                     done.append(future.result())  # noqa: PERF401  what came before an error is needed
-            except UnreachableError:
+            except SbcdarkError:
                 yield done
                 raise
             yield done

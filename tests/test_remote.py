@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import re
 import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +70,14 @@ def taken(found: FileReading | Refusal | None) -> FileReading:
     """Return the reading of a file that must be taken."""
     assert isinstance(found, FileReading)
     return found
+
+
+def told_of(url: str) -> str:
+    """Return what is told of a file that cannot be had: its rejection, or that its host cannot be reached."""
+    try:
+        return refused(read_remote(url))
+    except UnreachableError as error:
+        return error.what
 
 
 def test_twenty_real_darks_come_out_as_from_disk_for_a_third_of_their_bytes(
@@ -382,4 +392,38 @@ def test_host_that_is_not_there_stops_the_ingest_and_keeps_what_was_read(
 def test_address_that_names_no_file_is_told(web: RangeServer, empty_catalog: sa.Engine) -> None:
     with pytest.raises(UsageError, match="names no file"):
         ingest(empty_catalog, [f"{web.url}/folder/"])
+    assert web.asked == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\x00\xff garbage\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1e9\r\nETag: \x1b[31m\x00\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500_000,
+        b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-5/" + b"9" * 300 + b"\r\nContent-Length: 0\r\n\r\n",
+        b"",
+    ],
+    ids=["garbage", "negative", "strange", "endless", "999", "nowhere", "huge", "nothing"],
+)
+def test_answers_that_are_no_http_are_told(web: RangeServer, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve_it() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection, suppress(OSError):
+                        connection.recv(65536)
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve_it, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/jcrx01iiq_raw.fits"
+        assert told_of(url).isprintable()
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(timeout=10)
     assert web.asked == []

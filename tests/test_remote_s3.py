@@ -6,7 +6,7 @@ import gzip
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import counts, dump, exposures_dump
+from helpers import counts, dump, exposures_dump, unpacked_raw
 from s3_server import s3_server
 from test_remote import measured
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
+    from range_server import RangeServer
     from s3_server import S3Server
 
 PREFIX = "/stpubdata/hst/public"
@@ -149,3 +150,46 @@ def test_service_that_is_not_there_is_told(s3: S3Server, monkeypatch: pytest.Mon
     with pytest.raises(UnreachableError):
         read_remote("s3://stpubdata/hst/x_raw.fits")
     assert s3.asked() == []
+
+
+@pytest.fixture
+def bad_s3(web: RangeServer, monkeypatch: pytest.MonkeyPatch) -> RangeServer:
+    """Return a server that answers as S3 does where all goes well, and can be told to misbehave."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", web.url)
+    return web
+
+
+URI = "s3://stpubdata/jcrx01iiq_raw.fits"
+PATH = "/stpubdata/jcrx01iiq_raw.fits"
+
+
+def test_what_passes_is_tried_again_in_s3_too(bad_s3: RangeServer, shared_data: Path) -> None:
+    bad_s3.put(PATH, unpacked_raw(shared_data), statuses=[503, 0, 500, 0, 429])
+    found = read_remote(URI)
+    assert isinstance(found, FileReading)
+    assert found.sha256 is None
+    bad_s3.put(PATH, b"", statuses=[503], always=True)
+    bad_s3.asked.clear()
+    found = read_remote(URI)
+    assert isinstance(found, Refusal)
+    assert "503" in found.reason
+    assert len(bad_s3.asked) == 3
+
+
+def test_service_that_gives_no_parts_is_read_whole(bad_s3: RangeServer, shared_data: Path) -> None:
+    bad_s3.put(PATH, unpacked_raw(shared_data), ranges=False)
+    found = read_remote(URI)
+    assert isinstance(found, FileReading)
+    assert found.sha256 is not None
+    assert found.exposure is not None
+    assert len(found.exposure.measurements) == 4
+
+
+def test_silence_and_short_answers_of_s3_end(bad_s3: RangeServer, shared_data: Path) -> None:
+    bad_s3.put(PATH, unpacked_raw(shared_data), cut=1000)
+    found = read_remote(URI)
+    assert isinstance(found, Refusal)
+    assert "breaks off" in found.reason
+    bad_s3.put(PATH, unpacked_raw(shared_data), stalls=3.0)
+    with pytest.raises(UnreachableError, match="s3://stpubdata does not answer"):
+        read_remote(URI)
