@@ -128,10 +128,10 @@ def fetch_to_cache(uri: str, known: RemoteStat) -> Path:
     key = hashlib.sha256(f"{uri}\n{known.size_byte}\n{known.mtime_ns}\n{known.etag}".encode()).hexdigest()[:32]
     place = folder / key / re.sub(r"[^A-Za-z0-9_.-]", "_", file_name(uri))[-80:]
     try:
-        if _taken(place):
+        if _taken(place, known):
             return place
         with _turn(folder / _LOCKS / key[:2]):
-            if not _taken(place):
+            if not _taken(place, known):
                 content = _content(uri, known)
                 _make_room(folder, len(content))
                 _store(folder, place, content)
@@ -177,8 +177,8 @@ def _content(uri: str, known: RemoteStat) -> bytes:
     return content
 
 
-def _taken(place: Path) -> bool:
-    """Mark a copy as in use, and as used now, if it is there."""
+def _taken(place: Path, known: RemoteStat) -> bool:
+    """Mark a copy as in use, and as used now, if it is there and whole."""
     try:
         descriptor = os.open(place, os.O_RDONLY)
     except FileNotFoundError:
@@ -186,11 +186,13 @@ def _taken(place: Path) -> bool:
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     try:
         os.utime(place)
-        still_there = os.path.samestat(os.fstat(descriptor), place.stat())
+        status = os.fstat(descriptor)
+        # Another process may have taken it away before it was locked; a power cut may have left it short.
+        good = os.path.samestat(status, place.stat()) and known.size_byte in {None, status.st_size}
     except FileNotFoundError:
-        still_there = False
-    if not still_there:
-        os.close(descriptor)  # another process took it away before it was locked
+        good = False
+    if not good:
+        os.close(descriptor)
         return False
     _keep(descriptor)
     return True

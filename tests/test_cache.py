@@ -58,6 +58,12 @@ def test_file_is_fetched_once_and_keeps_its_name(web: RangeServer) -> None:
     assert copies() == {"a_raw.fits": MB}
 
 
+def test_copy_that_was_cut_is_fetched_again(web: RangeServer) -> None:
+    file = record(web, "a")
+    path_of(file).write_bytes(b"a power cut")
+    assert path_of(file).read_bytes() == web.files["/a_raw.fits"].content
+
+
 def test_local_files_are_where_they_are(tmp_path: Path) -> None:
     here = FileRecord(1, "RAW", (tmp_path / "a b_raw.fits").as_uri(), 1, 1, None, "present")
     assert path_of(here) == tmp_path / "a b_raw.fits"

@@ -82,6 +82,8 @@ def test_run_on_remote_files_makes_what_it_makes_of_local_ones(
     drawn = web.body_bytes()
     assert drawn <= sum(len(file.content) for file in web.files.values())
     # What was fetched is not fetched again.
+    (match,) = json.loads(sbcdark("match", "jcmc11ctq", "--top", "2", "--aperture", APERTURE, "--json").stdout)
+    assert len(match["apertures"][0]["residuals"]) == 3
     answers = json.loads(sbcdark("replay", "1", "-o", "replayed", "--json").stdout)
     assert [answer["identical"] for answer in answers] == [True] * 3
     assert web.body_bytes() == drawn
@@ -96,7 +98,7 @@ def test_files_that_have_no_room_in_the_cache_are_there_while_they_are_used(
     sbcdark("ingest", *serve_all(web, shared_data))
     web.files["/jcrx01iyq_raw.fits"].etag = '"another"'
     del web.files["/jcrx01ixq_raw.fits"]
-    done = sbcdark("run", "jcmc11010", "-o", "products", "--aperture", APERTURE, "--json")
+    done = sbcdark("photometry", "jcmc11010", "-o", "products", "--aperture", APERTURE, "--json")
     assert "dark jcrx01iyq is left out: http" in done.stderr
     assert "another file than was ingested" in done.stderr
     assert "dark jcrx01ixq is left out: http" in done.stderr
