@@ -188,7 +188,8 @@ def find_association(session: Session, name: str) -> AssociationRecord | None:
     return AssociationRecord(row.name, row.program, row.target, members, absent)
 
 
-def _file_record(row: models.File) -> FileRecord:
+def file_record(row: models.File) -> FileRecord:
+    """Return the record of a file's row."""
     return FileRecord(**{name: getattr(row, name) for name in _FILE_FIELDS})
 
 
@@ -200,7 +201,7 @@ def files_of(session: Session, rootname: str) -> list[FileRecord]:
         .where(models.Exposure.rootname == rootname)
         .order_by(models.File.id.desc())
     )
-    return [_file_record(row) for row in session.scalars(query)]
+    return [file_record(row) for row in session.scalars(query)]
 
 
 def measurements_of(session: Session, file_id: int) -> list[RegionMeasurement]:
@@ -227,9 +228,12 @@ def measurements_of(session: Session, file_id: int) -> list[RegionMeasurement]:
 def copies_in_order(file: Any) -> tuple[Any, ...]:
     """Return the ORDER BY among copies of one exposure's file: what was processed last comes first.
 
-    The checksum decides between equals, so that the order of ingest never does.
+    Between equals a copy that was read whole comes before one that stays remote and would have to be fetched, and then
+    the checksum or the place decides, so that the order of ingest never does.
     """
-    return sa.func.coalesce(file.processed_mjd, -1.0).desc(), sa.func.coalesce(file.sha256, ""), file.id
+    whole = sa.case((file.sha256.is_(None), 1), else_=0)
+    processed = sa.func.coalesce(file.processed_mjd, -1.0).desc()
+    return processed, whole, sa.func.coalesce(file.sha256, ""), file.uri, file.id
 
 
 def _best_file(kind: str) -> Any:
@@ -247,7 +251,7 @@ def _best_file(kind: str) -> Any:
 
 def _match_values(row: models.Exposure, file: models.File | None) -> MatchValues:
     values = {name: getattr(row, name) for name in _MATCH_FIELDS}
-    return MatchValues(**values, file=None if file is None else _file_record(file))
+    return MatchValues(**values, file=None if file is None else file_record(file))
 
 
 def match_values(session: Session, rootname: str) -> MatchValues | None:

@@ -81,6 +81,7 @@ class FileRecord:
     flat_file: str | None = None
     photflam_erg_s_cm2_a: float | None = None
     photplam_a: float | None = None
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,7 @@ class ScoredDark:
     exptime_s: float
     uri: str | None
     file_id: int | None = field(repr=False, default=None)
+    file: FileRecord | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)

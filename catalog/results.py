@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 
 from sbcdark.catalog import models
 from sbcdark.catalog.preferred import preferred_files
-from sbcdark.catalog.queries import catalog_revision
+from sbcdark.catalog.queries import catalog_revision, file_record
 from sbcdark.catalog.records import ScoredDark, StoredProduct, StoredSelection
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ def _scored_dark(chosen: models.SelectionDark, exposure: models.Exposure, file: 
         exptime_s=exposure.exptime_s,
         uri=file.uri,
         file_id=file.id,
+        file=file_record(file),
     )
 
 

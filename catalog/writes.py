@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         AssociationFacts,
         ExposureFacts,
         FileReading,
+        KnownFile,
         Refusal,
         Superseded,
     )
@@ -104,7 +105,7 @@ def write_batch(
     touched: set[int] = set()
     for reading in readings:
         row = current.get(reading.uri)
-        if row is not None and _same_content(row, reading):
+        if row is not None and same_content(row, reading):
             row.size_byte, row.mtime_ns, row.etag = reading.size_byte, reading.mtime_ns, reading.etag
             row.sha256 = reading.sha256 or row.sha256
             if row.exposure_facts is None and reading.exposure is not None:
@@ -158,10 +159,13 @@ def _last_by_uri(readings: Sequence[FileReading]) -> list[FileReading]:
     return list({reading.uri: reading for reading in readings}.values())
 
 
-def _same_content(row: models.File, reading: FileReading) -> bool:
+def same_content(row: models.File | KnownFile, reading: FileReading) -> bool:
+    """Tell whether what was read is what the catalog knows, as far as can be told."""
     if row.sha256 is not None and reading.sha256 is not None:
         return row.sha256 == reading.sha256
-    # Not read whole: as good as size, time and the server's mark can tell.
+    # Not read whole: as good as size, the server's mark or else the time can tell.
+    if row.etag is not None and reading.etag is not None:
+        return (row.size_byte, row.etag) == (reading.size_byte, reading.etag)
     known = (row.size_byte, row.mtime_ns, row.etag)
     return known == (reading.size_byte, reading.mtime_ns, reading.etag)
 

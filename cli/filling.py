@@ -21,7 +21,12 @@ _REASONS_SHOWN = 20
 
 @app.command()
 def ingest(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, or - for a list on stdin.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="Files, folders, https:// and s3:// addresses, or - for a list on stdin."
+        ),
+    ],
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, metavar="N", help="Reading processes; default: one a core.")
     ] = None,

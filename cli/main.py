@@ -17,12 +17,14 @@ def run() -> int:
     try:
         app()
     except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:  # typer makes this of Ctrl-C, and says nothing
+            tell(_interrupted())
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except SbcdarkError as error:
         tell(error)
         return exit_code(error)
     except KeyboardInterrupt:
-        tell(SbcdarkError("Interrupted; what was stored before stays.", "Run the same command again to go on."))
+        tell(_interrupted())
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`): no error, but nothing may be flushed into it at exit.
@@ -43,3 +45,7 @@ def run() -> int:
         )
         return FAILED
     return 0
+
+
+def _interrupted() -> SbcdarkError:
+    return SbcdarkError("Interrupted; what was stored before stays.", "Run the same command again to go on.")

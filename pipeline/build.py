@@ -13,6 +13,7 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import NothingMatchedError, UsageError
 from sbcdark.pipeline import select
 from sbcdark.pipeline.built import Built, Masterdark, Member, ScienceInput
+from sbcdark.pipeline.cache import fetch_ahead, keeping_files
 from sbcdark.pipeline.combining import DarkEstimate, Exposure, ExposureDark, combine_darks
 from sbcdark.pipeline.footprints import NativeFrame, NativeWeights, native_weights
 from sbcdark.pipeline.frame_writer import annotate, write_science_copy
@@ -39,6 +40,7 @@ _SPARE = 5
 """So many more are asked for, to take the place of darks whose file is gone."""
 
 
+@keeping_files()
 def build(
     engine: sa.Engine,
     target: Target,
@@ -211,6 +213,7 @@ def _read_darks(
         limit = len(match.darks)
         if options.combine is not Combine.MODEL and match.exposure not in options.use:
             limit = options.top or select.TOP[options.combine]
+        fetch_ahead([dark.file for dark in match.darks[:limit] if dark.file is not None])
         used: list[ScoredDark] = []
         for dark in match.darks:
             if len(used) == limit:

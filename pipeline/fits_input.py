@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from sbcdark.catalog.errors import BadFileError
+from sbcdark.catalog.errors import BadFileError, SbcdarkError
 from sbcdark.pipeline.fits_structure import StructureError, check_structure
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def reasons() -> Iterator[None]:
             warnings.filterwarnings("error", message="(?s).*truncated.*", category=AstropyUserWarning)
             warnings.filterwarnings("error", message="(?s).*Error validating header.*", category=AstropyUserWarning)
             yield
-    except (NotOursError, UnsoundError):
+    except (NotOursError, UnsoundError, SbcdarkError):
         raise
     except Exception as error:
         # Damaged headers bring astropy to raise errors of every kind, AssertionError among them.
@@ -150,13 +150,13 @@ def reasons() -> Iterator[None]:
         raise UnsoundError(f"its FITS structure is broken: {reason}") from error
 
 
-def open_content(content: bytes, *, unscaled: bool = False) -> HDUList:
+def open_content(content: bytes | io.RawIOBase, *, unscaled: bool = False) -> HDUList:
     """Return the HDUs of FITS content, all headers found and as many extensions there as the first one promises.
 
     Parameters
     ----------
-    content : bytes
-        A whole FITS file, unpacked.
+    content : bytes or binary file
+        A whole FITS file, unpacked; of a file only what is asked for is read.
     unscaled : bool
         Leave the pixels as they lie in the file, so that they are written back byte for byte.
 
@@ -167,7 +167,7 @@ def open_content(content: bytes, *, unscaled: bool = False) -> HDUList:
     """
     from astropy.io import fits  # noqa: PLC0415  the commands that read no file need not wait for it
 
-    file = io.BytesIO(content)
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
     if file.read(9) != b"SIMPLE  =":
         raise UnsoundError("no FITS file (it does not begin with SIMPLE)")
     try:

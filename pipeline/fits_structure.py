@@ -12,6 +12,7 @@ from os import SEEK_END
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from io import RawIOBase
     from typing import BinaryIO
 
 BLOCK = 2880
@@ -41,7 +42,7 @@ class StructureError(Exception):
     """The file's structure cannot be, with the reason in words."""
 
 
-def check_structure(file: BinaryIO) -> None:
+def check_structure(file: BinaryIO | RawIOBase) -> None:
     """Walk from header to header to the end of a FITS file. Only headers are read.
 
     Parameters
@@ -77,7 +78,7 @@ def check_structure(file: BinaryIO) -> None:
     raise StructureError(f"it has more than {MOST_EXTENSIONS} extensions")
 
 
-def _header(file: BinaryIO, most_blocks: int) -> tuple[dict[str, int], int]:
+def _header(file: BinaryIO | RawIOBase, most_blocks: int) -> tuple[dict[str, int], int]:
     """Return the numbers of a header's structure, and how many blocks it fills."""
     found: dict[str, int] = {}
     for number in range(1, most_blocks + 1):

@@ -32,12 +32,15 @@ from sbcdark.pipeline.rates import measure_regions, unwrapped_counts
 from sbcdark.pipeline.regions import DETECTOR_SHAPE, REGIONS
 
 if TYPE_CHECKING:
+    import io
+    from collections.abc import Sequence
     from pathlib import Path
 
     from astropy.io.fits import HDUList
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import RegionMeasurement
+    from sbcdark.pipeline.regions import Region
 
 _NAME = re.compile(r"_(raw|flt|asn)\.fits(\.gz)?\Z")
 _ROOTNAME = re.compile(r"[a-z][a-z0-9]{8}")
@@ -89,8 +92,8 @@ def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
             content = bounded(file, size)
             require_unchanged(file, status)
         digest = hashlib.sha256(content).hexdigest() if checksum else None
-        kind = _kind_of_ours(path.name)
-        exposure, association = _parse(unpacked(content), kind)
+        kind = kind_of_ours(path.name)
+        exposure, association = parse(unpacked(content), kind)
     except NotOursError as error:
         return Refusal(uri, str(error), ignored=True, size_byte=size, mtime_ns=mtime)
     except UnsoundError as error:
@@ -103,7 +106,14 @@ def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
     return FileReading(uri, kind, size, mtime, digest, exposure, association)
 
 
-def _kind_of_ours(name: str) -> str:
+def kind_of_ours(name: str) -> str:
+    """Return RAW, FLT or ASN from a file's name.
+
+    Raises
+    ------
+    NotOursError
+        It is none of these.
+    """
     kind = product_kind(name)
     if kind is None:
         raise NotOursError(why_ignored(name))
@@ -118,12 +128,32 @@ def is_regular(path: Path) -> bool:
         return False
 
 
-def _parse(content: bytes, kind: str) -> tuple[ExposureFacts | None, AssociationFacts | None]:
+def parse(
+    content: bytes | io.RawIOBase, kind: str, regions: Sequence[Region] | None = None
+) -> tuple[ExposureFacts | None, AssociationFacts | None]:
+    """Return what a RAW or FLT says of its exposure, or an ASN of its association; the other is None.
+
+    Parameters
+    ----------
+    content : bytes or binary file
+        A FITS file, unpacked.
+    kind : str
+        RAW, FLT or ASN.
+    regions : sequence of Region, optional
+        Only these are measured, and of the pixels only their rows are read; every region where none are given.
+
+    Raises
+    ------
+    NotOursError
+        It is sound, or may be, but is no SBC exposure or association.
+    UnsoundError
+        It cannot be trusted.
+    """
     with open_content(content) as hdus, reasons():
         _require_sbc(hdus[0].header)
         if kind == "ASN":
             return None, _association(hdus)
-        return _exposure(hdus), None
+        return _exposure(hdus, regions), None
 
 
 def _require_sbc(primary: Any) -> None:
@@ -138,7 +168,7 @@ def _require_sbc(primary: Any) -> None:
         raise NotOursError(f"another detector: {detector}")
 
 
-def _exposure(hdus: HDUList) -> ExposureFacts:
+def _exposure(hdus: HDUList, regions: Sequence[Region] | None) -> ExposureFacts:
     primary = hdus[0].header
     image_type = _text(primary, "IMAGETYP") or ""
     observation = _text(primary, "OBSTYPE") or ""
@@ -160,7 +190,7 @@ def _exposure(hdus: HDUList) -> ExposureFacts:
     shape = (header.get("NAXIS2"), header.get("NAXIS1"))
     if shape != DETECTOR_SHAPE:
         raise UnsoundError(f"SCI is {shape[1]} x {shape[0]} pixels, not 1024 x 1024")
-    data = science.data
+    data = science.data if regions is None else _rows(science, regions)
     if data is None or data.shape != DETECTOR_SHAPE:
         raise UnsoundError("SCI has no 1024 x 1024 pixels")
     unit = _text(header, "BUNIT")
@@ -190,11 +220,33 @@ def _exposure(hdus: HDUList) -> ExposureFacts:
         flat_file=_text(primary, "PFLTFILE"),
         photflam_erg_s_cm2_a=_optional(header, "PHOTFLAM", above=0.0, below=1.0),
         photplam_a=_optional(header, "PHOTPLAM", above=0.0, below=1e6),
-        measurements=_measured(data, exptime, subtracted=_text(primary, "DARKCORR") == "COMPLETE"),
+        measurements=_measured(
+            data,
+            exptime,
+            REGIONS if regions is None else regions,
+            subtracted=_text(primary, "DARKCORR") == "COMPLETE",
+        ),
     )
 
 
-def _measured(data: NDArray[np.generic], exptime: float, *, subtracted: bool) -> tuple[RegionMeasurement, ...]:
+def _rows(science: Any, regions: Sequence[Region]) -> NDArray[np.generic] | None:
+    """Return a whole frame in which only the rows of some regions are read; the others are 0.
+
+    Its layout in memory is that of a frame that is read whole, so that sums come out the same to the last bit.
+    """
+    frame: NDArray[np.generic] | None = None
+    for region in regions:
+        rows = slice(region.y0, region.y1)
+        pixels = science.section[rows]
+        if frame is None:
+            frame = np.zeros(DETECTOR_SHAPE, dtype=pixels.dtype)
+        frame[rows] = pixels
+    return frame
+
+
+def _measured(
+    data: NDArray[np.generic], exptime: float, regions: Sequence[Region], *, subtracted: bool
+) -> tuple[RegionMeasurement, ...]:
     counts = unwrapped_counts(data)
     if counts.dtype.kind == "f":
         finite = np.isfinite(counts)
@@ -205,8 +257,8 @@ def _measured(data: NDArray[np.generic], exptime: float, *, subtracted: bool) ->
                 raise UnsoundError(f"SCI holds a pixel of {extreme:.6g} counts, which cannot be")
     elif counts.dtype.kind != "u" or counts.dtype.itemsize != 2:
         raise UnsoundError(f"SCI has BITPIX {counts.dtype.itemsize * 8}, where 16 and -32 are known")
-    measured = measure_regions(counts, exptime)
-    if len(measured) < len(REGIONS):
+    measured = measure_regions(counts, exptime, regions)
+    if len(measured) < len(regions):
         raise UnsoundError("SCI holds no number in a region that is measured")
     if not subtracted and any(one.counts < 0 for one in measured):
         raise UnsoundError("SCI sums to less than nothing in a region, though no dark was subtracted")

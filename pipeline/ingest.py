@@ -1,4 +1,4 @@
-"""Ingest: files and folders in, exposures and measurements in the catalog; running it again changes nothing."""
+"""Ingest: files, folders and URLs in, exposures and measurements in the catalog; running it again changes nothing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sbcdark.catalog import queries, writes
 from sbcdark.catalog.contradictions import contradictions
 from sbcdark.catalog.engine import reading, writing
-from sbcdark.catalog.errors import SbcdarkError, UsageError
+from sbcdark.catalog.errors import SbcdarkError, UnreachableError, UsageError
 from sbcdark.catalog.records import FileReading, Refusal
-from sbcdark.pipeline import frames
+from sbcdark.pipeline import frames, remote_ingest
 from sbcdark.pipeline.fits_input import local_path, modified_ns
 from sbcdark.pipeline.quality import flag_outliers
 from sbcdark.pipeline.regions import REGIONS
+from sbcdark.pipeline.remote_names import is_remote
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 from sbcdark.pipeline.workspace import end_with_parent
 
@@ -157,12 +158,15 @@ def ingest(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> IngestReport:
-    """Read what is new or changed below some paths and write it to the catalog.
+    """Read what is new or changed below some paths and write it to the catalog, local files first.
 
     Parameters
     ----------
     engine : Engine or None
         The catalog; None (with `dry_run`) stands for one that is not there yet.
+    paths : iterable of str or Path
+        Files, folders, ``https://`` addresses of files, ``s3://`` addresses of files or of all below a prefix. Files
+        that are remote stay so: of a RAW or FLT only the headers and the rows of two regions are drawn.
     workers : int, optional
         Processes that read; by default one a core. One process writes, in transactions of 128 files.
     checksum : bool
@@ -177,26 +181,42 @@ def ingest(
     Raises
     ------
     UsageError
-        A path is not there.
+        A path is not there, or an address is not taken.
+    UnreachableError
+        A host cannot be reached; what was read before stays.
     SbcdarkError
         The catalog could not be written; what was committed before stays.
     """
     report = IngestReport()
-    files = discover(paths, report)
+    local, uris = remote_ingest.split(paths)
+    files = discover(local, report)
     if engine is None and not dry_run:
         raise SbcdarkError("There is no catalog to write to.")
+    remote_files = remote_ingest.discover_remote(uris, report)
+    total = len(files) + len(remote_files)
     writer = _Writer(engine, report, dry_run=dry_run)
     todo = _changed(engine, files, report)
     done = len(files) - len(todo)
     if progress is not None:
-        progress(done, len(files))
+        progress(done, total)
     read = partial(frames.read_file, checksum=checksum)
     with _mapped(read, todo, workers) as batches:
         for batch in batches:
             writer.write(batch)
             done += len(batch)
             if progress is not None:
-                progress(done, len(files))
+                progress(done, total)
+    try:
+        for found in remote_ingest.read_batches(engine, remote_files, checksum=checksum):
+            if fresh := [item for item in found if item is not None]:
+                writer.write(fresh)
+            report.unchanged += found.count(None)
+            done += len(found)
+            if progress is not None:
+                progress(done, total)
+    except UnreachableError:
+        writer.finish()
+        raise
     writer.finish()
     return report
 
@@ -276,7 +296,7 @@ class _Writer:
         readings = [item for item in batch if isinstance(item, FileReading)]
         refusals = [item for item in batch if isinstance(item, Refusal)]
         for refusal in refusals:
-            path = local_path(refusal.uri)
+            path = refusal.uri if is_remote(refusal.uri) else local_path(refusal.uri)
             if refusal.ignored:
                 self._report.ignore(path, refusal.reason)
             else:
@@ -318,7 +338,7 @@ class _Writer:
                 continue
             if row is None:
                 self._report.added += 1
-            elif row.sha256 is not None and row.sha256 == item.sha256:
+            elif row.state == "present" and writes.same_content(row, item):
                 self._report.unchanged += 1
             else:
                 self._report.updated += 1

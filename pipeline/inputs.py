@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sbcdark.catalog import queries
 from sbcdark.catalog.errors import BadFileError, UsageError
 from sbcdark.pipeline.built import ScienceInput
+from sbcdark.pipeline.cache import keeping_files, path_of
 from sbcdark.pipeline.combining import Exposure
 from sbcdark.pipeline.fits_input import local_path
 from sbcdark.pipeline.pixels import find_flat, read_dark, read_flat, read_science
@@ -55,7 +56,7 @@ def read_input(values: MatchValues, flat: Path | None, warnings: list[str]) -> S
         The FLT or the flat cannot be read.
     """
     assert values.file is not None  # noqa: S101  science_values saw to it
-    path = local_path(values.file.uri)
+    path = path_of(values.file)
     frame = read_science(path)
     # What calacs has not divided by a flat saw the dark as the detector did.
     divided = values.file.flat_correction in {None, "COMPLETE"}
@@ -73,7 +74,8 @@ def read_input(values: MatchValues, flat: Path | None, warnings: list[str]) -> S
 def read_dark_frame(dark: ScoredDark, warnings: list[str]) -> DarkFrame | None:
     """Read a chosen dark; None, and a warning, where it is gone or broken."""
     try:
-        counts: Any = read_dark(local_path(dark.uri or ""))
+        with keeping_files():
+            counts: Any = read_dark(path_of(dark.file) if dark.file is not None else local_path(dark.uri or ""))
     except BadFileError as error:
         warnings.append(f"dark {dark.dark} is left out: {error.what}")
         return None

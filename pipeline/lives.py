@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from sbcdark.catalog import lives, writes
 from sbcdark.catalog.engine import reading, writing
-from sbcdark.catalog.errors import BadFileError
+from sbcdark.catalog.errors import BadFileError, UnreachableError
 from sbcdark.catalog.records import FileChange
+from sbcdark.pipeline import remote
 from sbcdark.pipeline.catalogs import as_engine
-from sbcdark.pipeline.fits_input import local_path, modified_ns
+from sbcdark.pipeline.fits_input import UnsoundError, local_path, modified_ns
 from sbcdark.pipeline.ingest import IngestReport, discover
 from sbcdark.pipeline.presence import is_there
 from sbcdark.pipeline.recording import file_sha256
+from sbcdark.pipeline.remote_names import host_of, is_remote
 from sbcdark.pipeline.select import resolve_target
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
@@ -106,7 +108,8 @@ def verify(
     """Look whether files are still where and what the catalog says, and write down what is not.
 
     A file is known by size and time; one whose time alone changed is read, and known by its sha256. Missing and changed
-    files are not chosen any more; their measurements are kept for the stored selections that rest on them.
+    files are not chosen any more; their measurements are kept for the stored selections that rest on them. A server is
+    asked for the size, time and ETag of a remote file.
 
     Parameters
     ----------
@@ -126,10 +129,11 @@ def verify(
     report = Verification()
     run_id: int | None = None
     done = 0
+    silent: set[str] = set()
     with reading(engine) as session:
         total = lives.count_files(session)
     for page in _pages(engine, _named(engine, names)):
-        looks = [(file, _look(file, checksum=checksum)) for file in page]
+        looks = [(file, _look(file, silent, checksum=checksum)) for file in page]
         changes = [
             FileChange(file, look.state, file.uri, look.size_byte or file.size_byte, look.mtime_ns or file.mtime_ns)
             for file, look in looks
@@ -190,17 +194,36 @@ def _pages(engine: sa.Engine, names: list[str] | None) -> Iterator[list[StoredFi
         after = page[-1].id
 
 
-def _look(file: StoredFile, *, checksum: bool) -> _Look:
+def _look(file: StoredFile, silent: set[str], *, checksum: bool) -> _Look:
+    if is_remote(file.uri):
+        return _asked(file, silent)
     try:
-        path = local_path(file.uri)
+        return _compared(file, local_path(file.uri), checksum=checksum)
     except BadFileError:
         return _Look(None, "it is not on this machine")
-    try:
-        return _compared(file, path, checksum=checksum)
     except (FileNotFoundError, NotADirectoryError):
         return _Look("missing", "it is not there")
     except OSError as error:
         return _Look(None, f"it cannot be read: {error.strerror or type(error).__name__}")
+
+
+def _asked(file: StoredFile, silent: set[str]) -> _Look:
+    """Ask a server of a file, unless it is among those that were silent before; nothing is drawn."""
+    host = host_of(file.uri)
+    if host in silent:
+        return _Look(None, f"{host} cannot be reached")
+    try:
+        found = remote.stat(file.uri)
+    except UnreachableError as error:
+        silent.add(host)
+        return _Look(None, error.what.removesuffix("."))
+    except UnsoundError as error:
+        return _Look(None, str(error))
+    if found is None:
+        return _Look("missing", "it is not there, the server says")
+    if not found.is_same(file.size_byte, file.mtime_ns, file.etag):
+        return _Look("changed", "its size, time or ETag is another")
+    return _Look("present", "", file.size_byte, file.mtime_ns)
 
 
 def _compared(file: StoredFile, path: Path, *, checksum: bool) -> _Look:

@@ -260,4 +260,5 @@ def _scored_dark(rank: int, terms: Score, dark: MatchValues, weight: float) -> S
         exptime_s=dark.exptime_s,
         uri=None if dark.file is None else dark.file.uri,
         file_id=None if dark.file is None else dark.file.id,
+        file=dark.file,
     )

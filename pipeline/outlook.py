@@ -13,10 +13,10 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.pipeline import glow, select
 from sbcdark.pipeline.apertures import to_pixels
+from sbcdark.pipeline.cache import fetch_ahead, keeping_files, path_of
 from sbcdark.pipeline.catalogs import as_engine
 from sbcdark.pipeline.combining import DarkEstimate, combine_darks
 from sbcdark.pipeline.drizzle import SCALE_ARCSEC, Drizzler
-from sbcdark.pipeline.fits_input import local_path
 from sbcdark.pipeline.footprints import NativeFrame, NativeWeights, area_factor, native_pixels, native_weights
 from sbcdark.pipeline.inputs import exposure_to_fit, read_dark_frame, read_input, science_values
 from sbcdark.pipeline.matching import Combine, Requirements, Rule
@@ -111,6 +111,7 @@ def outlook(
     return found, list(dict.fromkeys(warnings))
 
 
+@keeping_files()
 def _of_exposure(
     engine: sa.Engine,
     match: Match,
@@ -126,6 +127,7 @@ def _of_exposure(
         # The candidates join the templates, so that the base and glow of each are known.
         (templates,) = select.choose_for(session, [match.exposure], Combine.MODEL, rule, wanted)
     one = read_input(values, flat, warnings)
+    fetch_ahead([dark.file for dark in templates.darks if dark.file is not None])
     frames = [frame for dark in templates.darks if (frame := read_dark_frame(dark, warnings)) is not None]
     grids = [
         _plain_grid(aperture) if aperture.frame == "icrs" else _product_grid(engine, one, drizzled)
@@ -202,7 +204,7 @@ def _product_grid(engine: sa.Engine, one: ScienceInput, drizzled: dict[tuple[str
     if members not in drizzled:
         with workspace(Path(tempfile.gettempdir())) as work, Drizzler() as drizzler:
             product = work / "grid_drz.fits"
-            paths = [local_path(file.uri) for file in files if file]
+            paths = [path_of(file) for file in files if file]
             drizzler.drizzle(paths, product, working_folder=work, log=work / "drizzle.log")
             drizzled[members] = read_product(product).wcs
     return drizzled[members]

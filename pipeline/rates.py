@@ -11,7 +11,11 @@ from sbcdark.catalog.records import RegionMeasurement
 from sbcdark.pipeline.regions import REGIONS, good_pixels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from sbcdark.pipeline.regions import Region
 
 EXACT_BELOW = 20.0
 """Below so many counts the error is half the exact central 68.27 % Poisson interval."""
@@ -60,8 +64,10 @@ def unwrapped_counts(science: NDArray[np.generic]) -> NDArray[np.generic]:
     return science
 
 
-def measure_regions(counts: NDArray[np.generic], exptime_s: float) -> tuple[RegionMeasurement, ...]:
-    """Measure every named region of a frame.
+def measure_regions(
+    counts: NDArray[np.generic], exptime_s: float, regions: Sequence[Region] = REGIONS
+) -> tuple[RegionMeasurement, ...]:
+    """Measure named regions of a frame.
 
     Parameters
     ----------
@@ -69,6 +75,8 @@ def measure_regions(counts: NDArray[np.generic], exptime_s: float) -> tuple[Regi
         Counts (RAW) or flat-fielded counts (FLT); pixels that are not finite are left out.
     exptime_s : float
         Exposure time in seconds.
+    regions : sequence of Region
+        Which ones; by default all.
 
     Returns
     -------
@@ -81,7 +89,7 @@ def measure_regions(counts: NDArray[np.generic], exptime_s: float) -> tuple[Regi
         finite = np.isfinite(counts)
         good = good & finite
     measured = []
-    for region in REGIONS:
+    for region in regions:
         inside = counts[region.slices]
         allowed = good if region.masked else finite
         if allowed is not None:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 from postgres import create_database, drop_database, started_server
+from range_server import range_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from range_server import RangeServer
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -86,3 +89,18 @@ def empty_catalog(database_url: str, migrated_file: Path) -> Iterator[sa.Engine]
     engine = open_catalog(database_url, create=True)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RangeServer]:
+    """Return a real HTTP server on loopback; waits are short, and the cache folder is one of the test's own."""
+    from sbcdark.pipeline import remote, remote_faults, remote_stat  # noqa: PLC0415  other tests need not wait for it
+
+    monkeypatch.setenv("SBCDARK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(remote_faults, "BACK_OFF_S", (0.01, 0.02))
+    monkeypatch.setattr(remote_stat, "SILENCE_S", 0.5)
+    remote.forget_connections()
+    with range_server() as server:
+        yield server
+    remote.forget_connections()

@@ -11,7 +11,20 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-HEAVY = ("drizzlepac", "astroquery", "matplotlib", "bokeh", "dask", "photutils", "regions", "scipy", "alembic")
+HEAVY = (
+    "aiohttp",
+    "fsspec",
+    "s3fs",
+    "drizzlepac",
+    "astroquery",
+    "matplotlib",
+    "bokeh",
+    "dask",
+    "photutils",
+    "regions",
+    "scipy",
+    "alembic",
+)
 COMMANDS = (
     "changes",
     "darks",

@@ -260,3 +260,16 @@ def test_reprocessed_copy_elsewhere_supersedes_and_says_on_what(
     assert record is not None
     assert record.exptime_s == 1000.0
     assert record.box_rate_count_s_pix == record.box_count / (40_000 * 1000.0)  # type: ignore[operator]
+
+
+def test_dry_run_counts_a_file_that_is_back_as_the_ingest_does(
+    empty_catalog: sa.Engine, shared_data: Path, tmp_path: Path
+) -> None:
+    (path,) = copied(shared_data, tmp_path / "files", "jcrx01iiq_raw")
+    ingest(empty_catalog, [path])
+    away = path.rename(tmp_path / "away")
+    assert verify(empty_catalog).missing == 1
+    away.rename(path)
+    dry = ingest(empty_catalog, [path], dry_run=True)
+    assert dry == ingest(empty_catalog, [path])
+    assert counts(dry) == (0, 1, 0, 0)
