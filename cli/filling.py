@@ -43,7 +43,7 @@ def ingest(
     if as_json:
         print_json(report)
     else:
-        _print(report, dry_run=dry_run)
+        print_report(report, dry_run=dry_run)
     if report.rejected:
         raise RejectedFilesError(
             f"{report.rejected} files were rejected; all others are in the catalog.",
@@ -55,7 +55,8 @@ def _listed() -> list[str]:
     return [line.rstrip("\n") for line in sys.stdin if line.strip()]
 
 
-def _print(report: ingesting.IngestReport, *, dry_run: bool) -> None:
+def print_report(report: ingesting.IngestReport, *, dry_run: bool = False) -> None:
+    """Print what an ingest did, and the first reasons for what it left out."""
     would = "would be " if dry_run else ""
     typer.echo(
         f"{report.added} {would}added, {report.updated} {would}updated, {report.unchanged} unchanged, "
