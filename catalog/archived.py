@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
+from sbcdark.catalog.preferred import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from datetime import datetime
 
     from sqlalchemy.orm import Session
 
 UPDATE_ACTION = "update from archive"
 """The action of the row in `ingest_runs` that the first update of a catalog leaves: its baseline."""
-
-_CHUNK = 500
-"""How many values go into one IN (...)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +70,8 @@ def record_listing(session: Session, listed: Iterable[ArchivedExposure], now: da
     by_name = {exposure.rootname: exposure for exposure in listed}
     known = {
         row.rootname: row
-        for chunk in _chunks(sorted(by_name))
-        for row in session.scalars(
-            sa.select(models.ArchiveExposure).where(models.ArchiveExposure.rootname.in_(chunk))
-        )
+        for chunk in chunks(sorted(by_name))
+        for row in session.scalars(sa.select(models.ArchiveExposure).where(models.ArchiveExposure.rootname.in_(chunk)))
     }
     for name, row in known.items():
         exposure = by_name[name]
@@ -109,7 +105,7 @@ def present_products(session: Session, names: Iterable[str]) -> set[tuple[str, s
     """Return (root name, RAW, FLT or ASN) of every file that is present, of some exposures and associations."""
     present: set[tuple[str, str]] = set()
     file = models.File
-    for chunk in _chunks(sorted(set(names))):
+    for chunk in chunks(sorted(set(names))):
         exposures = (
             sa.select(models.Exposure.rootname, file.kind)
             .join(file, file.exposure_id == models.Exposure.id)
@@ -184,7 +180,3 @@ def nearest_by_program(session: Session, start_mjd: float, *, absent: bool = Fal
 def knows_the_archive(session: Session) -> bool:
     """Tell whether a listing of the archive was ever written down."""
     return session.scalar(sa.select(models.ArchiveExposure.rootname).limit(1)) is not None
-
-
-def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from sbcdark.pipeline.fetch import ByteProgress, FetchReport
+    from sbcdark.pipeline.fetch import FetchReport
+    from sbcdark.pipeline.transfers import ByteProgress
 
 _SHOWN = 20
 """So many files are told of each kind; --json lists them all."""
@@ -123,9 +124,7 @@ def programs(
     )
     missing = [one for one in found if one.frames_in_catalog < one.frames]
     title = f"{len(found)} programs with SBC darks at MAST; {len(missing)} have darks that are not in the catalog"
-    emit(
-        [asdict(one) for one in found], keys, columns, as_json=as_json, as_csv=as_csv, output=output, title=title
-    )
+    emit([asdict(one) for one in found], keys, columns, as_json=as_json, as_csv=as_csv, output=output, title=title)
     if missing:
         say(f"Get those of the first: sbcdark fetch --program {missing[0].program} --darks")
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_ANSWER_S = 120.0
-"""A query that takes longer is given up; astroquery's own limit (600 s, `[mast] timeout`) counts where it is shorter."""
+"""A query that takes longer is given up; astroquery's own limit (`[mast] timeout`, 600 s) counts where it is less."""
 
 _TRIES = 4
 _FIRST_WAIT_S = 0.5
@@ -125,7 +125,7 @@ class Archive:
 
         self.server = str(conf.server).rstrip("/")
         self.timeout_s = min(float(conf.timeout), _LONGEST_ANSWER_S)
-        with conf.set_temp("timeout", int(math.ceil(self.timeout_s))):
+        with conf.set_temp("timeout", math.ceil(self.timeout_s)):
             self._client = MastMissions(mission="hst")
 
     def program(self, program: int) -> list[Dataset]:

@@ -75,7 +75,7 @@ class StoppedError(SbcdarkError):
 
 
 class _AgainError(Exception):
-    """This request came to nothing; another one may not."""
+    """A request came to nothing; another one may not."""
 
     def __init__(self, reason: str, *, wait_s: float = 0.0, lost: bool = False) -> None:
         super().__init__(reason)
@@ -305,7 +305,7 @@ class _Download:
         """Write the body of an answer behind what is here, or in its place."""
         status = response.status_code
         if status == 206:
-            length = self._continued(response, said)
+            length: int | None = self._continued(response, said)
         elif status == 200:
             self._forget()
             encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import queue
 import re
-import threading
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog import archived, writes
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UnreachableError, UsageError
 from sbcdark.pipeline.archive import Archive
-from sbcdark.pipeline.download import DownloadError, Patience, StoppedError, download, is_whole
+from sbcdark.pipeline.download import Patience, is_whole
 from sbcdark.pipeline.ingest import IngestReport, ingest
+from sbcdark.pipeline.transfers import transfer
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import sqlalchemy as sa
 
     from sbcdark.pipeline.archive import ArchiveFile, Dataset
     from sbcdark.pipeline.ingest import Progress
-
-_AT_ONCE = 4
-"""Files that are downloaded at a time: enough to hide the archive's latency, few enough to be a polite guest."""
+    from sbcdark.pipeline.transfers import ByteProgress
 
 _VISIT = re.compile(r"[0-9a-z]{1,2}")
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
-
-
-class ByteProgress(Protocol):
-    """What a download tells while it goes on."""
-
-    def __call__(self, done_byte: int, total_byte: int) -> None:
-        """Say that `done_byte` of `total_byte` bytes are here."""
 
 
 @dataclass(slots=True)
@@ -74,7 +64,8 @@ class FetchReport:
     def as_json(self) -> dict[str, Any]:
         """Return the keys of an ingest and beside them those of the fetch."""
         own = asdict(self)
-        return own.pop("ingest") | {key: value for key, value in own.items() if value is not None}
+        read: dict[str, Any] = own.pop("ingest")
+        return read | {key: value for key, value in own.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,14 +256,11 @@ def record_darks(engine: sa.Engine, listed: Iterable[Dataset], now: datetime, *,
     with writing(engine) as session:
         archived.record_listing(
             session,
-            [
-                archived.ArchivedExposure(dark.name, dark.program, dark.start_mjd, dark.exptime_s)
-                for dark in listed
-            ],
+            [archived.ArchivedExposure(dark.name, dark.program, dark.start_mjd, dark.exptime_s) for dark in listed],
             now,
         )
         if baseline and archived.baseline(session) is None:
-            writes.finish_run(session, writes.start_run(session, archived.UPDATE_ACTION, SOFTWARE_VERSION))
+            writes.start_run(session, archived.UPDATE_ACTION, SOFTWARE_VERSION)
         return archived.baseline(session) or now
 
 
@@ -282,7 +270,9 @@ def _kinds(dataset: Dataset) -> tuple[str, ...]:
 
 
 def _tell_update(talk: Talk, update: UpdateReport, *, dry_run: bool) -> None:
-    state = f"The archive has {update.darks_at_archive} SBC darks; {update.darks_in_catalog} of them are in the catalog."
+    state = (
+        f"The archive has {update.darks_at_archive} SBC darks; {update.darks_in_catalog} of them are in the catalog."
+    )
     if update.is_baseline:
         makes = "would make" if dry_run else "makes"
         talk.say(
@@ -363,7 +353,7 @@ class _Job:
                     f"The folder {folder} cannot be made: {error.strerror}.", "Give -o another place."
                 ) from error
         lost = False
-        for target, outcome in _downloads(missing, self._patience, self._talk.bytes_here):
+        for target, outcome in transfer(missing, self._patience, self._talk.bytes_here):
             if isinstance(outcome, int):
                 report.fetched += 1
                 report.fetched_byte += outcome
@@ -380,77 +370,3 @@ class _Job:
 def _fail(report: FetchReport, target: Path, reason: str) -> None:
     report.failed += 1
     report.failures.append({"path": str(target), "reason": reason})
-
-
-def _downloads(
-    missing: Sequence[tuple[ArchiveFile, Path]], patience: Patience, progress: ByteProgress | None
-) -> Iterator[tuple[Path, int | DownloadError]]:
-    """Download files, a few at a time, and give each as it is finished: the bytes that travelled, or why it failed."""
-    jobs: queue.SimpleQueue[tuple[ArchiveFile, Path]] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[Path, int | BaseException]] = queue.SimpleQueue()
-    for job in missing:
-        jobs.put(job)
-    stop, lost = threading.Event(), threading.Event()
-    here: dict[Path, int] = {}
-    total = sum(file.size_byte or 0 for file, _ in missing)
-
-    def work() -> None:
-        import requests  # noqa: PLC0415  takes a while, and only a download needs it
-
-        with requests.Session() as session:
-            while not stop.is_set():
-                try:
-                    file, target = jobs.get_nowait()
-                except queue.Empty:
-                    return
-                try:
-                    if lost.is_set():
-                        raise DownloadError("not tried: the archive was lost before", lost=True)  # noqa: TRY301
-                    arrived = _counter(here, target)
-                    travelled = download(session, file.url, target, patience=patience, arrived=arrived, stop=stop)
-                    done.put((target, travelled))
-                except BaseException as error:  # noqa: BLE001  it is judged in the thread that waits
-                    if isinstance(error, DownloadError) and error.lost:
-                        lost.set()
-                    done.put((target, error))
-
-    # Daemons: a server that is silent does not keep a program that was told to end.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(missing)))]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in missing:
-            target, outcome = _next_done(done, here, total, progress)
-            if isinstance(outcome, OSError):
-                outcome = DownloadError(f"it cannot be written: {outcome.strerror or outcome}")
-            if isinstance(outcome, int | DownloadError):
-                yield target, outcome
-            elif not isinstance(outcome, StoppedError):
-                raise outcome
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(1.0)
-
-
-def _counter(here: dict[Path, int], target: Path) -> Callable[[int], None]:
-    def arrived(count: int) -> None:
-        here[target] = count
-
-    return arrived
-
-
-def _next_done(
-    done: queue.SimpleQueue[tuple[Path, int | BaseException]],
-    here: dict[Path, int],
-    total: int,
-    progress: ByteProgress | None,
-) -> tuple[Path, int | BaseException]:
-    """Wait for the next file that is finished, and tell meanwhile how many bytes are here."""
-    while True:
-        if progress is not None:
-            progress(sum(list(here.values())), total)
-        try:
-            return done.get(timeout=0.2)
-        except queue.Empty:
-            continue

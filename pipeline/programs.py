@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog import archived, queries
 from sbcdark.catalog.engine import reading
+from sbcdark.catalog.types import utc_of_mjd
 from sbcdark.pipeline.select import resolve_exposure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import sqlalchemy as sa
-
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +66,14 @@ def programs(engine: sa.Engine, *, near: str | None = None) -> list[DarkProgram]
     start_mjd = None if near is None else _start_mjd(engine, near)
     record_darks(engine, list_darks(Archive()), datetime.now(UTC))
     with reading(engine) as session:
-        nearest = {} if start_mjd is None else {one.program: one for one in archived.nearest_by_program(session, start_mjd)}
+        nearest = (
+            {} if start_mjd is None else {one.program: one for one in archived.nearest_by_program(session, start_mjd)}
+        )
         found = [
             DarkProgram(
                 one.program,
-                _MJD_EPOCH + timedelta(days=one.first_start_mjd),
-                _MJD_EPOCH + timedelta(days=one.last_start_mjd),
+                utc_of_mjd(one.first_start_mjd),
+                utc_of_mjd(one.last_start_mjd),
                 one.frames,
                 one.frames_in_catalog,
                 nearest[one.program].dark if nearest else None,

@@ -11,17 +11,30 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-HEAVY = ("drizzlepac", "astroquery", "matplotlib", "bokeh", "dask", "photutils", "regions", "scipy", "alembic")
+HEAVY = (
+    "drizzlepac",
+    "astroquery",
+    "matplotlib",
+    "bokeh",
+    "dask",
+    "photutils",
+    "regions",
+    "scipy",
+    "alembic",
+    "requests",
+)
 COMMANDS = (
     "changes",
     "darks",
     "db",
     "demo",
     "exposures",
+    "fetch",
     "ingest",
     "masterdark",
     "match",
     "photometry",
+    "programs",
     "relocate",
     "replay",
     "restore",

@@ -1,0 +1,431 @@
+"""A stand-in for MAST: a real HTTP server on loopback that speaks what astroquery 0.4.11 asks, and fails on demand.
+
+It answers the search for HST (column list, search with conditions and pages, product lists) as recorded answers of the
+archive look, with root names in capitals and padded instrument names, and gives files by GET and HEAD, whole or by byte
+ranges, with ETag and Last-Modified. It keeps a log of requests, and counts the body bytes that it sent of each file.
+"""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import gzip
+import hashlib
+import json
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+
+COLUMNS = {
+    "sci_data_set_name": ("string", "VARCHAR(9)"),
+    "sci_targname": ("string", "VARCHAR(31)"),
+    "sci_instrume": ("string", "CHAR"),
+    "sci_instrument_config": ("string", "VARCHAR(20)"),
+    "sci_aper_1234": ("string", "VARCHAR(20)"),
+    "sci_spec_1234": ("string", "VARCHAR(31)"),
+    "sci_actual_duration": ("float", "FLOAT"),
+    "sci_start_time": ("datetime", "DATETIME"),
+    "sci_pep_id": ("integer", "INTEGER"),
+    "sci_asn_id": ("string", "VARCHAR(9)"),
+    "sci_expflag": ("string", "VARCHAR(13)"),
+    "sci_status": ("string", "VARCHAR(10)"),
+}
+"""Column: its type in the column list, and in the answer of a search."""
+
+
+@dataclass
+class Served:
+    """A file that is given; `path` may be gzipped, the file is given unpacked."""
+
+    name: str
+    path: Path | None = None
+    content: bytes | None = None
+
+    @cached_property
+    def body(self) -> bytes:
+        if self.content is not None:
+            return self.content
+        assert self.path is not None
+        packed = self.path.read_bytes()
+        return gzip.decompress(packed) if self.path.suffix == ".gz" else packed
+
+    @cached_property
+    def size(self) -> int:
+        if self.path is not None and self.path.suffix == ".gz":
+            with self.path.open("rb") as file:
+                file.seek(-4, 2)  # gzip's own note of the size
+                return int(struct.unpack("<I", file.read(4))[0])
+        return len(self.body)
+
+    @cached_property
+    def etag(self) -> str:
+        return f'"{hashlib.md5(self.body, usedforsecurity=False).hexdigest()}"'
+
+
+@dataclass
+class Row:
+    """A data set of the archive's search, with the names of its products."""
+
+    name: str
+    target: str
+    program: int
+    start_mjd: float
+    exptime_s: float | None = 1000.0
+    detector: str = "SBC"
+    products: list[str] = field(default_factory=list)
+    status: str = "PUBLIC"
+
+    def cells(self) -> dict[str, Any]:
+        return {
+            "sci_data_set_name": self.name.upper(),
+            "sci_targname": self.target,
+            "sci_instrume": "ACS   ",
+            "sci_instrument_config": f"ACS/{self.detector}",
+            "sci_aper_1234": self.detector,
+            "sci_spec_1234": "BLOCK1" if self.target == "DARK" else "F165LP",
+            "sci_actual_duration": self.exptime_s,
+            "sci_start_time": f"{(MJD_EPOCH + timedelta(days=self.start_mjd)).replace(tzinfo=None).isoformat()}",
+            "sci_pep_id": self.program,
+            "sci_asn_id": "NONE",
+            "sci_expflag": "NORMAL",
+            "sci_status": self.status,
+        }
+
+
+@dataclass
+class Fault:
+    """What goes wrong: `kind` on a route (columns, search, products, file), so many times, for names that hold `name`.
+
+    Kinds: 503, reset, short, wrong length, stall, html, duplicate, empty.
+    """
+
+    kind: str
+    route: str = "file"
+    times: int = 1
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One request."""
+
+    method: str
+    route: str
+    name: str
+    range: str | None
+    status: int
+
+
+class MastServer:
+    """The stand-in; used as a context manager it serves until its end."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.files: dict[str, Served] = {}
+        self.faults: list[Fault] = []
+        self.log: list[Logged] = []
+        self.sent: Counter[str] = Counter()
+        self.whole: Counter[str] = Counter()
+        """How often all bytes of a file went out in one answer."""
+        self.ranges = True
+        self.tags = True
+        self.pause_s = 0.0
+        """Between two pieces of 32 kB."""
+        self.access = "PUBLIC"
+        self.closing = threading.Event()
+        self.lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.mast = self
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> MastServer:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def configure(self, folder: Path, timeout_s: int = 20) -> dict[str, str]:
+        """Write astroquery's own configuration into a folder and return the environment that names it."""
+        (folder / "astropy").mkdir(parents=True, exist_ok=True)
+        (folder / "astropy" / "astroquery.cfg").write_text(f"[mast]\nserver = {self.url}\ntimeout = {timeout_s}\n")
+        return {"XDG_CONFIG_HOME": str(folder), "NO_PROXY": "127.0.0.1"}
+
+    def add(self, row: Row, files: Iterable[Served] = (), noise: Iterable[str] = ()) -> None:
+        """Publish a data set with its files, and names of products that nobody shall ask for."""
+        files = list(files)
+        row.products = [*row.products, *noise, *(file.name for file in files)]
+        with self.lock:
+            self.rows.append(row)
+            self.files |= {file.name: file for file in files}
+
+    def add_real_darks(self, data: Path, first: int = 0, last: int = 20) -> list[str]:
+        """Publish some of the 20 real darks of program 13961 and return their root names."""
+        names = []
+        with (data / "tables" / "sbc_darks_13961_headers.csv").open() as file:
+            for line in list(csv.DictReader(row for row in file if not row.startswith("#")))[first:last]:
+                name = line["file"][:9]
+                raw = Served(f"{name}_raw.fits", data / "darks_13961" / f"{name}_raw.fits.gz")
+                row = Row(name, "DARK", 13961, float(line["expstart"]), float(line["exptime"]))
+                self.add(row, [raw], noise=[f"{name}_spt.fits", f"{name}_jit.fits", f"{name}_flt.fits"])
+                names.append(name)
+        return names
+
+    def add_real_visit(self, data: Path) -> None:
+        """Publish visit 11 of program 13655: real associations, stand-in FLTs, HAP duplicates, a frame of the WFC."""
+        with (data / "tables" / "notebook_flt_jcmc11.csv").open() as file:
+            lines = list(csv.DictReader(row for row in file if not row.startswith("#")))
+        starts = {line["file"][:9]: datetime.fromisoformat(line["start"]).replace(tzinfo=UTC) for line in lines}
+        members = {
+            "jcmc11010": ("jcmc11ctq", "jcmc11e6q"),
+            "jcmc11020": ("jcmc11cwq", "jcmc11dtq"),
+            "jcmc11030": ("jcmc11cxq", "jcmc11dsq"),
+            "jcmc11040": ("jcmc11deq", "jcmc11dhq"),
+        }
+        for name, exposures in members.items():
+            files = [Served(f"{name}_asn.fits", data / "associations_13655" / f"{name}_asn.fits")]
+            for one in exposures:
+                files.append(Served(f"{one}_flt.fits", data / "science_13655_standin" / f"{one}_flt.fits.gz"))
+            noise = [f"{name}_drz.fits", *(f"{one}_raw.fits" for one in exposures)]
+            noise += [f"hst_13655_11_acs_sbc_f165lp_{one[:8]}_flt.fits" for one in exposures]
+            start = (starts[exposures[0]] - MJD_EPOCH).total_seconds() / 86_400
+            self.add(Row(name, "NGC-7469", 13655, start, 2000.0), files, noise)
+        self.add(Row("jcmc11zzq", "NGC-7469", 13655, 57125.3, 30.0, detector="WFC", products=["jcmc11zzq_flt.fits"]))
+        self.add(Row("jcmc12010", "NGC-7469", 13655, 57130.3, 30.0, products=["jcmc12010_asn.fits"]))
+
+    def fault_for(self, route: str, name: str) -> Fault | None:
+        """Return the fault that this request meets, used up by one."""
+        with self.lock:
+            for fault in self.faults:
+                if fault.route == route and fault.times > 0 and fault.name in name:
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def of(self, route: str) -> list[Logged]:
+        """Return the requests of a route."""
+        return [entry for entry in self.log if entry.route == route]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    mast: MastServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients are killed here on purpose."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name is the base class's
+        """Print nothing; `MastServer.log` has it."""
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        if parts.path == "/search/util/api/v0.1/column_list":
+            self._answer("columns", "", self._columns)
+        elif parts.path == "/search/hst/api/v0.1/retrieve_product":
+            product = unquote(parse_qs(parts.query).get("product_name", [""])[0])
+            self._file(product.rpartition("/")[2])
+        else:
+            self._send("other", self.path, 404, b"not here", "text/plain")
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))) or b"{}")
+        if self.path == "/search/hst/api/v0.1/search":
+            self._answer("search", json.dumps(asked.get("conditions")), lambda fault: _search(self._mast, asked, fault))
+        elif self.path == "/search/hst/api/v0.1/post_list_products":
+            self._answer("products", "", lambda fault: _products(self._mast, asked, fault))
+        else:
+            self._send("other", self.path, 404, b"not here", "text/plain")
+
+    @property
+    def _mast(self) -> MastServer:
+        return self.server.mast
+
+    def _columns(self, _fault: Fault | None) -> Any:
+        return [
+            {"column_name": name, "qual_type": kind, "description": name, "field_name": name}
+            for name, (kind, _) in COLUMNS.items()
+        ]
+
+    def _answer(self, route: str, name: str, make: Any) -> None:
+        """Answer a query, with the fault that it meets."""
+        fault = self._mast.fault_for(route, name)
+        if fault is None or fault.kind in {"duplicate", "empty"}:
+            body = json.dumps(make(fault)).encode()
+            self._send(route, name, 200, body, "application/json")
+        elif fault.kind in {"503", "html"}:
+            self._page(route, name, fault)
+        elif fault.kind == "reset":
+            self._log(route, name, 0)
+            self._reset()
+        elif fault.kind == "stall":
+            self._log(route, name, 0)
+            self._mast.closing.wait(60)
+            self.close_connection = True
+        else:
+            body = json.dumps(make(None)).encode()
+            self._send(route, name, 200, body, "application/json", stop_at=len(body) // 2)
+
+    def _page(self, route: str, name: str, fault: Fault) -> None:
+        page = b"<html><body>The archive is down for maintenance.</body></html>"
+        self._send(route, name, 503 if fault.kind == "503" else 200, page, "text/html")
+
+    def _file(self, name: str) -> None:
+        mast = self._mast
+        fault = mast.fault_for("file", name)
+        if fault is not None and fault.kind in {"503", "html"}:
+            self._page("file", name, fault)
+            return
+        served = mast.files.get(name)
+        if served is None:
+            self._send("file", name, 404, b"no such product", "text/plain")
+            return
+        body, start, status = served.body, 0, 200
+        wanted, if_range = self.headers.get("Range"), self.headers.get("If-Range")
+        headers = {"Last-Modified": "Tue, 03 Mar 2020 12:00:00 GMT", "ETag": served.etag} if mast.tags else {}
+        if mast.ranges:
+            headers["Accept-Ranges"] = "bytes"
+            if wanted is not None and (if_range is None or if_range in headers.values()):
+                low, _, high = wanted.removeprefix("bytes=").partition("-")
+                start, end = int(low), min(int(high), len(body) - 1) if high else len(body) - 1
+                if start >= len(body):
+                    self._send("file", name, 416, b"", "text/plain", {"Content-Range": f"bytes */{len(body)}"})
+                    return
+                headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
+                body, status = body[start : end + 1], 206
+        stop_at = len(body)
+        if fault is not None and fault.kind == "wrong length":
+            body = body[: len(body) // 2]
+            stop_at = len(body)
+        elif fault is not None:
+            stop_at = len(body) // 2
+        whole = self._send("file", name, status, body, "application/fits", headers, stop_at=stop_at, fault=fault)
+        if whole and status == 200 and self.command == "GET" and len(body) == len(served.body):
+            with mast.lock:
+                mast.whole[name] += 1
+
+    def _log(self, route: str, name: str, status: int) -> None:
+        with self._mast.lock:
+            self._mast.log.append(Logged(self.command, route, name, self.headers.get("Range"), status))
+
+    def _send(
+        self,
+        route: str,
+        name: str,
+        status: int,
+        body: bytes,
+        kind: str,
+        headers: dict[str, str] | None = None,
+        *,
+        stop_at: int | None = None,
+        fault: Fault | None = None,
+    ) -> bool:
+        """Send an answer, or the beginning of its body; tell whether all of it went out."""
+        self._log(route, name, status)
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return True
+        until = len(body) if stop_at is None else stop_at
+        for start in range(0, until, 2**15):
+            piece = body[start : min(start + 2**15, until)]
+            self.wfile.write(piece)
+            with self._mast.lock:
+                if route == "file":
+                    self._mast.sent[name] += len(piece)
+            if self._mast.pause_s:
+                time.sleep(self._mast.pause_s)
+        if until == len(body):
+            return True
+        if fault is not None and fault.kind == "stall":
+            self._mast.closing.wait(60)
+        elif fault is not None and fault.kind == "reset":
+            self._reset()
+        self.close_connection = True
+        return False
+
+    def _reset(self) -> None:
+        """Break the connection off by a RST."""
+        self.close_connection = True
+        self.wfile.flush()
+        time.sleep(0.05)  # a RST throws away what the other side has not read yet
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+
+def _search(mast: MastServer, asked: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
+    conditions = {key: str(value) for one in asked.get("conditions", []) for key, value in one.items()}
+    rows = [row.cells() for row in mast.rows]
+    found = [cells for cells in rows if all(_fits(cells[key], value) for key, value in conditions.items())]
+    for key in asked.get("sort_by") or ["sci_data_set_name"]:
+        found.sort(key=lambda cells, key=key: cells[key])  # type: ignore[misc]
+    start = asked.get("offset", 0)
+    page = found[start : start + asked["limit"]]
+    if fault is not None:
+        page = page * 2 if fault.kind == "duplicate" else []
+    columns = [*(asked.get("select_cols") or COLUMNS), "search_pos", "ang_sep"]
+    return {
+        "messages": [],
+        "info": [{"name": name, "type": COLUMNS.get(name, ("", "VARCHAR(9)"))[1]} for name in columns],
+        "search_params": asked,
+        "totalResults": len(found),
+        "results": [{name: cells.get(name) for name in columns} for cells in page],
+    }
+
+
+def _fits(cell: Any, wanted: str) -> bool:
+    return any(fnmatch.fnmatchcase(str(cell).strip(), one.strip()) for one in wanted.split(","))
+
+
+def _products(mast: MastServer, asked: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
+    rows = {row.name.upper(): row for row in mast.rows}
+    products = [
+        {
+            "product_key": f"{name}_{product}",
+            "access": mast.access,
+            "dataset": name,
+            "instrument_name": "ACS   ",
+            "filters": "F165LP",
+            "filename": product,
+            "uri": f"{name}/{product}",
+            "authz_primary_identifier": product[:9].upper(),
+            "authz_secondary_identifier": "CAL",
+            "file_suffix": product.rpartition("_")[2].partition(".")[0].upper(),
+            "category": "UNCALIBRATED",
+            "size": mast.files[product].size if product in mast.files else 31_680,
+            "type": "science",
+        }
+        for name in asked["dataset_ids"]
+        if name in rows
+        for product in rows[name].products
+    ]
+    if fault is not None:
+        products = products * 2 if fault.kind == "duplicate" else []
+    return {"products": products}
