@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from sbcdark.pipeline.fetch import FetchReport
+    from sbcdark.pipeline.ingest import Progress
     from sbcdark.pipeline.transfers import ByteProgress
 
 _SHOWN = 20
@@ -75,7 +76,7 @@ def fetch(
     if since is not None and not update:
         raise UsageError("--since goes with --update.", "sbcdark fetch --update --since DATE")
     engine = _catalog(dry_run=dry_run)
-    with _bytes_bar() as bytes_here, reading_bar() as files_read:
+    with _bars() as (bytes_here, files_read):
         talk = fetching.Talk(say, bytes_here, files_read)
         if update:
             report = fetching.fetch_update(engine, since=utc_time(since), folder=folder, dry_run=dry_run, talk=talk)
@@ -170,26 +171,31 @@ def _complain(report: FetchReport) -> None:
 
 
 @contextmanager
-def _bytes_bar() -> Iterator[ByteProgress | None]:
-    """Show a bar on a terminal while bytes come, nothing elsewhere."""
+def _bars() -> Iterator[tuple[ByteProgress | None, Progress | None]]:
+    """Show a bar on a terminal while bytes come, then one while files are read; nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield None
+        yield None, None
         return
     from rich.console import Console  # noqa: PLC0415  only a terminal needs it
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
 
     columns = (TextColumn("fetching"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("fetching", total=None)
+    bar = Bar(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("fetching", total=None)
+    reading: list[Progress | None] = []
+    with ExitStack() as stack:
+        stack.callback(bar.stop)
 
-        def advance(done_byte: int, total_byte: int) -> None:
+        def bytes_here(done_byte: int, total_byte: int) -> None:
+            bar.start()
             bar.update(task, completed=done_byte, total=total_byte)
 
-        yield advance
+        def files_read(done: int, total: int) -> None:
+            if not reading:
+                bar.stop()
+                reading.append(stack.enter_context(reading_bar()))
+            if reading[0] is not None:
+                reading[0](done, total)
+
+        yield bytes_here, files_read

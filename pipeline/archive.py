@@ -31,8 +31,8 @@ _LONGEST_ANSWER_S = 120.0
 
 _TRIES = 4
 _FIRST_WAIT_S = 0.5
-_TIMEOUTS = 2
-"""So often a query may run out of time before it is given up."""
+_LONGEST_TRYING_S = 60.0
+"""After so long no other try is begun: a name service that is silent lets each take its time."""
 
 _PAGE = 5000
 """Rows to a query; the most that the archive gives."""
@@ -194,20 +194,19 @@ class Archive:
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """Ask, again after a while where there is no answer."""
-        timeouts = 0
+        begun, reason = time.monotonic(), ""
         for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_FIRST_WAIT_S * 2 ** (attempt - 1))
             try:
                 return _bounded(ask, self.timeout_s)
-            except TimeoutError as error:
-                timeouts += 1
-                if timeouts == _TIMEOUTS:
-                    raise self._unreachable(f"it did not answer within {self.timeout_s:.0f} s") from error
-            except Exception as error:
-                # astroquery raises errors of many kinds for a server that is not there or talks nonsense.
-                if attempt == _TRIES - 1:
-                    raise self._unreachable(why(error)) from error
-            time.sleep(_FIRST_WAIT_S * 2**attempt)
-        raise self._unreachable("it did not answer")
+            except TimeoutError:
+                reason = f"it did not answer within {self.timeout_s:.0f} s"
+            except Exception as error:  # noqa: BLE001  astroquery raises many kinds for a server that talks nonsense
+                reason = why(error)
+            if time.monotonic() - begun > _LONGEST_TRYING_S:
+                break
+        raise self._unreachable(reason)
 
     def _unreachable(self, reason: str) -> UnreachableError:
         return UnreachableError(

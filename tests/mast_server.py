@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Served:
 
     @cached_property
     def body(self) -> bytes:
+        """The bytes that are given."""
         if self.content is not None:
             return self.content
         assert self.path is not None
@@ -65,6 +66,7 @@ class Served:
 
     @cached_property
     def size(self) -> int:
+        """How many these are."""
         if self.path is not None and self.path.suffix == ".gz":
             with self.path.open("rb") as file:
                 file.seek(-4, 2)  # gzip's own note of the size
@@ -73,6 +75,7 @@ class Served:
 
     @cached_property
     def etag(self) -> str:
+        """A strong mark of the content."""
         return f'"{hashlib.md5(self.body, usedforsecurity=False).hexdigest()}"'
 
 
@@ -90,6 +93,7 @@ class Row:
     status: str = "PUBLIC"
 
     def cells(self) -> dict[str, Any]:
+        """Return the row as the search gives it."""
         return {
             "sci_data_set_name": self.name.upper(),
             "sci_targname": self.target,
@@ -152,11 +156,13 @@ class MastServer:
         self._server.mast = self
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def __enter__(self) -> MastServer:
+    def __enter__(self) -> Self:
+        """Begin to serve."""
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End, silent answers too."""
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
@@ -200,8 +206,8 @@ class MastServer:
         }
         for name, exposures in members.items():
             files = [Served(f"{name}_asn.fits", data / "associations_13655" / f"{name}_asn.fits")]
-            for one in exposures:
-                files.append(Served(f"{one}_flt.fits", data / "science_13655_standin" / f"{one}_flt.fits.gz"))
+            folder = data / "science_13655_standin"
+            files += [Served(f"{one}_flt.fits", folder / f"{one}_flt.fits.gz") for one in exposures]
             noise = [f"{name}_drz.fits", *(f"{one}_raw.fits" for one in exposures)]
             noise += [f"hst_13655_11_acs_sbc_f165lp_{one[:8]}_flt.fits" for one in exposures]
             start = (starts[exposures[0]] - MJD_EPOCH).total_seconds() / 86_400
