@@ -210,7 +210,11 @@ def _locked(target: Path, patience: Patience, stop: threading.Event) -> Iterator
                     part.unlink()
                     mine = False
                 if mine:
-                    yield descriptor
+                    try:
+                        yield descriptor
+                    finally:
+                        if os.fstat(descriptor).st_size == 0 and _same_file(descriptor, part):
+                            part.unlink()
                     return
         finally:
             os.close(descriptor)

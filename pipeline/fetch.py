@@ -159,6 +159,11 @@ def fetch_program(
         for file in archive.files(datasets)
         if file.kind in _kinds(file.dataset) and (wanted_visit is None or file.rootname[4:6] == wanted_visit)
     ]
+    if not offered:
+        raise NothingMatchedError(
+            f"The archive lists {len(datasets)} data sets of program {program} and no file of them that is of use.",
+            "It may be processing them: run the same command again later.",
+        )
     job = _Job(engine, archive, talk or Talk(), patience, dry_run=dry_run)
     return job.run([(file, where / file.name) for file in offered])
 
@@ -316,8 +321,7 @@ class _Job:
             report.ingest = ingest(self._engine, whole, progress=self._talk.files_read)
         if lost and not report.fetched:
             raise UnreachableError(
-                f"Not one of {len(missing)} files could be had from {self._archive.server}: "
-                f"{report.failures[-1]['reason']}.",
+                f"Not one of {len(missing)} files could be had from {self._archive.server}: {lost}.",
                 "Check the network (and https_proxy, if one is set), then run the same command again.",
             )
         return report
@@ -343,8 +347,8 @@ class _Job:
                 missing.append((file, target))
         return missing, whole
 
-    def _get(self, missing: Sequence[tuple[ArchiveFile, Path]], whole: list[Path], report: FetchReport) -> bool:
-        """Download; return whether the archive was lost on the way."""
+    def _get(self, missing: Sequence[tuple[ArchiveFile, Path]], whole: list[Path], report: FetchReport) -> str:
+        """Download; return why the archive was lost on the way, or an empty text."""
         for folder in {target.parent for _, target in missing}:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -352,7 +356,7 @@ class _Job:
                 raise UsageError(
                     f"The folder {folder} cannot be made: {error.strerror}.", "Give -o another place."
                 ) from error
-        lost = False
+        lost = ""
         for target, outcome in transfer(missing, self._patience, self._talk.bytes_here):
             if isinstance(outcome, int):
                 report.fetched += 1
@@ -360,8 +364,9 @@ class _Job:
                 report.fetched_files.append(str(target))
                 whole.append(target)
             else:
-                lost = lost or outcome.lost
-                _fail(report, target, outcome.what.rstrip("."))
+                reason = outcome.what.rstrip(".")
+                lost = lost or (reason if outcome.lost else "")
+                _fail(report, target, reason)
         report.fetched_files.sort()
         report.failures.sort(key=lambda failure: failure["path"])
         return lost

@@ -114,7 +114,7 @@ class Row:
 class Fault:
     """What goes wrong: `kind` on a route (columns, search, products, file), so many times, for names that hold `name`.
 
-    Kinds: 503, reset, short, wrong length, stall, html, duplicate, empty.
+    Kinds: 503, reset, short, wrong length, stall, html, duplicate, empty, moved (to `MastServer.elsewhere`).
     """
 
     kind: str
@@ -150,11 +150,21 @@ class MastServer:
         self.pause_s = 0.0
         """Between two pieces of 32 kB."""
         self.access = "PUBLIC"
+        self.elsewhere = ""
         self.closing = threading.Event()
         self.lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.mast = self
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def clear(self) -> None:
+        """Forget everything that was published, asked and sent."""
+        with self.lock:
+            self.rows, self.files, self.faults, self.log = [], {}, [], []
+            self.sent.clear()
+            self.whole.clear()
+            self.ranges = self.tags = True
+            self.pause_s, self.access = 0.0, "PUBLIC"
 
     def __enter__(self) -> Self:
         """Begin to serve."""
@@ -304,6 +314,9 @@ class _Handler(BaseHTTPRequestHandler):
         fault = mast.fault_for("file", name)
         if fault is not None and fault.kind in {"503", "html"}:
             self._page("file", name, fault)
+            return
+        if fault is not None and fault.kind == "moved":
+            self._send("moved", name, 302, b"", "text/plain", {"Location": f"{mast.elsewhere}{self.path}"})
             return
         served = mast.files.get(name)
         if served is None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from helpers import renamed, unpacked_raw
 from mast_server import Fault, MastServer, Served
 
-from helpers import renamed, unpacked_raw
 from sbcdark.pipeline.download import DownloadError, Patience, StoppedError, download, part_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 QUICK = Patience(tries=4, first_wait_s=0.01, longest_wait_s=0.05, connect_s=2.0, read_s=0.5, lock_s=20.0)
 NAME = "jcrx01iiq_raw.fits"
@@ -53,7 +54,7 @@ def address(mast: MastServer, name: str = NAME) -> str:
 
 
 def is_done(folder: Path, mast: MastServer, name: str = NAME) -> bool:
-    return os.listdir(folder) == [name] and (folder / name).read_bytes() == mast.files[name].body
+    return [path.name for path in folder.iterdir()] == [name] and (folder / name).read_bytes() == mast.files[name].body
 
 
 def test_a_file_arrives_whole(mast: MastServer, get: Callable[..., int], tmp_path: Path) -> None:
@@ -122,6 +123,14 @@ def test_a_server_that_is_gone_is_lost(tmp_path: Path) -> None:
             stop=threading.Event(),
         )
     assert told.value.lost
+
+
+def test_a_redirection_is_followed_with_the_range(mast: MastServer, get: Callable[..., int], tmp_path: Path) -> None:
+    mast.elsewhere = mast.url
+    mast.faults = [Fault("moved"), Fault("short"), Fault("moved")]
+    assert get() == 2_134_080
+    assert is_done(tmp_path, mast)
+    assert [entry.status for entry in mast.log] == [302, 200, 302, 206]
 
 
 def test_without_ranges_it_begins_anew(mast: MastServer, get: Callable[..., int], tmp_path: Path) -> None:
