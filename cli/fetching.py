@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sbcdark.catalog.errors import RejectedFilesError, UnreachableError, UsageError
-from sbcdark.cli.app import app, catalog
-from sbcdark.cli.filling import print_report, reading_bar
+from sbcdark.catalog.errors import RejectedFilesError, UsageError
+from sbcdark.cli.app import app, catalog, catalog_to_fill
+from sbcdark.cli.filling import print_report
 from sbcdark.cli.listings import utc_time
 from sbcdark.cli.output import (
     Column,
@@ -24,13 +24,12 @@ from sbcdark.cli.output import (
     fixed,
     minute,
     print_json,
+    progress_bar,
     say,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import sqlalchemy as sa
 
     from sbcdark.pipeline.fetch import FetchReport
     from sbcdark.pipeline.ingest import Progress
@@ -75,7 +74,7 @@ def fetch(
         raise UsageError("--update gets the darks of all programs.", "Leave out --visit, --darks and --science.")
     if since is not None and not update:
         raise UsageError("--since goes with --update.", "sbcdark fetch --update --since DATE")
-    engine = _catalog(dry_run=dry_run)
+    engine = catalog_to_fill(dry_run=dry_run)
     with _bars() as (bytes_here, files_read):
         talk = fetching.Talk(say, bytes_here, files_read)
         if update:
@@ -128,16 +127,6 @@ def programs(
     emit([asdict(one) for one in found], keys, columns, as_json=as_json, as_csv=as_csv, output=output, title=title)
     if missing:
         say(f"Get those of the first: sbcdark fetch --program {missing[0].program} --darks")
-
-
-def _catalog(*, dry_run: bool) -> sa.Engine | None:
-    """Open the catalog, or make it; a dry run makes none."""
-    try:
-        return catalog(create=not dry_run)
-    except UnreachableError:
-        if not dry_run:
-            raise
-        return None
 
 
 def _print(report: FetchReport, *, dry_run: bool) -> None:
@@ -194,7 +183,7 @@ def _bars() -> Iterator[tuple[ByteProgress | None, Progress | None]]:
         def files_read(done: int, total: int) -> None:
             if not reading:
                 bar.stop()
-                reading.append(stack.enter_context(reading_bar()))
+                reading.append(stack.enter_context(progress_bar("reading")))
             if reading[0] is not None:
                 reading[0](done, total)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sbcdark.catalog.errors import RejectedFilesError, UnreachableError
-from sbcdark.cli.app import app, catalog
+from sbcdark.catalog.errors import RejectedFilesError
+from sbcdark.cli.app import app, catalog_to_fill
 from sbcdark.cli.output import JsonOption, print_json, progress_bar, say
 from sbcdark.pipeline import ingest as ingesting
 
@@ -32,12 +32,7 @@ def ingest(
 ) -> None:
     """Read RAW, FLT and ASN files into the catalog. Running it again changes nothing."""
     given = [line for path in paths for line in (_listed() if path == "-" else [path])]
-    try:
-        engine = catalog(create=not dry_run)
-    except UnreachableError:
-        if not dry_run:
-            raise
-        engine = None
+    engine = catalog_to_fill(dry_run=dry_run)
     with progress_bar("reading") as progress:
         report = ingesting.ingest(engine, given, workers=workers, checksum=checksum, dry_run=dry_run, progress=progress)
     if as_json:

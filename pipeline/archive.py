@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+import numpy as np
+
 from sbcdark.catalog.errors import UnreachableError
 from sbcdark.pipeline.download import why
 from sbcdark.pipeline.fits_input import clean
@@ -297,8 +299,10 @@ def _text(row: Mapping[str, Any], column: str) -> str:
 def _number(row: Mapping[str, Any], column: str) -> float | None:
     """Return a cell as a number; None where it is masked, missing or none."""
     value = row.get(column)
+    if value is None or np.ma.is_masked(value):
+        return None
     try:
-        number = float(value) if value is not None else math.nan
+        number = float(value)
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None

@@ -39,6 +39,7 @@ class Done:
 
     def json(self) -> Any:
         """Return what it printed as JSON."""
+        assert self.stdout, self.stderr
         return json.loads(self.stdout)
 
 
