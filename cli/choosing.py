@@ -128,7 +128,7 @@ def match(
             say(f"selection {one.selection_id} is stored for {one.exposure}")
     unmatched = [one.exposure for one in found if not one.darks]
     if unmatched:
-        from sbcdark.pipeline.programs import advice  # noqa: PLC0415  only where nothing fits
+        from sbcdark.pipeline.advice import advice  # noqa: PLC0415  only where nothing fits
 
         raise NothingMatchedError(f"No dark fits {', '.join(unmatched)}.", advice(catalog(), unmatched))
 

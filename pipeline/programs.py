@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog import archived, queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.types import utc_of_mjd
+from sbcdark.pipeline.archive import Archive
+from sbcdark.pipeline.fetch import list_darks, record_darks
 from sbcdark.pipeline.select import resolve_exposure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import sqlalchemy as sa
 
 
@@ -60,9 +60,6 @@ def programs(engine: sa.Engine, *, near: str | None = None) -> list[DarkProgram]
     UnreachableError
         The archive cannot be asked.
     """
-    from sbcdark.pipeline.archive import Archive  # noqa: PLC0415  what follows a match needs no archive
-    from sbcdark.pipeline.fetch import list_darks, record_darks  # noqa: PLC0415
-
     start_mjd = None if near is None else _start_mjd(engine, near)
     record_darks(engine, list_darks(Archive()), datetime.now(UTC))
     with reading(engine) as session:
@@ -82,29 +79,6 @@ def programs(engine: sa.Engine, *, near: str | None = None) -> list[DarkProgram]
             for one in archived.archived_programs(session)
         ]
     return sorted(found, key=lambda one: one.distance_days or 0.0) if nearest else found
-
-
-def advice(engine: sa.Engine, exposures: Sequence[str]) -> str:
-    """Return what to type where no dark fits some exposures: the command that gets the nearest program.
-
-    The archive is not asked: what an earlier listing named counts.
-    """
-    loosen = "Loosen --max-sigma, --max-days or --min-exptime"
-    with reading(engine) as session:
-        if not archived.knows_the_archive(session):
-            return f"{loosen}, or see which darks the archive has: sbcdark programs --near {exposures[0]}"
-        best: archived.NearestProgram | None = None
-        for name in exposures:
-            values = queries.find_exposure(session, name)
-            nearest = [] if values is None else archived.nearest_by_program(session, values.start_mjd, absent=True)
-            if nearest and (best is None or nearest[0].distance_days < best.distance_days):
-                best = nearest[0]
-    if best is None:
-        return f"{loosen}: every dark that the archive is known to have is in the catalog. Ask again: sbcdark programs"
-    return (
-        f"{loosen}, or get the nearest darks that are not here ({best.dark}, {best.distance_days:.1f} days away): "
-        f"sbcdark fetch --program {best.program} --darks"
-    )
 
 
 def _start_mjd(engine: sa.Engine, name: str) -> float:

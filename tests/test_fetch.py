@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -334,7 +335,7 @@ def test_killed_twenty_times_no_file_travels_twice(mast: MastServer, shared_data
     chance = random.Random(20260301)  # noqa: S311  a test's dice
     folder = tmp_path / "data" / "sbcdark" / "archive" / "13961"
     kills_of_ingests = 0
-    for _ in range(20):
+    for number in range(20):
         process = subprocess_of(mast, tmp_path, "fetch", "--program", "13961")
         if len(list(folder.glob("*_raw.fits"))) < len(names):
             until = sum(mast.sent.values()) + chance.randrange(100_000, 2_000_000)
@@ -343,8 +344,10 @@ def test_killed_twenty_times_no_file_travels_twice(mast: MastServer, shared_data
         else:
             time.sleep(chance.uniform(0.5, 3.0))
             kills_of_ingests += 1
-        process.kill()
-        process.communicate()
+        process.send_signal(signal.SIGINT if number % 4 == 3 else signal.SIGKILL)
+        _, err = process.communicate(timeout=100)
+        assert "Traceback" not in err
+        assert process.returncode in {-signal.SIGKILL, 130, 0}
         assert _sizes_in_catalog(tmp_path) <= {RAW_BYTES}, "nothing partial was ingested"
     assert 1 <= kills_of_ingests < 10
     process = subprocess_of(mast, tmp_path, "fetch", "--program", "13961")

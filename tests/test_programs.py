@@ -17,7 +17,7 @@ from mast_server import Row
 from sbcdark.catalog import archived, models
 from sbcdark.catalog.archived import ArchivedExposure
 from sbcdark.catalog.engine import reading, writing
-from sbcdark.pipeline.programs import advice
+from sbcdark.pipeline.advice import advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
