@@ -19,8 +19,7 @@ from urllib.parse import quote
 import numpy as np
 
 from sbcdark.catalog.errors import UnreachableError
-from sbcdark.pipeline.download import why
-from sbcdark.pipeline.fits_input import clean
+from sbcdark.pipeline.connection import why
 from sbcdark.pipeline.frames import product_kind
 
 if TYPE_CHECKING:
@@ -291,9 +290,9 @@ def _mappings(table: Any) -> Iterator[dict[str, Any]]:
 
 
 def _text(row: Mapping[str, Any], column: str) -> str:
-    """Return a cell as text; an empty one where it is masked, missing or no text."""
+    """Return a cell as text, as the server wrote it; an empty one where it is masked, missing or no text."""
     value = row.get(column)
-    return clean(str(value)) if isinstance(value, str) else ""
+    return str(value).strip() if isinstance(value, str) else ""
 
 
 def _number(row: Mapping[str, Any], column: str) -> float | None:

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.errors import BadFileError, SbcdarkError
-from sbcdark.pipeline.fits_input import LARGEST_FILE, clean, require_whole
+from sbcdark.pipeline.connection import why
+from sbcdark.pipeline.fits_input import LARGEST_FILE, require_whole
 
 if TYPE_CHECKING:
     import threading
@@ -31,6 +32,8 @@ _CHUNK = 2**14
 """Bytes that are written at a time, and the most that a killed run has to ask for again."""
 
 _RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})")
+
+_MARK = re.compile(r"[!-~](?:[ -~]{0,200}[!-~])?")
 
 _MOST_REQUESTS = 60
 """For one file in one run, however many bytes each brings."""
@@ -138,42 +141,6 @@ def download(
             return 0
         one = _Download(session, url, target, part, patience, arrived, stop)
         return one.run()
-
-
-def why(error: BaseException) -> str:
-    """Return in a few words why a server could not be asked."""
-    from requests import HTTPError, RequestException  # noqa: PLC0415  only where something went wrong
-
-    chain: list[BaseException] = []
-    step: BaseException | None = error
-    while step is not None and step not in chain:
-        chain.append(step)
-        step = step.__cause__ or step.__context__
-    response = next((one.response for one in chain if isinstance(one, HTTPError) and one.response is not None), None)
-    if response is not None:
-        return f"it answers {response.status_code} {clean(str(response.reason))[:60]}"
-    text = " ".join(str(one) for one in chain)
-    known = (
-        ("ProxyError", "the proxy refuses"),
-        ("Unable to connect to proxy", "the proxy refuses"),
-        ("NameResolutionError", "its name cannot be resolved"),
-        ("Failed to resolve", "its name cannot be resolved"),
-        ("Connection refused", "the connection is refused"),
-        ("Network is unreachable", "the network is unreachable"),
-        ("No route to host", "there is no route to it"),
-        ("CERTIFICATE_VERIFY_FAILED", "its certificate cannot be verified"),
-        ("timed out", "the connection timed out"),
-        ("Expecting value", "its answer is no JSON"),
-        ("JSONDecodeError", "its answer is no JSON"),
-        ("Connection aborted", "it broke the connection off"),
-        ("Connection broken", "it broke the connection off"),
-    )
-    found = next((words for sign, words in known if sign in text), None)
-    if found is not None:
-        return found
-    if isinstance(error, RequestException | OSError):
-        return f"the connection failed ({type(error).__name__})"
-    return f"its answer cannot be understood ({type(error).__name__}: {clean(str(error))[:120]})"
 
 
 def part_of(target: Path) -> Path:
@@ -316,13 +283,8 @@ class _Download:
             length = None if encoded else _whole_number(response.headers.get("Content-Length"))
             if length is not None and length > LARGEST_FILE:
                 raise DownloadError(f"it has {length} bytes, where an SBC file has at most {LARGEST_FILE}")
-            self._remember(
-                _Said(
-                    None if encoded else response.headers.get("ETag"),
-                    None if encoded else response.headers.get("Last-Modified"),
-                    length,
-                )
-            )
+            marks = {} if encoded else response.headers
+            self._remember(_Said(_mark(marks.get("ETag")), _mark(marks.get("Last-Modified")), length))
         elif status == 416:
             self._forget()
             raise _AgainError("the server has less of it than is here")
@@ -377,10 +339,14 @@ class _Download:
     def _known(self) -> _Said | None:
         try:
             said = json.loads(self._notes.read_text(encoding="utf-8"))
-            known = _Said(**{key: said[key] for key in ("etag", "last_modified", "length_byte")})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError):
             return None
-        return known if said.get("url") == self._url else None
+        if not isinstance(said, dict) or said.get("url") != self._url:
+            return None
+        length = said.get("length_byte")
+        return _Said(
+            _mark(said.get("etag")), _mark(said.get("last_modified")), length if isinstance(length, int) else None
+        )
 
     def _remember(self, said: _Said) -> None:
         """Write down what the server said, before the first byte of it."""
@@ -394,6 +360,11 @@ class _Download:
         os.ftruncate(self._part, 0)
         self._notes.unlink(missing_ok=True)
         self._arrived(0)
+
+
+def _mark(text: object) -> str | None:
+    """Return a server's mark of a content if it can be sent back in a header as it is."""
+    return text if isinstance(text, str) and _MARK.fullmatch(text) else None
 
 
 def _whole_number(text: str | None) -> int | None:

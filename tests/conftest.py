@@ -112,7 +112,7 @@ def archive_commands(archive_server: MastServer, tmp_path_factory: pytest.TempPa
     """Return a process that runs commands and whose astroquery asks the stand-in."""
     from commands import Commands  # noqa: PLC0415  other tests need not wait for it
 
-    with Commands(archive_server.configure(tmp_path_factory.mktemp("config"), timeout_s=2)) as running:
+    with Commands(archive_server.configure(tmp_path_factory.mktemp("config"), timeout_s=4)) as running:
         yield running
 
 

@@ -114,7 +114,8 @@ class Row:
 class Fault:
     """What goes wrong: `kind` on a route (columns, search, products, file), so many times, for names that hold `name`.
 
-    Kinds: 503, reset, short, wrong length, stall, html, duplicate, empty, moved (to `MastServer.elsewhere`).
+    Kinds: 503, reset, short, wrong length, stall, html, duplicate, empty, other part, and moved (to
+    `MastServer.elsewhere`).
     """
 
     kind: str
@@ -147,6 +148,8 @@ class MastServer:
         """How often all bytes of a file went out in one answer."""
         self.ranges = True
         self.tags = True
+        self.marks: dict[str, str] = {}
+        """Headers that stand in place of the true ETag and date."""
         self.pause_s = 0.0
         """Between two pieces of 32 kB."""
         self.access = "PUBLIC"
@@ -164,7 +167,7 @@ class MastServer:
             self.sent.clear()
             self.whole.clear()
             self.ranges = self.tags = True
-            self.pause_s, self.access = 0.0, "PUBLIC"
+            self.pause_s, self.access, self.marks = 0.0, "PUBLIC", {}
 
     def __enter__(self) -> Self:
         """Begin to serve."""
@@ -322,19 +325,19 @@ class _Handler(BaseHTTPRequestHandler):
         if served is None:
             self._send("file", name, 404, b"no such product", "text/plain")
             return
-        body, start, status = served.body, 0, 200
-        wanted, if_range = self.headers.get("Range"), self.headers.get("If-Range")
+        body, status = served.body, 200
         headers = {"Last-Modified": "Tue, 03 Mar 2020 12:00:00 GMT", "ETag": served.etag} if mast.tags else {}
-        if mast.ranges:
-            headers["Accept-Ranges"] = "bytes"
-            if wanted is not None and (if_range is None or if_range in headers.values()):
-                low, _, high = wanted.removeprefix("bytes=").partition("-")
-                start, end = int(low), min(int(high), len(body) - 1) if high else len(body) - 1
-                if start >= len(body):
-                    self._send("file", name, 416, b"", "text/plain", {"Content-Range": f"bytes */{len(body)}"})
-                    return
-                headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
-                body, status = body[start : end + 1], 206
+        headers |= mast.marks
+        span = self._span(len(body), headers)
+        if span is not None:
+            start, end = span
+            if start >= len(body):
+                self._send("file", name, 416, b"", "text/plain", {"Content-Range": f"bytes */{len(body)}"})
+                return
+            if fault is not None and fault.kind == "other part":
+                start, fault = start // 2, None
+            headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
+            body, status = body[start : end + 1], 206
         stop_at = len(body)
         if fault is not None and fault.kind == "wrong length":
             body = body[: len(body) // 2]
@@ -345,6 +348,17 @@ class _Handler(BaseHTTPRequestHandler):
         if whole and status == 200 and self.command == "GET" and len(body) == len(served.body):
             with mast.lock:
                 mast.whole[name] += 1
+
+    def _span(self, size: int, headers: dict[str, str]) -> tuple[int, int] | None:
+        """Return the first and the last byte that are asked for; None for all of them."""
+        if not self._mast.ranges:
+            return None
+        headers["Accept-Ranges"] = "bytes"
+        wanted, if_range = self.headers.get("Range"), self.headers.get("If-Range")
+        if wanted is None or (if_range is not None and if_range not in headers.values()):
+            return None
+        low, _, high = wanted.removeprefix("bytes=").partition("-")
+        return int(low), min(int(high), size - 1) if high else size - 1
 
     def _log(self, route: str, name: str, status: int) -> None:
         with self._mast.lock:

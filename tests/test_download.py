@@ -167,6 +167,42 @@ def _stops_after(count: int, told: list[int]) -> Any:
     return Stop()
 
 
+def test_another_part_than_was_asked_for_is_not_taken(
+    mast: MastServer, get: Callable[..., int], tmp_path: Path
+) -> None:
+    mast.faults = [Fault("short"), Fault("other part")]
+    get()
+    assert is_done(tmp_path, mast)
+    assert [entry.status for entry in mast.of("file")] == [200, 206, 200]
+
+
+@pytest.mark.parametrize(
+    ("marks", "statuses"),
+    [
+        ({"ETag": '"one"'}, [200, 206]),
+        ({"ETag": 'W/"weak"'}, [200, 206]),  # then by the date
+        ({"ETag": 'W/"weak"', "Last-Modified": ""}, [200, 200]),
+        ({"ETag": '"\xe9\xe8"', "Last-Modified": "\xa0"}, [200, 200]),
+    ],
+)
+def test_only_a_sound_mark_lets_a_download_go_on(
+    marks: dict[str, str], statuses: list[int], mast: MastServer, get: Callable[..., int], tmp_path: Path
+) -> None:
+    mast.marks = marks
+    mast.faults = [Fault("short")]
+    get()
+    assert is_done(tmp_path, mast)
+    assert [entry.status for entry in mast.of("file")] == statuses
+
+
+@pytest.mark.parametrize("note", ["", "[]", '{"url": 1}', '{"url": "URL", "etag": 5, "length_byte": "x"}'])
+def test_a_broken_note_is_no_note(note: str, mast: MastServer, get: Callable[..., int], tmp_path: Path) -> None:
+    part_of(tmp_path / NAME).write_bytes(b"x" * 10_000)
+    (tmp_path / f"{NAME}.part.json").write_text(note.replace("URL", address(mast)))
+    get()
+    assert is_done(tmp_path, mast)
+
+
 def test_a_stopped_download_goes_on_later(mast: MastServer, get: Callable[..., int], tmp_path: Path) -> None:
     told: list[int] = []
     with pytest.raises(StoppedError):
