@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from mast_server import MastServer
 
 _LOOP = """
 import contextlib, io, json, os, sys
@@ -93,3 +95,15 @@ def plain_environment() -> dict[str, str]:
     }
     left_out = {"SBCDARK_DB", "jref", *proxies}
     return {key: value for key, value in os.environ.items() if key not in left_out}
+
+
+def subprocess_of(mast: MastServer, folder: Path, *arguments: str | Path, timeout_s: int = 20) -> subprocess.Popen[str]:
+    """Start the installed command in a process of its own, on a SQLite catalog in the folder."""
+    environment = plain_environment() | mast.configure(folder / "config", timeout_s)
+    return subprocess.Popen(
+        [Path(sys.executable).with_name("sbcdark"), "--db", f"sqlite:///{folder / 'catalog.db'}", *arguments],
+        env=environment | {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from helpers import renamed, unpacked_raw
-from mast_server import Fault, MastServer, Served
+from mast_content import Served
+from mast_server import Fault, MastServer
 
 from sbcdark.pipeline.download import DownloadError, Patience, StoppedError, download, part_of
 
