@@ -33,7 +33,7 @@ class SchemaError(SbcdarkError):
 
 
 class NothingMatchedError(SbcdarkError):
-    """No dark passed the gates of the rule."""
+    """No dark passed the gates of the rule, or the archive has nothing of what was asked for."""
 
 
 class BadFileError(SbcdarkError):
@@ -41,4 +41,4 @@ class BadFileError(SbcdarkError):
 
 
 class RejectedFilesError(SbcdarkError):
-    """Some files were rejected; the rest was done."""
+    """Some files were rejected or could not be fetched; the rest was done."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sbcdark.catalog.engine import default_url
-from sbcdark.pipeline.catalogs import open_catalog
+from sbcdark.pipeline.catalogs import catalog_if_any, open_catalog
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -65,3 +65,8 @@ def catalog_url() -> str:
 def catalog(*, create: bool = False) -> sa.Engine:
     """Open the catalog that the user gave, or the default one."""
     return open_catalog(catalog_url(), create=create)
+
+
+def catalog_to_fill(*, dry_run: bool) -> sa.Engine | None:
+    """Open the catalog, made where there is none; a dry run makes none and gets None."""
+    return catalog_if_any(catalog_url()) if dry_run else catalog(create=True)

@@ -129,10 +129,9 @@ def match(
             say(f"selection {one.selection_id} is stored for {one.exposure}")
     unmatched = [one.exposure for one in found if not one.darks]
     if unmatched:
-        raise NothingMatchedError(
-            f"No dark fits {', '.join(unmatched)}.",
-            "Loosen --max-sigma, --max-days or --min-exptime, or ingest more calibration programs.",
-        )
+        from sbcdark.pipeline.advice import advice  # noqa: PLC0415  only where nothing fits
+
+        raise NothingMatchedError(f"No dark fits {', '.join(unmatched)}.", advice(catalog(), unmatched))
 
 
 @app.command()

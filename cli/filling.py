@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sbcdark.catalog.errors import RejectedFilesError, UnreachableError
-from sbcdark.cli.app import app, catalog
+from sbcdark.catalog.errors import RejectedFilesError
+from sbcdark.cli.app import app, catalog_to_fill
 from sbcdark.cli.output import JsonOption, print_json, progress_bar, say
 from sbcdark.pipeline import ingest as ingesting
 
@@ -38,18 +38,13 @@ def ingest(
 ) -> None:
     """Read RAW, FLT and ASN files into the catalog. Running it again changes nothing."""
     given = [line for path in paths for line in (_listed() if path == "-" else [path])]
-    try:
-        engine = catalog(create=not dry_run)
-    except UnreachableError:
-        if not dry_run:
-            raise
-        engine = None
+    engine = catalog_to_fill(dry_run=dry_run)
     with progress_bar("reading") as progress:
         report = ingesting.ingest(engine, given, workers=workers, checksum=checksum, dry_run=dry_run, progress=progress)
     if as_json:
         print_json(report)
     else:
-        _print(report, dry_run=dry_run)
+        print_report(report, dry_run=dry_run)
     if report.rejected:
         raise RejectedFilesError(
             f"{report.rejected} files were rejected; all others are in the catalog.",
@@ -64,7 +59,8 @@ def _listed() -> list[str]:
     return [os.fsdecode(name) for name in names if name.strip()]
 
 
-def _print(report: ingesting.IngestReport, *, dry_run: bool) -> None:
+def print_report(report: ingesting.IngestReport, *, dry_run: bool = False) -> None:
+    """Print what an ingest did, and the first reasons for what it left out."""
     would = "would be " if dry_run else ""
     typer.echo(
         f"{report.added} {would}added, {report.updated} {would}updated, {report.unchanged} unchanged, "

@@ -129,8 +129,8 @@ def _filter(
         program=program,
         filter=filter_,
         temperature_c=_range(temperature),
-        since=_time(since),
-        until=_time(until),
+        since=utc_time(since),
+        until=utc_time(until),
         hot=hot,
     )
 
@@ -150,7 +150,14 @@ def _range(text: str | None) -> tuple[float | None, float | None]:
     return limits
 
 
-def _time(text: str | None) -> datetime | None:
+def utc_time(text: str | None) -> datetime | None:
+    """Return a date that the user gave as a time in UTC.
+
+    Raises
+    ------
+    UsageError
+        It is no date.
+    """
     if text is None:
         return None
     try:

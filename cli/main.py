@@ -6,7 +6,17 @@ import os
 import sys
 
 from sbcdark.catalog.errors import SbcdarkError
-from sbcdark.cli import choosing, database, demonstration, filelife, filling, keeping, listings, making  # noqa: F401  importing them adds their commands
+from sbcdark.cli import (  # noqa: F401  importing them adds their commands
+    choosing,
+    database,
+    demonstration,
+    fetching,
+    filelife,
+    filling,
+    keeping,
+    listings,
+    making,
+)
 from sbcdark.cli.app import app
 from sbcdark.cli.entry import INTERRUPTED
 from sbcdark.cli.errors import FAILED, exit_code, tell

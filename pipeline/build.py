@@ -12,6 +12,7 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import NothingMatchedError, UsageError
 from sbcdark.pipeline import select
+from sbcdark.pipeline.advice import advice_in
 from sbcdark.pipeline.built import Built, Masterdark, Member, ScienceInput
 from sbcdark.pipeline.cache import fetch_ahead, keeping_files
 from sbcdark.pipeline.combining import DarkEstimate, Exposure, ExposureDark, combine_darks
@@ -196,7 +197,7 @@ def _matched(session: Session, exposures: Sequence[MatchValues], options: BuildO
             reasons = "; ".join(f"{rejected.dark}: {rejected.reason}" for rejected in match.nearest_rejected)
             raise NothingMatchedError(
                 f"No dark fits {match.exposure}" + (f" ({reasons})." if reasons else ": the catalog has none."),
-                "Ingest more calibration programs, or loosen --max-sigma, --max-days or --min-exptime.",
+                advice_in(session, [match.exposure]),
             )
     found += [select.forced_match(session, rootname, darks, wanted) for rootname, darks in options.use.items()]
     by_name = {match.exposure: match for match in found}

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from sbcdark.catalog import schema
 from sbcdark.catalog.engine import make_engine, sqlite_url
+from sbcdark.catalog.errors import UnreachableError
 
 
 def open_catalog(url: str | Path, *, create: bool = False) -> sa.Engine:
@@ -32,6 +33,24 @@ def open_catalog(url: str | Path, *, create: bool = False) -> sa.Engine:
     except BaseException:
         engine.dispose()
         raise
+    return engine
+
+
+def catalog_if_any(url: str | Path) -> sa.Engine | None:
+    """Return the engine of a catalog whose schema is current, or None where there is no catalog yet.
+
+    Raises
+    ------
+    UsageError, UnreachableError, SchemaError
+    """
+    try:
+        engine = make_engine(url_of(url))
+    except UnreachableError:  # there is no such SQLite file; a server is only asked by what follows
+        return None
+    if schema.status(engine)[0] is schema.State.EMPTY:
+        engine.dispose()
+        return None
+    schema.require_current(engine)
     return engine
 
 

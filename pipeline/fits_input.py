@@ -247,3 +247,17 @@ def opened(path: Path, *, unscaled: bool = False) -> Iterator[HDUList]:
         raise BadFileError(f"{path} cannot be trusted: {error}.", "Get the file again and ingest it.") from error
     with hdus:
         yield hdus
+
+
+def require_whole(path: Path, rootname: str) -> None:
+    """Check that a file is a whole FITS file, every extension and pixel there, of the exposure that it is said to be.
+
+    Raises
+    ------
+    BadFileError
+        It is not; the error says in what.
+    """
+    with opened(path) as hdus:
+        named = hdus[0].header.get("ROOTNAME")
+    if not isinstance(named, str) or named.strip().lower() != rootname:
+        raise BadFileError(f"it is of {clean(str(named))[:20]!r}")

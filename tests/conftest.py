@@ -13,8 +13,10 @@ from postgres import create_database, drop_database, started_server
 from range_server import range_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from commands import Commands, Done
+    from mast_server import MastServer
     from range_server import RangeServer
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -104,3 +106,40 @@ def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RangeServer
     with range_server() as server:
         yield server
     remote.forget_connections()
+
+
+@pytest.fixture(scope="session")
+def archive_server() -> Iterator[MastServer]:
+    """Return a stand-in for MAST, a real server on loopback; tests take `mast`."""
+    from mast_server import MastServer  # noqa: PLC0415  other tests need not wait for it
+
+    with MastServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mast(archive_server: MastServer) -> MastServer:
+    """Return a stand-in for MAST that serves nothing yet."""
+    archive_server.clear()
+    return archive_server
+
+
+@pytest.fixture(scope="session")
+def archive_commands(archive_server: MastServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """Return a process that runs commands and whose astroquery asks the stand-in."""
+    from commands import Commands  # noqa: PLC0415  other tests need not wait for it
+
+    with Commands(archive_server.configure(tmp_path_factory.mktemp("config"), timeout_s=4)) as running:
+        yield running
+
+
+@pytest.fixture
+def asking(archive_commands: Commands, tmp_path: Path, database_url: str) -> Callable[..., Done]:
+    """Return a function that runs a command which asks the stand-in, on an empty database, on each engine in turn."""
+    return lambda *arguments: archive_commands.run(tmp_path, database_url, *arguments)
+
+
+@pytest.fixture
+def asking_sqlite(archive_commands: Commands, tmp_path: Path) -> Callable[..., Done]:
+    """Return the same on SQLite alone, for what has nothing to do with the engine."""
+    return lambda *arguments: archive_commands.run(tmp_path, f"sqlite:///{tmp_path / 'catalog.db'}", *arguments)

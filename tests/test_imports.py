@@ -24,6 +24,7 @@ HEAVY = (
     "regions",
     "scipy",
     "alembic",
+    "requests",
 )
 COMMANDS = (
     "changes",
@@ -31,10 +32,12 @@ COMMANDS = (
     "db",
     "demo",
     "exposures",
+    "fetch",
     "ingest",
     "masterdark",
     "match",
     "photometry",
+    "programs",
     "relocate",
     "replay",
     "restore",

@@ -1,0 +1,182 @@
+"""What the archive is known to have: one row a dark that a listing named, and when it was first seen.
+
+Every function that writes works inside a session of `engine.writing` and never commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from sbcdark.catalog import models
+from sbcdark.catalog.preferred import chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+UPDATE_ACTION = "update from archive"
+"""The action of the row in `ingest_runs` that the first update of a catalog leaves: its baseline."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedExposure:
+    """A dark that the archive has. Start in days, UTC; exposure time in s, None where the listing has none."""
+
+    rootname: str
+    program: int
+    start_mjd: float
+    exptime_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedProgram:
+    """The darks of one program at the archive; starts in days, UTC."""
+
+    program: int
+    first_start_mjd: float
+    last_start_mjd: float
+    frames: int
+    frames_in_catalog: int
+
+
+@dataclass(frozen=True, slots=True)
+class NearestProgram:
+    """The program of the dark that is nearest in time to an exposure, and how far that dark is, in days."""
+
+    program: int
+    dark: str
+    distance_days: float
+
+
+def first_seen(session: Session) -> dict[str, datetime]:
+    """Return every exposure that a listing of the archive named, with the time at which it was first seen."""
+    table = models.ArchiveExposure
+    return dict(session.execute(sa.select(table.rootname, table.first_seen_utc)).all())
+
+
+def record_listing(session: Session, listed: Iterable[ArchivedExposure], now: datetime) -> int:
+    """Write down what a listing named; those known already keep the time at which they were first seen.
+
+    Returns
+    -------
+    int
+        How many were not known.
+    """
+    by_name = {exposure.rootname: exposure for exposure in listed}
+    known = {
+        row.rootname: row
+        for chunk in chunks(sorted(by_name))
+        for row in session.scalars(sa.select(models.ArchiveExposure).where(models.ArchiveExposure.rootname.in_(chunk)))
+    }
+    for name, row in known.items():
+        exposure = by_name[name]
+        row.program, row.start_mjd, row.exptime_s = exposure.program, exposure.start_mjd, exposure.exptime_s
+    fresh = [exposure for name, exposure in by_name.items() if name not in known]
+    session.add_all(
+        models.ArchiveExposure(
+            rootname=exposure.rootname,
+            program=exposure.program,
+            start_mjd=exposure.start_mjd,
+            exptime_s=exposure.exptime_s,
+            first_seen_utc=now,
+        )
+        for exposure in fresh
+    )
+    session.flush()
+    return len(fresh)
+
+
+def baseline(session: Session) -> datetime | None:
+    """Return when the catalog was first updated from the archive, or None."""
+    return session.scalar(
+        sa.select(models.IngestRun.started_utc)
+        .where(models.IngestRun.action == UPDATE_ACTION)
+        .order_by(models.IngestRun.id)
+        .limit(1)
+    )
+
+
+def present_products(session: Session, names: Iterable[str]) -> set[tuple[str, str]]:
+    """Return (root name, RAW, FLT or ASN) of every file that is present, of some exposures and associations."""
+    present: set[tuple[str, str]] = set()
+    file = models.File
+    for chunk in chunks(sorted(set(names))):
+        exposures = (
+            sa.select(models.Exposure.rootname, file.kind)
+            .join(file, file.exposure_id == models.Exposure.id)
+            .where(models.Exposure.rootname.in_(chunk), file.state == "present")
+        )
+        associations = (
+            sa.select(models.Association.name, file.kind)
+            .join(file, file.association_id == models.Association.id)
+            .where(models.Association.name.in_(chunk), file.state == "present")
+        )
+        for query in (exposures, associations):
+            present |= {(name, kind) for name, kind in session.execute(query)}
+    return present
+
+
+def _is_in_catalog() -> sa.ColumnElement[bool]:
+    """Return whether the RAW of an archived dark is present."""
+    return (
+        sa.select(models.File.id)
+        .join(models.Exposure, models.Exposure.id == models.File.exposure_id)
+        .where(
+            models.Exposure.rootname == models.ArchiveExposure.rootname,
+            models.File.kind == "RAW",
+            models.File.state == "present",
+        )
+        .correlate(models.ArchiveExposure)
+        .exists()
+    )
+
+
+def archived_programs(session: Session) -> list[ArchivedProgram]:
+    """Return the programs whose darks the archive is known to have, in order of their first dark."""
+    table = models.ArchiveExposure
+    query = (
+        sa.select(
+            table.program,
+            sa.func.min(table.start_mjd).label("first"),
+            sa.func.max(table.start_mjd),
+            sa.func.count(),
+            sa.func.sum(sa.case((_is_in_catalog(), 1), else_=0)),
+        )
+        .group_by(table.program)
+        .order_by(sa.text("first"), table.program)
+    )
+    return [
+        ArchivedProgram(program, first, last, int(frames), int(here))
+        for program, first, last, frames, here in session.execute(query)
+    ]
+
+
+def nearest_by_program(session: Session, start_mjd: float, *, absent: bool = False) -> list[NearestProgram]:
+    """Return each program's dark that is nearest in time, the nearest program first.
+
+    Parameters
+    ----------
+    start_mjd : float
+        The time, days UTC.
+    absent : bool
+        Consider only darks that the catalog does not have.
+    """
+    table = models.ArchiveExposure
+    distance = sa.func.abs(table.start_mjd - start_mjd)
+    query = sa.select(table.program, table.rootname, distance).order_by(distance, table.rootname)
+    if absent:
+        query = query.where(~_is_in_catalog())
+    nearest: dict[int, NearestProgram] = {}
+    for program, rootname, days in session.execute(query):
+        nearest.setdefault(program, NearestProgram(program, rootname, days))
+    return list(nearest.values())
+
+
+def knows_the_archive(session: Session) -> bool:
+    """Tell whether a listing of the archive was ever written down."""
+    return session.scalar(sa.select(models.ArchiveExposure.rootname).limit(1)) is not None

@@ -1,0 +1,307 @@
+"""The only caller of MAST: which SBC exposures the archive has, and which files of them, as frozen records.
+
+What the server says is not trusted: a name is only taken where it has the form of a root name or of a product's file,
+and nothing else of its text becomes a path. astroquery's own configuration names the server and bounds the time.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import time
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+import numpy as np
+
+from sbcdark.catalog.errors import UnreachableError
+from sbcdark.pipeline.connection import why
+from sbcdark.pipeline.frames import product_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+T = TypeVar("T")
+
+_LONGEST_ANSWER_S = 120.0
+"""A query that takes longer is given up; astroquery's own limit (`[mast] timeout`, 600 s) counts where it is less."""
+
+_TRIES = 4
+_FIRST_WAIT_S = 0.5
+_LONGEST_TRYING_S = 60.0
+"""After so long no other try is begun: a name service that is silent lets each take its time."""
+
+_PAGE = 5000
+"""Rows to a query; the most that the archive gives."""
+
+_MOST_PAGES = 200
+"""A server that never comes to an end is left."""
+
+_DATASETS_A_QUERY = 200
+"""Data sets whose products are asked for at once. From 1000 on astroquery prints a bar of its own on stdout."""
+
+_NAME = re.compile(r"[a-z][a-z0-9]{8}")
+_FILE_NAME = re.compile(r"([a-z][a-z0-9]{8})_(raw|flt|asn)\.fits")
+_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+
+_COLUMNS = (
+    "sci_targname",
+    "sci_instrument_config",
+    "sci_aper_1234",
+    "sci_actual_duration",
+    "sci_start_time",
+    "sci_pep_id",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What the archive keeps under one name: an exposure, or an association with its exposures.
+
+    Attributes
+    ----------
+    name : str
+        Nine letters and digits, lower case.
+    start_mjd : float
+        Start in days, UTC; of an association, that of its first exposure.
+    exptime_s : float or None
+        Exposure time; of an association, the sum.
+    listed_as : str
+        The name under which the archive lists its files: its own, or that of its association.
+    """
+
+    name: str
+    dark: bool
+    program: int
+    start_mjd: float
+    exptime_s: float | None
+    listed_as: str
+
+    @property
+    def is_association(self) -> bool:
+        """Whether the name is an association's: those end in a digit, exposures in a letter."""
+        return self.name[-1].isdigit()
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFile:
+    """A RAW, FLT or ASN that the archive offers.
+
+    Attributes
+    ----------
+    name : str
+        Its file name, which is also a safe one here.
+    rootname : str
+        The exposure (or, of an ASN, the association) that it is of.
+    size_byte : int or None
+        The size that the archive's listing says.
+    public : bool
+        Whether everybody may have it.
+    """
+
+    name: str
+    kind: str
+    rootname: str
+    dataset: Dataset
+    size_byte: int | None
+    url: str
+    public: bool
+
+
+class Archive:
+    """A connection to MAST's search for HST.
+
+    Raises
+    ------
+    UnreachableError
+        From every method: there is no answer, or none that can be understood, in bounded time.
+    """
+
+    def __init__(self) -> None:
+        from astroquery.mast import MastMissions, conf  # noqa: PLC0415  takes a second
+
+        self.server = str(conf.server).rstrip("/")
+        self.timeout_s = min(float(conf.timeout), _LONGEST_ANSWER_S)
+        with conf.set_temp("timeout", math.ceil(self.timeout_s)):
+            self._client = MastMissions(mission="hst")
+
+    def program(self, program: int) -> list[Dataset]:
+        """Return the SBC data sets of a program, in order of time."""
+        return _datasets(self._rows(sci_pep_id=program, sci_instrume="ACS"))
+
+    def darks(self) -> list[Dataset]:
+        """Return every SBC dark of the archive, each exposure by itself, in order of time."""
+        rows = self._rows(sci_targname="DARK", sci_instrument_config="ACS/SBC")
+        if not rows:
+            # The column is the one that names the detector, but the archive's text in it could change.
+            rows = self._rows(sci_targname="DARK", sci_aper_1234="SBC*")
+        found = [dataset for dataset in _datasets(rows) if dataset.dark]
+        exposures = {dataset.name: dataset for dataset in found if not dataset.is_association}
+        for file in self.files([dataset for dataset in found if dataset.is_association]):
+            if file.kind == "RAW" and file.rootname not in exposures:
+                # Listed by its association alone: that one's start is the best that is known before a header is read.
+                exposures[file.rootname] = Dataset(
+                    file.rootname, True, file.dataset.program, file.dataset.start_mjd, None, file.dataset.name
+                )
+        return sorted(exposures.values(), key=lambda dataset: (dataset.start_mjd, dataset.name))
+
+    def files(self, datasets: Iterable[Dataset]) -> list[ArchiveFile]:
+        """Return the RAW, FLT and ASN files of some data sets, each once, without the HAP duplicates."""
+        by_name = {dataset.listed_as: dataset for dataset in datasets}
+        names = sorted(by_name)
+        files: dict[str, ArchiveFile] = {}
+        for start in range(0, len(names), _DATASETS_A_QUERY):
+            asked = [name.upper() for name in names[start : start + _DATASETS_A_QUERY]]
+            products = self._asked(lambda asked=asked: self._client.get_product_list(asked))  # type: ignore[misc]
+            for row in _mappings(products):
+                file = self._file(row, by_name)
+                if file is not None:
+                    files.setdefault(file.name, file)
+        return sorted(files.values(), key=lambda file: (file.dataset.start_mjd, file.name))
+
+    def _file(self, row: Mapping[str, Any], datasets: Mapping[str, Dataset]) -> ArchiveFile | None:
+        """Return one row of a product list as a record; None for what is no file of ours."""
+        name, dataset = _text(row, "filename").lower(), datasets.get(_text(row, "dataset").lower())
+        found, kind, uri = _FILE_NAME.fullmatch(name), product_kind(name), _text(row, "uri")
+        if found is None or kind is None or dataset is None or not uri.lower().endswith(name):
+            return None
+        size = _number(row, "size")
+        # The address is the one that astroquery's download_file asks, which can neither resume nor retry.
+        url = f"{self.server}/search/hst/api/v0.1/retrieve_product?product_name={quote(uri, safe='')}"
+        public = _text(row, "access").upper() in {"PUBLIC", ""}
+        return ArchiveFile(name, kind, found.group(1), dataset, None if size is None else int(size), url, public)
+
+    def _rows(self, **criteria: Any) -> list[dict[str, Any]]:
+        """Return all rows of a search, page by page."""
+        rows: list[dict[str, Any]] = []
+        for page in range(_MOST_PAGES):
+            found = self._asked(
+                lambda page=page: self._client.query_criteria(  # type: ignore[misc]
+                    **criteria,
+                    select_cols=list(_COLUMNS),
+                    limit=_PAGE,
+                    offset=page * _PAGE,
+                    sort_by="sci_data_set_name",
+                )
+            )
+            rows += _mappings(found)
+            if len(found) < _PAGE:
+                break
+        return rows
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """Ask, again after a while where there is no answer."""
+        begun, reason = time.monotonic(), ""
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_FIRST_WAIT_S * 2 ** (attempt - 1))
+            try:
+                return _bounded(ask, self.timeout_s)
+            except TimeoutError:
+                reason = f"it did not answer within {self.timeout_s:.0f} s"
+            except Exception as error:  # noqa: BLE001  astroquery raises many kinds for a server that talks nonsense
+                reason = why(error)
+            if time.monotonic() - begun > _LONGEST_TRYING_S:
+                break
+        raise self._unreachable(reason)
+
+    def _unreachable(self, reason: str) -> UnreachableError:
+        return UnreachableError(
+            f"The archive {self.server} cannot be used: {reason}.",
+            "Check the network (and https_proxy, if one is set), then run the same command again; "
+            "what is here already stays.",
+        )
+
+
+def _bounded(ask: Callable[[], T], timeout_s: float) -> T:
+    """Call a function and give it up after some time.
+
+    astroquery gives its requests no time limit: it compares the clock once an answer is there. A thread that never ends
+    does not keep the program.
+
+    Raises
+    ------
+    TimeoutError
+        It took too long.
+    """
+    done: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(ask())
+        except BaseException as error:  # noqa: BLE001  it is raised in the thread that waits
+            failed.append(error)
+
+    with warnings.catch_warnings():
+        # "No results" and "maximum results" are no news here: pages are counted.
+        warnings.simplefilter("ignore")
+        thread = threading.Thread(target=run, name="MAST", daemon=True)
+        thread.start()
+        thread.join(timeout_s)
+    if thread.is_alive():
+        raise TimeoutError
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+def _datasets(rows: Iterable[Mapping[str, Any]]) -> list[Dataset]:
+    """Return the SBC data sets among rows of a search, each once, in order of time."""
+    found: dict[str, Dataset] = {}
+    for row in rows:
+        name, program, start = _text(row, "sci_data_set_name").lower(), _number(row, "sci_pep_id"), _start_mjd(row)
+        if not _NAME.fullmatch(name) or not _is_sbc(row) or start is None:
+            continue
+        if program is None or not 0 < program < 1_000_000:
+            continue
+        exptime = _number(row, "sci_actual_duration")
+        dark = _text(row, "sci_targname").upper() == "DARK"
+        exptime_s = exptime if exptime is not None and exptime > 0 else None
+        found.setdefault(name, Dataset(name, dark, int(program), start, exptime_s, name))
+    return sorted(found.values(), key=lambda dataset: (dataset.start_mjd, dataset.name))
+
+
+def _is_sbc(row: Mapping[str, Any]) -> bool:
+    detector, aperture = _text(row, "sci_instrument_config").upper(), _text(row, "sci_aper_1234").upper()
+    return "SBC" in detector or aperture.startswith("SBC") or not (detector or aperture)
+
+
+def _start_mjd(row: Mapping[str, Any]) -> float | None:
+    try:
+        start = datetime.fromisoformat(_text(row, "sci_start_time"))
+    except ValueError:
+        return None
+    start = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
+    mjd = (start - _MJD_EPOCH).total_seconds() / 86_400
+    # The SBC flies since 2002.
+    return mjd if 52_000 < mjd < 80_000 else None
+
+
+def _mappings(table: Any) -> Iterator[dict[str, Any]]:
+    """Give the rows of an astropy table as mappings."""
+    names: Sequence[str] = table.colnames
+    for row in table:
+        yield {name: row[name] for name in names}
+
+
+def _text(row: Mapping[str, Any], column: str) -> str:
+    """Return a cell as text, as the server wrote it; an empty one where it is masked, missing or no text."""
+    value = row.get(column)
+    return str(value).strip() if isinstance(value, str) else ""
+
+
+def _number(row: Mapping[str, Any], column: str) -> float | None:
+    """Return a cell as a number; None where it is masked, missing or none."""
+    value = row.get(column)
+    if value is None or np.ma.is_masked(value):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
