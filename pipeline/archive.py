@@ -178,6 +178,7 @@ class Archive:
     def _rows(self, **criteria: Any) -> list[dict[str, Any]]:
         """Return all rows of a search, page by page."""
         rows: list[dict[str, Any]] = []
+        names: set[str] = set()
         for page in range(_MOST_PAGES):
             found = self._asked(
                 lambda page=page: self._client.query_criteria(  # type: ignore[misc]
@@ -190,8 +191,12 @@ class Archive:
             )
             rows += _mappings(found)
             if len(found) < _PAGE:
+                return rows
+            known = len(names)
+            names |= {_text(row, "sci_data_set_name") for row in rows[-len(found) :]}
+            if len(names) == known:
                 break
-        return rows
+        raise self._unreachable("the pages of its listing do not come to an end")
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """Ask, again after a while where there is no answer."""

@@ -141,9 +141,9 @@ def search_answer(published: Sequence[Row], asked: Mapping[str, Any], fault: str
     found = [cells for cells in rows if all(_fits(cells[key], value) for key, value in conditions.items())]
     for key in asked.get("sort_by") or ["sci_data_set_name"]:
         found.sort(key=lambda cells, key=key: cells[key])  # type: ignore[misc]
-    start = asked.get("offset", 0)
+    start = 0 if fault == "same page" else asked.get("offset", 0)
     page = found[start : start + asked["limit"]]
-    if fault is not None:
+    if fault in {"duplicate", "empty"}:
         page = page * 2 if fault == "duplicate" else []
     columns = [*(asked.get("select_cols") or COLUMNS), "search_pos", "ang_sep"]
     return {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Fault:
     """What goes wrong: `kind` on a route (columns, search, products, file), so many times, for names that hold `name`.
 
-    Kinds: 503, reset, short, wrong length, stall, html, duplicate, empty, other part, and moved (to
+    Kinds: 503, reset, short, wrong length, stall, html, duplicate, empty, same page, other part, and moved (to
     `MastServer.elsewhere`).
     """
 
@@ -190,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, route: str, name: str, make: Any) -> None:
         """Answer a query, with the fault that it meets."""
         fault = self._mast.fault_for(route, name)
-        if fault is None or fault.kind in {"duplicate", "empty"}:
+        if fault is None or fault.kind in {"duplicate", "empty", "same page"}:
             body = json.dumps(make(fault)).encode()
             self._send(route, name, 200, body, "application/json")
         elif fault.kind in {"503", "html"}:

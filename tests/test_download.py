@@ -252,6 +252,7 @@ def test_what_is_too_large_is_refused(
     mast: MastServer, get: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sbcdark.pipeline.download.LARGEST_FILE", 1_000_000)
+    mast.pause_s = 0.01
     with pytest.raises(DownloadError, match="at most 1000000"):
         get()
     assert mast.sent[NAME] < 2_134_080

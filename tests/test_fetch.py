@@ -75,14 +75,15 @@ def test_whole_files_in_the_folder_are_only_ingested(
 
 def test_a_program_by_visit_and_kind(asking_sqlite: Callable[..., Done], mast: MastServer, shared_data: Path) -> None:
     mast.add_real_visit(shared_data)
-    mast.add(Row("jcmc11d0q", "DARK", 13655, 57125.2, products=["jcmc11d0q_raw.fits", "jcmc11d0q_flt.fits"]))
+    for name, target in (("jcmc11d0q", "DARK"), ("jcmc11d1q", "DARKCLOUD")):
+        mast.add(Row(name, target, 13655, 57125.2, products=[f"{name}_raw.fits", f"{name}_flt.fits"]))
 
     def listed(*options: str) -> set[str]:
         done = asking_sqlite("fetch", "--program", "13655", "--dry-run", "--json", *options)
         assert done.code == 0
         return {file["file"] for file in done.json()["to_fetch"]}
 
-    science = {f"jcmc11{name}q_flt.fits" for name in ("ct", "cw", "cx", "de", "dh", "ds", "dt", "e6")}
+    science = {f"jcmc11{name}q_flt.fits" for name in ("ct", "cw", "cx", "d1", "de", "dh", "ds", "dt", "e6")}
     science |= {f"jcmc110{number}0_asn.fits" for number in (1, 2, 3, 4)}
     assert listed("--visit", "11", "--science") == science
     assert listed("--visit", "11", "--darks") == {"jcmc11d0q_raw.fits"}

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from helpers import insert_darks, insert_science
 from mast_content import Row
+from mast_server import Fault
 
 from sbcdark.catalog import archived, models
 from sbcdark.catalog.archived import ArchivedExposure
@@ -148,6 +149,10 @@ def test_every_page_of_a_listing_is_read(asking_sqlite: Callable[..., Done], mas
     rows = asking_sqlite("programs", "--json").json()
     assert sum(row["frames"] for row in rows) == 5_001
     assert len(mast.of("search")) == 2
+    mast.faults = [Fault("same page", route="search", times=99)]
+    done = asking_sqlite("programs", "--json")
+    assert done.code == 3, "what is not whole is no listing"
+    assert len(mast.of("search")) == 4
 
 
 def test_darks_listed_by_their_association_alone(
