@@ -348,7 +348,7 @@ class _Writer:
 
     def _reject(self, refusals: Iterable[Refusal]) -> None:
         for refusal in refusals:
-            self._report.reject(local_path(refusal.uri), refusal.reason)
+            self._report.reject(_place(refusal.uri), refusal.reason)
 
     def finish(self) -> None:
         if self._engine is not None and not self._dry_run:
