@@ -282,6 +282,10 @@ def _ahead(
         ) from error
 
 
+def _place(uri: str) -> Path | str:
+    return uri if is_remote(uri) else local_path(uri)
+
+
 class _Writer:
     """The single writer of an ingest: one transaction a batch."""
 
@@ -296,11 +300,10 @@ class _Writer:
         readings = [item for item in batch if isinstance(item, FileReading)]
         refusals = [item for item in batch if isinstance(item, Refusal)]
         for refusal in refusals:
-            path = refusal.uri if is_remote(refusal.uri) else local_path(refusal.uri)
             if refusal.ignored:
-                self._report.ignore(path, refusal.reason)
+                self._report.ignore(_place(refusal.uri), refusal.reason)
             else:
-                self._report.reject(path, refusal.reason)
+                self._report.reject(_place(refusal.uri), refusal.reason)
         rejected = [refusal for refusal in refusals if not refusal.ignored]
         if self._dry_run or self._engine is None:
             self._report_only(readings)
@@ -345,7 +348,7 @@ class _Writer:
 
     def _reject(self, refusals: Iterable[Refusal]) -> None:
         for refusal in refusals:
-            self._report.reject(local_path(refusal.uri), refusal.reason)
+            self._report.reject(_place(refusal.uri), refusal.reason)
 
     def finish(self) -> None:
         if self._engine is not None and not self._dry_run:

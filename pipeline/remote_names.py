@@ -14,6 +14,9 @@ _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _KEY = re.compile(r"[A-Za-z0-9!_.*'()/=+,@&:$~-]{0,1024}")
 _MAST_PRODUCT = re.compile(r"mast:HST/product/[A-Za-z0-9_.-]{1,100}")
+_LONGEST = 2048 // 3
+"""Characters: each may become three, and PostgreSQL cannot keep more than 2704 bytes in an index."""
+
 _UNRESERVED = "/%:@!$&'()*+,;=~"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -42,6 +45,8 @@ def remote_uri(text: str) -> str | None:
     found = _SCHEME.match(text)
     if found is None:
         return None
+    if len(text) > _LONGEST:
+        raise UsageError(f"An address has more than {_LONGEST} characters.", "Give a shorter one.")
     scheme = found.group(1).lower()
     if scheme not in {"https", "http", "s3"}:
         raise UsageError(f"Addresses that begin with {scheme}:// are not read.", "Give https://…, s3://… or a path.")

@@ -427,3 +427,17 @@ def test_answers_that_are_no_http_are_told(web: RangeServer, answer: bytes) -> N
         listening.shutdown(socket.SHUT_RDWR)
         thread.join(timeout=10)
     assert web.asked == []
+
+
+def test_remote_file_that_contradicts_another_is_rejected(
+    web: RangeServer, empty_catalog: sa.Engine, shared_data: Path
+) -> None:
+    raw = unpacked_raw(shared_data)
+    url = web.put("/jcrx01iiq_raw.fits", raw)
+    science = with_card(with_card(raw, "IMAGETYP", "'EXT'"), "OBSTYPE", "'IMAGING'")
+    other = web.put("/other/jcrx01iiq_raw.fits", science)
+    dry = ingest(empty_catalog, [url, other], dry_run=True)
+    wet = ingest(empty_catalog, [url, other])
+    assert dry == wet
+    assert counts(wet) == (1, 0, 0, 1)
+    assert wet.rejections[0]["path"] == other

@@ -63,6 +63,7 @@ def test_paths_stay_paths(path: str) -> None:
         "s3://Not_A_Bucket/hush_raw.fits",
         "s3://stpubdata/hush \x1b[31m_raw.fits",
         "file:///tmp/hush_raw.fits",
+        "https://example.org/" + "hush" * 200 + "_raw.fits",
     ],
 )
 def test_what_is_not_taken_is_told_without_what_it_holds(address: str) -> None:
