@@ -61,7 +61,7 @@ FULL = Effort(
     more_darks=224,
     bad_files=2000,
     many_files=2000,
-    seconds={"writers": 110, "ingest": 200, "migration": 130, "run": 290, "faults": 190, "bad input": 80},
+    seconds={"writers": 100, "ingest": 190, "migration": 120, "run": 270, "faults": 180, "bad input": 70},
 )
 SHORT = Effort(
     rounds=1,
