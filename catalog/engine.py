@@ -256,6 +256,9 @@ _TROUBLES: dict[int | str, _Trouble] = {
 
 def _kind_of(error: BaseException | None) -> _Trouble | None:
     code = _primary_code(error) if isinstance(error, sqlite3.Error) else getattr(error, "sqlstate", None)
+    if code is None and "No space left on device" in str(error):
+        # A server whose disk is full may let nobody in; the refusal of a connection has no code.
+        return _Trouble.FULL
     return None if code is None else _TROUBLES.get(code)
 
 

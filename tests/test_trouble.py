@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from helpers import insert_science
 
 from sbcdark.catalog import engine as engines
-from sbcdark.catalog.engine import make_engine, writing
+from sbcdark.catalog.engine import make_engine, told_errors, writing
 from sbcdark.catalog.errors import SbcdarkError, UnreachableError
 from sbcdark.pipeline.catalogs import open_catalog
 from sbcdark.pipeline.listing import exposures
@@ -41,6 +42,13 @@ def test_full_disk_is_told_as_one(empty_catalog: sa.Engine) -> None:
     )
     with pytest.raises(SbcdarkError, match=r"could not be written: .*Make room"):
         execute(empty_catalog, *statements)
+
+
+def test_server_that_is_too_full_to_let_anybody_in_is_told_as_full(empty_catalog: sa.Engine) -> None:
+    refusal = psycopg.OperationalError("connection failed: FATAL:  could not write init file: No space left on device")
+    with pytest.raises(SbcdarkError, match="Make room, then run again") as caught, told_errors(empty_catalog):
+        raise sa.exc.OperationalError(None, None, refusal)
+    assert not isinstance(caught.value, UnreachableError)
 
 
 def test_protected_catalog_is_told_as_one(empty_catalog: sa.Engine) -> None:

@@ -329,18 +329,17 @@ def start_server(server: Any) -> None:
 def torture_faults(faults: Faults, times: int, end: Deadline) -> None:
     """Let every fault befall as often as is asked for and as there is time for.
 
-    What befalls products alone is tried with the catalog on SQLite.
+    What befalls products alone is tried with the catalog on SQLite. What needs whole runs is tried half as often.
     """
-    fewer = max(times // 2, 1)
     if faults.databases.engine == "sqlite":
         protected_places(faults)
-        tries = ((full_catalog_disk, times), (full_product_disk, fewer))
+        tries = ((full_catalog_disk, times), (full_product_disk, (times + 1) // 2))
     else:
         tries = (
             (full_catalog_disk, times),
             (lost_connections, 2 * times),
-            (killed_server, fewer),
-            (lost_connections_of_runs, fewer),
+            (killed_server, (times + 1) // 2),
+            (lost_connections_of_runs, times // 2),
         )
     for number in range(2 * times):
         for befall, limit in tries:
