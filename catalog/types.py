@@ -26,6 +26,11 @@ def utc_of_mjd(mjd: float) -> datetime:
     return _MJD_EPOCH + timedelta(days=mjd)
 
 
+def mjd_of_utc(time: datetime) -> float:
+    """Return the modified Julian date (days, UTC) of an aware time."""
+    return (time - _MJD_EPOCH) / timedelta(days=1)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC time. SQLite keeps no zone, so it is put back on reading; a naive time is refused on writing."""
 

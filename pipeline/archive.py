@@ -19,6 +19,7 @@ from urllib.parse import quote
 import numpy as np
 
 from sbcdark.catalog.errors import UnreachableError
+from sbcdark.catalog.types import mjd_of_utc
 from sbcdark.pipeline.connection import why
 from sbcdark.pipeline.frames import product_kind
 
@@ -46,7 +47,6 @@ _DATASETS_A_QUERY = 200
 
 _NAME = re.compile(r"[a-z][a-z0-9]{8}")
 _FILE_NAME = re.compile(r"([a-z][a-z0-9]{8})_(raw|flt|asn)\.fits")
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
 _COLUMNS = (
     "sci_targname",
@@ -282,7 +282,7 @@ def _start_mjd(row: Mapping[str, Any]) -> float | None:
     except ValueError:
         return None
     start = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
-    mjd = (start - _MJD_EPOCH).total_seconds() / 86_400
+    mjd = mjd_of_utc(start)
     # The SBC flies since 2002.
     return mjd if 52_000 < mjd < 80_000 else None
 

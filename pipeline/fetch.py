@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sbcdark.catalog import archived, writes
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UnreachableError, UsageError
+from sbcdark.catalog.types import mjd_of_utc
 from sbcdark.pipeline.archive import Archive
 from sbcdark.pipeline.download import Patience, is_whole
 from sbcdark.pipeline.ingest import IngestReport, ingest
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.transfers import ByteProgress
 
 _VISIT = re.compile(r"[0-9a-z]{1,2}")
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -210,7 +210,7 @@ def fetch_update(
     is_baseline = begun is None
     if engine is not None and not dry_run:
         begun = record_darks(engine, listed, now, baseline=is_baseline)
-    since_mjd = None if since is None else (since - _MJD_EPOCH).total_seconds() / 86_400
+    since_mjd = None if since is None else mjd_of_utc(since)
     news = [
         dark
         for dark in listed

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sbcdark.catalog.types import utc_of_mjd
 from sbcdark.pipeline import simulated_headers as headers
 from sbcdark.pipeline.regions import BOX, DETECTOR_SHAPE, HOT_PIXELS_XY
 
@@ -173,13 +173,9 @@ def raw_pixels(counts: NDArray[np.int64]) -> NDArray[np.int16]:
     return counts.astype(np.uint16).view(np.int16)
 
 
-def _utc(mjd: float) -> datetime:
-    return datetime(1858, 11, 17, tzinfo=UTC) + timedelta(days=mjd)
-
-
 def exposure_cards(exposure: Exposure) -> dict[str, Value]:
     """Return the primary cards that every exposure has."""
-    start = _utc(exposure.start_mjd)
+    start = utc_of_mjd(exposure.start_mjd)
     return {
         "ROOTNAME": exposure.rootname,
         "DATE-OBS": f"{start:%Y-%m-%d}",
