@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from sbcdark.catalog import models, schema
 from sbcdark.catalog.engine import make_engine, sqlite_url, writing
+from sbcdark.catalog.records import FileReading, Refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -222,3 +223,16 @@ def copied(data: Path, folder: Path, *names: str) -> list[Path]:
 def counts(report: IngestReport) -> tuple[int, int, int, int]:
     """Return how many files were added, updated, unchanged and rejected."""
     return report.added, report.updated, report.unchanged, report.rejected
+
+
+def refused(found: FileReading | Refusal | None) -> str:
+    """Return the reason of a file that must not be taken."""
+    assert isinstance(found, Refusal)
+    assert not found.ignored
+    return found.reason
+
+
+def taken(found: FileReading | Refusal | None) -> FileReading:
+    """Return the reading of a file that must be taken."""
+    assert isinstance(found, FileReading)
+    return found
