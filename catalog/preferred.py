@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from sbcdark.catalog import models
 from sbcdark.catalog.queries import copies_in_order
-from sbcdark.catalog.types import utc_of_mjd
+from sbcdark.catalog.times import utc_of_mjd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 
 from sbcdark.catalog.errors import UnreachableError
-from sbcdark.catalog.types import mjd_of_utc
+from sbcdark.catalog.times import mjd_of_utc
 from sbcdark.pipeline.connection import why
 from sbcdark.pipeline.frames import product_kind
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sbcdark.catalog import archived, writes
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UnreachableError, UsageError
-from sbcdark.catalog.types import mjd_of_utc
+from sbcdark.catalog.times import mjd_of_utc
 from sbcdark.pipeline.archive import Archive
 from sbcdark.pipeline.download import Patience, is_whole
 from sbcdark.pipeline.ingest import IngestReport, ingest

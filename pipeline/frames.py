@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.records import AssociationFacts, ExposureFacts, FileReading, Refusal
-from sbcdark.catalog.types import utc_of_mjd
+from sbcdark.catalog.times import utc_of_mjd
 from sbcdark.pipeline.fits_input import (
     NotOursError,
     UnsoundError,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sbcdark.catalog import archived, queries
 from sbcdark.catalog.engine import reading
-from sbcdark.catalog.types import utc_of_mjd
+from sbcdark.catalog.times import utc_of_mjd
 from sbcdark.pipeline.archive import Archive
 from sbcdark.pipeline.fetch import list_darks, record_darks
 from sbcdark.pipeline.select import resolve_exposure

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sbcdark.catalog.types import utc_of_mjd
+from sbcdark.catalog.times import utc_of_mjd
 from sbcdark.pipeline import simulated_headers as headers
 from sbcdark.pipeline.regions import BOX, DETECTOR_SHAPE, HOT_PIXELS_XY
 
