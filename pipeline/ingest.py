@@ -137,9 +137,9 @@ def _walk(folder: Path, report: IngestReport) -> Iterator[Path]:
         except OSError as error:
             report.reject(parent, f"cannot be read: {error.strerror}")
             continue
-        folders = [entry for entry in entries if _is_folder(entry)]
-        waiting += [parent / entry.name for entry in reversed(folders)]
-        yield from (parent / entry.name for entry in entries if entry not in folders)
+        folders = {entry.name for entry in entries if _is_folder(entry)}
+        waiting += [parent / entry.name for entry in reversed(entries) if entry.name in folders]
+        yield from (parent / entry.name for entry in entries if entry.name not in folders)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
