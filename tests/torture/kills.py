@@ -231,7 +231,7 @@ def runs(
     undisturbed: dict[int, Undisturbed] = {}
     done = number = 0
     while done < kills and not end.passed() and number < _TRIES * kills:
-        which = 1 if number % 5 == 3 else 0
+        which = 1 if number % 5 == 1 else 0
         command = ("run", *jobs[which], "-o", folder, "--flat", archive.flats, "--aperture", archive.aperture)
         if which not in undisturbed:
             undisturbed[which] = _undisturbed_run(bench, databases, filled, folder, command, started, tally)
