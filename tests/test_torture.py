@@ -14,6 +14,9 @@ from torture.commands import DONE, FAILED, Bench, Ended
 from torture.data import many_darks
 from torture.tally import Tally
 
+from sbcdark.catalog import results
+from sbcdark.catalog.engine import writing
+from sbcdark.catalog.records import NewProduct
 from sbcdark.pipeline.ingest import ingest
 from sbcdark.pipeline.matching import Requirements
 from sbcdark.pipeline.select import match
@@ -63,15 +66,34 @@ def test_lost_wrong_and_double_rows_are_seen(few: sa.Engine) -> None:
 
 def test_results_are_whole_sets_or_told(few: sa.Engine) -> None:
     match(few, ["jcmc11e6q"], wanted=Requirements(top=2), save=True)
-    one = canonical.canonical(few)
-    assert canonical.whole_results(one, one) == (1, [])
+    one = canonical.results(few)
+    assert canonical.whole_results(one, one) == ({"": 1}, [])
     match(few, ["jcmc11e6q"], wanted=Requirements(top=2), save=True)
-    assert canonical.whole_results(canonical.canonical(few), one) == (2, [])
+    assert canonical.whole_results(canonical.results(few), one) == ({"": 2}, [])
     assert canonical.ragged_selections(few) == []
     with few.begin() as connection:
         connection.execute(sa.text("DELETE FROM selection_darks WHERE selection_id = 2 AND rank = 1"))
-    assert canonical.whole_results(canonical.canonical(few), one)[1]
+    assert canonical.whole_results(canonical.results(few), one)[1]
     assert canonical.ragged_selections(few) == ["selection 2 has darks of ranks []"]
+
+
+def test_results_are_told_apart_by_target(few: sa.Engine) -> None:
+    match(few, ["jcmc11e6q"], wanted=Requirements(top=2), save=True)
+    target = "jcmc11010"
+    with writing(few) as session:
+        pixels = (f"{target}_drz.fits", "0" * 64, "1" * 64)
+        identity = results.write_product(session, NewProduct(target, "science", *pixels, {}, {1: {}}), "0")
+        assert identity == 1
+    found = canonical.results(few)
+    assert list(found) == [target]
+    assert {name: rows.total() for name, rows in found[target].items() if rows} == {
+        "selections": 1,
+        "selection_darks": 1,
+        "products": 1,
+        "product_selections": 1,
+    }
+    assert canonical.whole_results({}, found) == ({target: 0}, [])
+    assert canonical.whole_results(found, {}) == ({}, [f"results of {target}, which was never asked for"])
 
 
 def test_unfinished_runs_are_seen(few: sa.Engine) -> None:

@@ -12,7 +12,7 @@ from sbcdark.catalog.models import Base
 from sbcdark.catalog.types import UtcDateTime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 Rows = dict[str, "Counter[str]"]
 """Rows by table, each as text, with how often it is there."""
@@ -42,20 +42,44 @@ def canonical(engine: sa.Engine, folder: str = "") -> Rows:
     KeyError
         A reference leads nowhere.
     """
-    rows: Rows = {}
+    rows: Rows = {table.name: Counter() for table in Base.metadata.sorted_tables if table.name != _RUNS}
+    for table, _, text in _rows(engine, folder):
+        rows[table][text] += 1
+    return rows
+
+
+def results(engine: sa.Engine, folder: str = "") -> dict[str, Rows]:
+    """Return the rows of results by the target that they are of; of selections without a product under no name."""
+    found = [(table, row, text) for table, row, text in _rows(engine, folder) if table in RESULTS]
+    product = {row["id"]: row["name"] for table, row, _ in found if table == "products"}
+    selection = {
+        row["selection_id"]: product[row["product_id"]] for table, row, _ in found if table == "product_selections"
+    }
+    by_target: dict[str, Rows] = {}
+    for table, row, text in found:
+        if table in {"selections", "selection_darks"}:
+            target = selection.get(row["id" if table == "selections" else "selection_id"], "")
+        elif table == "product_selections":
+            target = product[row["product_id"]]
+        else:
+            target = row["name" if table == "products" else "association"]
+        by_target.setdefault(target, {name: Counter() for name in RESULTS})[table][text] += 1
+    return by_target
+
+
+def _rows(engine: sa.Engine, folder: str) -> Iterator[tuple[str, Mapping[str, Any], str]]:
     known: dict[str, dict[Any, str]] = {}
     with engine.connect() as connection:
         for table in Base.metadata.sorted_tables:
             if table.name == _RUNS:
                 continue
-            texts = []
             known[table.name] = {}
             for row in connection.execute(sa.select(table)).mappings():
-                text = _told(table, row, known).replace(folder, "") if folder else _told(table, row, known)
+                text = _told(table, row, known)
+                if folder:
+                    text = text.replace(folder, "")
                 known[table.name][row.get("id")] = hashlib.sha256(text.encode()).hexdigest()[:12]
-                texts.append(text)
-            rows[table.name] = Counter(texts)
-    return rows
+                yield table.name, row, text
 
 
 def _told(table: sa.Table, row: Mapping[str, Any], known: dict[str, dict[Any, str]]) -> str:
@@ -93,13 +117,18 @@ def facts_compared(found: Rows, wanted: Rows) -> tuple[list[str], list[str]]:
     return compared(found, wanted, [table for table in wanted if table not in RESULTS])
 
 
-def whole_results(found: Rows, one_run: Rows) -> tuple[int, list[str]]:
-    """Return how often the results of one run are there, and what is no whole set of them."""
-    times = {table: found[table].total() / max(one_run[table].total(), 1) for table in RESULTS}
-    number = round(max(times.values()))
-    expected = {table: Counter({text: n * number for text, n in one_run[table].items()}) for table in RESULTS}
-    lost, wrong = compared(found, expected, RESULTS)
-    return number, lost + wrong
+def whole_results(found: dict[str, Rows], one_run: dict[str, Rows]) -> tuple[dict[str, int], list[str]]:
+    """Return how often the results of one run are there, by target, and what is no whole set of them."""
+    times: dict[str, int] = {}
+    bad = [f"results of {target}, which was never asked for" for target in found if target not in one_run]
+    for target, wanted in one_run.items():
+        rows = found.get(target, {table: Counter() for table in RESULTS})
+        number = round(max(rows[table].total() / max(wanted[table].total(), 1) for table in RESULTS))
+        expected = {table: Counter({text: n * number for text, n in wanted[table].items()}) for table in RESULTS}
+        lost, wrong = compared(rows, expected, RESULTS)
+        times[target] = number
+        bad += lost + wrong
+    return times, bad
 
 
 def open_runs(engine: sa.Engine) -> list[str]:

@@ -40,6 +40,7 @@ class Undisturbed:
     start_s: float
     written_byte: int
     rows: canonical.Rows
+    results: dict[str, canonical.Rows] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
 
@@ -230,7 +231,7 @@ def runs(
     undisturbed: dict[int, Undisturbed] = {}
     done = number = 0
     while done < kills and not end.passed() and number < _TRIES * kills:
-        which = 1 if number % 5 == 3 else 0
+        which = 1 if number % 5 == 1 else 0
         command = ("run", *jobs[which], "-o", folder, "--flat", archive.flats, "--aperture", archive.aperture)
         if which not in undisturbed:
             undisturbed[which] = _undisturbed_run(bench, databases, filled, folder, command, started, tally)
@@ -247,7 +248,7 @@ def runs(
             tally.blame("wrong", where, products.half_written(folder, wanted.sums))
             with opened(url) as engine:
                 tally.blame(
-                    "wrong", where, canonical.whole_results(canonical.canonical(engine, str(folder)), wanted.rows)[1]
+                    "wrong", where, canonical.whole_results(canonical.results(engine, str(folder)), wanted.results)[1]
                 )
             if end.passed():
                 break
@@ -259,9 +260,8 @@ def runs(
         tally.blame("lost", where, products.missing(folder, wanted.names))
         tally.blame("wrong", where, products.half_written(folder, wanted.sums))
         with opened(url) as engine:
-            rows = canonical.canonical(engine, str(folder))
-            number_of_sets, wrong = canonical.whole_results(rows, wanted.rows)
-            tally.blame("lost", where, ["the results of the re-run"] if number_of_sets < 1 else [])
+            times, wrong = canonical.whole_results(canonical.results(engine, str(folder)), wanted.results)
+            tally.blame("lost", where, [f"results of {target}" for target, number in times.items() if number < 1])
             tally.blame("wrong", where, wrong + products.dangling(engine))
             look(tally, where, engine, wanted.rows)
         databases.drop(url)
@@ -284,9 +284,15 @@ def _undisturbed_run(
         total = written()
     blame_command(tally, "undisturbed run", ended, (DONE,))
     with opened(url) as engine:
-        rows = canonical.canonical(engine, str(folder))
+        rows, results = canonical.canonical(engine, str(folder)), canonical.results(engine, str(folder))
     made = Undisturbed(
-        ended.seconds, started, total, rows, products.pixel_sums(folder), {path.name for path in folder.iterdir()}
+        ended.seconds,
+        started,
+        total,
+        rows,
+        results,
+        products.pixel_sums(folder),
+        {path.name for path in folder.iterdir()},
     )
     databases.drop(url)
     shutil.rmtree(folder)
