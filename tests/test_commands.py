@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from commands import Commands, Done
 
 from sbcdark.catalog.engine import make_engine
 from sbcdark.catalog.queries import SORT_KEYS
@@ -21,7 +22,7 @@ from sbcdark.pipeline.simulate import simulate
 from sbcdark.pipeline.simulated_darks import Parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PROGRAM = Path(sys.executable).with_name("sbcdark")
 
@@ -198,10 +199,18 @@ WRONG_USAGE: tuple[tuple[tuple[str, ...], int, str], ...] = (
 )
 
 
-def test_wrong_usage_is_one_message(filled: Any) -> None:
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    """Return one process that runs many commands: starting one takes longer than refusing what is wrong."""
+    with Commands({}) as running:
+        yield running
+
+
+@pytest.mark.usefixtures("filled")
+def test_wrong_usage_is_one_message(commands: Commands, database_url: str, tmp_path: Path) -> None:
     for arguments, code, told in WRONG_USAGE:
-        done = filled(*arguments)
-        assert (done.returncode, told in done.stderr) == (code, True), (arguments, done.stderr)
+        done = commands.run(tmp_path, database_url, *arguments)
+        assert (done.code, told in done.stderr) == (code, True), (arguments, done.stderr)
 
 
 def test_rejected_files_are_told(sbcdark: Any, tmp_path: Path) -> None:
@@ -217,18 +226,21 @@ def test_rejected_files_are_told(sbcdark: Any, tmp_path: Path) -> None:
     assert sbcdark("ingest", folder).returncode == 6
 
 
-def test_unreachable_catalogs(sbcdark: Any, tmp_path: Path) -> None:
-    done = sbcdark("darks", db="postgresql://somebody:secret@127.0.0.1:1/none")
-    assert done.returncode == 3
+def test_unreachable_catalogs(commands: Commands, tmp_path: Path) -> None:
+    def darks(db: str) -> Done:
+        return commands.run(tmp_path, db, "darks")
+
+    done = darks("postgresql://somebody:secret@127.0.0.1:1/none")
+    assert done.code == 3
     assert "cannot be reached" in done.stderr
     assert "secret" not in done.stderr
-    assert sbcdark("darks", db=f"sqlite:///{tmp_path / 'nowhere.db'}").returncode == 3
+    assert darks(f"sqlite:///{tmp_path / 'nowhere.db'}").code == 3
     (tmp_path / "text.db").write_text("this is no database, but it is long enough to be read as one\n" * 50)
-    assert sbcdark("darks", db=f"sqlite:///{tmp_path / 'text.db'}").returncode == 3
-    assert sbcdark("darks", db="mysql://host/name").returncode == 2
-    assert "is a folder" in sbcdark("darks", db=f"sqlite:///{tmp_path}").stderr
-    assert "takes no options" in sbcdark("darks", db=f"sqlite:///{tmp_path / 'x.db'}?mode=ro").stderr
-    assert sbcdark("darks", db="nothing-here.db").returncode == 3
+    assert darks(f"sqlite:///{tmp_path / 'text.db'}").code == 3
+    assert darks("mysql://host/name").code == 2
+    assert "is a folder" in darks(f"sqlite:///{tmp_path}").stderr
+    assert "takes no options" in darks(f"sqlite:///{tmp_path / 'x.db'}?mode=ro").stderr
+    assert darks("nothing-here.db").code == 3
 
 
 def test_empty_database_is_refused_by_those_that_read(sbcdark: Any, database_url: str) -> None:
