@@ -56,12 +56,12 @@ class Effort:
 FULL = Effort(
     rounds=3,
     kills=50,
-    run_kills=25,
+    run_kills=50,
     faults=8,
     more_darks=224,
     bad_files=2000,
     many_files=2000,
-    seconds={"writers": 100, "ingest": 190, "migration": 120, "run": 270, "faults": 180, "bad input": 80},
+    seconds={"writers": 90, "ingest": 160, "migration": 110, "run": 400, "faults": 150, "bad input": 70},
 )
 SHORT = Effort(
     rounds=1,
