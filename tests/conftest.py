@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from postgres import create_database, drop_database, started_server
+from postgres import create_database, drop_database, refill_database, started_server
 from range_server import range_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from commands import Commands, Done
     from mast_server import MastServer
@@ -70,25 +70,75 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
+REAL_FOLDERS = ("darks_13961", "associations_13655", "science_13655_standin")
+"""20 darks, 4 associations and 8 FLTs."""
+
+
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a SQLite catalog without rows, to be copied: that takes less time than to migrate one."""
-    from sbcdark.pipeline.catalogs import open_catalog  # noqa: PLC0415  other tests need not wait for it
+    return _catalog_file(tmp_path_factory.mktemp("migrated"), ())
 
-    path = tmp_path_factory.mktemp("migrated") / "catalog.db"
-    open_catalog(path, create=True).dispose()
-    return path
+
+@pytest.fixture(scope="session")
+def real_file(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
+    """Return a SQLite catalog of the real files, to be copied."""
+    return _catalog_file(tmp_path_factory.mktemp("real"), [shared_data / folder for folder in REAL_FOLDERS])
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: str) -> str:
+    """Return the name of a PostgreSQL catalog without rows, to be copied; it ends with the server."""
+    return _catalog_database(postgres_server, ())
+
+
+@pytest.fixture(scope="session")
+def real_database(postgres_server: str, shared_data: Path) -> str:
+    """Return the name of a PostgreSQL catalog of the real files, to be copied; it ends with the server."""
+    return _catalog_database(postgres_server, [shared_data / folder for folder in REAL_FOLDERS])
+
+
+def _catalog_file(folder: Path, ingested: Sequence[Path]) -> Path:
+    _make_catalog(f"sqlite:///{folder / 'catalog.db'}", ingested)
+    return folder / "catalog.db"
+
+
+def _catalog_database(server: str, ingested: Sequence[Path]) -> str:
+    url = create_database(server)
+    _make_catalog(url, ingested)
+    return str(sa.make_url(url).database)
+
+
+def _make_catalog(url: str, ingested: Sequence[Path]) -> None:
+    from sbcdark.pipeline.catalogs import open_catalog  # noqa: PLC0415  other tests need not wait for it
+    from sbcdark.pipeline.ingest import ingest  # noqa: PLC0415
+
+    engine = open_catalog(url, create=True)
+    if ingested:
+        ingest(engine, ingested, workers=1)
+    engine.dispose()
 
 
 @pytest.fixture
-def empty_catalog(database_url: str, migrated_file: Path) -> Iterator[sa.Engine]:
+def empty_catalog(request: pytest.FixtureRequest, database_url: str) -> Iterator[sa.Engine]:
     """Return the engine of a catalog without rows, on each engine in turn."""
+    yield from _copied_catalog(request, database_url, "migrated")
+
+
+@pytest.fixture
+def real_catalog(request: pytest.FixtureRequest, database_url: str) -> Iterator[sa.Engine]:
+    """Return the engine of a catalog that the real files were ingested into, on each engine in turn."""
+    yield from _copied_catalog(request, database_url, "real")
+
+
+def _copied_catalog(request: pytest.FixtureRequest, url: str, kind: str) -> Iterator[sa.Engine]:
     from sbcdark.pipeline.catalogs import open_catalog  # noqa: PLC0415  other tests need not wait for it
 
-    database = sa.make_url(database_url).database
-    if database_url.startswith("sqlite:") and database is not None:
-        shutil.copyfile(migrated_file, database)
-    engine = open_catalog(database_url, create=True)
+    if url.startswith("sqlite:"):
+        shutil.copyfile(request.getfixturevalue(f"{kind}_file"), str(sa.make_url(url).database))
+    else:
+        refill_database(url, request.getfixturevalue(f"{kind}_database"))
+    engine = open_catalog(url)
     yield engine
     engine.dispose()
 

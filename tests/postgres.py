@@ -65,3 +65,11 @@ def drop_database(url: str) -> None:
     server = parsed.set(database="postgres").render_as_string(hide_password=False)
     with administration(server).connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE IF EXISTS {parsed.database} WITH (FORCE)"))
+
+
+def refill_database(url: str, template: str) -> None:
+    """Put a copy of another database of the server, to which nobody is connected, in place of one."""
+    drop_database(url)
+    parsed = sa.make_url(url)
+    with administration(parsed.set(database="postgres").render_as_string(hide_password=False)).connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {parsed.database} TEMPLATE {template}"))

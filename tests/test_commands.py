@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from commands import Commands, Done
+from conftest import REAL_FOLDERS
 
 from sbcdark.catalog.engine import make_engine
 from sbcdark.catalog.queries import SORT_KEYS
@@ -24,41 +25,41 @@ from sbcdark.pipeline.simulated_darks import Parameters
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import sqlalchemy as sa
+
 PROGRAM = Path(sys.executable).with_name("sbcdark")
 
 
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    """Return one process that runs many commands: starting one takes longer than most commands do."""
+    with Commands({}) as running:
+        yield running
+
+
 @pytest.fixture
-def sbcdark(database_url: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def sbcdark(commands: Commands, database_url: str, tmp_path: Path) -> Callable[..., Done]:
     """Return a function that runs the program on an empty catalog, on each engine in turn."""
 
-    def run(*arguments: str | Path, stdin: str = "", db: str | None = None) -> subprocess.CompletedProcess[str]:
-        environment = {key: value for key, value in os.environ.items() if key not in {"SBCDARK_DB", "jref"}}
-        done = subprocess.run(
-            [PROGRAM, "--db", db or database_url, *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-            cwd=tmp_path,
-            env=environment,
-        )
-        assert "Traceback" not in done.stderr + done.stdout
-        return done
+    def run(*arguments: str | Path) -> Done:
+        return commands.run(tmp_path, database_url, *arguments)
 
     return run
 
 
 @pytest.fixture
-def filled(sbcdark: Any, shared_data: Path) -> Any:
+def filled(sbcdark: Any, real_catalog: sa.Engine) -> Any:
     """Return the same function on a catalog that holds the real files."""
-    folders = [shared_data / name for name in ("darks_13961", "associations_13655", "science_13655_standin")]
-    done = sbcdark("ingest", *folders, "--json")
-    assert done.returncode == 0
-    report = json.loads(done.stdout)
+    real_catalog.dispose()
+    return sbcdark
+
+
+def test_ingest_says_what_it_did(sbcdark: Any, shared_data: Path) -> None:
+    done = sbcdark("ingest", *(shared_data / folder for folder in REAL_FOLDERS), "--json")
+    assert done.code == 0
+    report = done.json()
     counts = [report[key] for key in ("added", "updated", "unchanged", "ignored", "rejected")]
     assert counts == [32, 0, 0, 3, 0]
-    return sbcdark
 
 
 def test_ingest_again_changes_nothing(filled: Any, shared_data: Path) -> None:
@@ -97,7 +98,7 @@ def test_listing_forms_agree(filled: Any, tmp_path: Path) -> None:
     table = filled("exposures", "--hot").stdout
     assert all(row["rootname"] in table for row in as_json)
     done = filled("exposures", "-o", tmp_path / "list.ecsv")
-    assert done.returncode == 0
+    assert done.code == 0
     from astropy.table import Table  # noqa: PLC0415  only this test reads a table
 
     written = Table.read(tmp_path / "list.ecsv")
@@ -121,7 +122,7 @@ def test_match_answers_for_a_program(filled: Any) -> None:
 
 def test_nothing_matched_is_told(filled: Any) -> None:
     done = filled("match", "jcmc11e6q", "--max-days", "1", "--json")
-    assert done.returncode == 5
+    assert done.code == 5
     (match,) = json.loads(done.stdout)
     assert match["darks"] == []
     assert match["tier"] == "none"
@@ -136,9 +137,11 @@ def test_saved_selection_is_shown(filled: Any) -> None:
     assert known["files"][0]["kind"] == "FLT"
 
 
-def test_list_on_stdin(sbcdark: Any, shared_data: Path) -> None:
+def test_list_on_stdin(database_url: str, shared_data: Path) -> None:
     listed = "\n".join(str(path) for path in sorted((shared_data / "darks_13961").iterdir())[:3])
-    assert json.loads(sbcdark("ingest", "-", "--json", stdin=listed).stdout)["added"] == 3
+    command = [PROGRAM, "--db", database_url, "ingest", "-", "--json"]
+    done = subprocess.run(command, input=listed, capture_output=True, text=True, check=True, timeout=120)
+    assert json.loads(done.stdout)["added"] == 3
 
 
 def test_list_on_stdin_of_names_that_are_no_text(database_url: str, shared_data: Path, tmp_path: Path) -> None:
@@ -199,17 +202,9 @@ WRONG_USAGE: tuple[tuple[tuple[str, ...], int, str], ...] = (
 )
 
 
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Commands]:
-    """Return one process that runs many commands: starting one takes longer than refusing what is wrong."""
-    with Commands({}) as running:
-        yield running
-
-
-@pytest.mark.usefixtures("filled")
-def test_wrong_usage_is_one_message(commands: Commands, database_url: str, tmp_path: Path) -> None:
+def test_wrong_usage_is_one_message(filled: Any) -> None:
     for arguments, code, told in WRONG_USAGE:
-        done = commands.run(tmp_path, database_url, *arguments)
+        done = filled(*arguments)
         assert (done.code, told in done.stderr) == (code, True), (arguments, done.stderr)
 
 
@@ -219,11 +214,11 @@ def test_rejected_files_are_told(sbcdark: Any, tmp_path: Path) -> None:
     (folder / "x_raw.fits").write_text("SIMPLE is what this is not\n")
     (folder / "notes.txt").write_text("")
     done = sbcdark("ingest", folder)
-    assert done.returncode == 6
+    assert done.code == 6
     assert "1 ignored, 1 rejected" in done.stdout
     assert "x_raw.fits: no FITS file" in done.stderr
     assert sbcdark("darks", "--json").stdout == "[]\n"
-    assert sbcdark("ingest", folder).returncode == 6
+    assert sbcdark("ingest", folder).code == 6
 
 
 def test_unreachable_catalogs(commands: Commands, tmp_path: Path) -> None:
@@ -247,17 +242,17 @@ def test_empty_database_is_refused_by_those_that_read(sbcdark: Any, database_url
     if database_url.startswith("sqlite"):
         make_engine(database_url, create=True).connect().close()
     done = sbcdark("darks")
-    assert done.returncode == 4
+    assert done.code == 4
     assert "sbcdark ingest" in done.stderr
 
 
 def test_schema_commands(filled: Any) -> None:
     (known,) = json.loads(filled("db", "status", "--json").stdout)
     assert known["state"] == "current"
-    assert filled("db", "upgrade").returncode == 0
-    assert filled("db", "downgrade", "base", "--yes").returncode == 0
-    assert filled("darks").returncode == 4
-    assert filled("db", "upgrade").returncode == 0
+    assert filled("db", "upgrade").code == 0
+    assert filled("db", "downgrade", "base", "--yes").code == 0
+    assert filled("darks").code == 4
+    assert filled("db", "upgrade").code == 0
     assert filled("darks", "--json").stdout == "[]\n"
 
 
@@ -301,7 +296,7 @@ def test_products_on_full_and_read_only_disks(filled: Any, tmp_path: Path, optio
     _mount(small, options)
     try:
         done = filled("run", "jcmc11010", "-o", small / "products", "--combine", "nearest")
-        assert done.returncode == 1
+        assert done.code == 1
         assert "sbcdark: " in done.stderr
         products = small / "products"
         assert not products.exists() or not list(products.glob("*.fits"))

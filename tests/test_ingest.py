@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from conftest import REAL_FOLDERS
 from helpers import copied, counts, dump, exposures_dump, renamed, unpacked_raw, with_card
 
 from sbcdark.catalog import models, queries
@@ -28,16 +29,8 @@ from sbcdark.pipeline.regions import REGIONS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-REAL_FOLDERS = ("darks_13961", "associations_13655", "science_13655_standin")
-
 FILES_FOR_A_POOL = 60
 """More than an ingest asks for before it starts worker processes."""
-
-
-@pytest.fixture
-def real_catalog(empty_catalog: sa.Engine, shared_data: Path) -> sa.Engine:
-    ingest(empty_catalog, [shared_data / folder for folder in REAL_FOLDERS], workers=1)
-    return empty_catalog
 
 
 def test_real_darks_come_out_digit_for_digit(real_catalog: sa.Engine, shared_data: Path) -> None:

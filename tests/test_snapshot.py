@@ -21,11 +21,9 @@ from sbcdark.pipeline.snapshots import export, import_
 
 
 @pytest.fixture
-def filled(empty_catalog: sa.Engine, shared_data: Path) -> sa.Engine:
-    folders = ("darks_13961", "associations_13655", "science_13655_standin")
-    ingest(empty_catalog, [shared_data / folder for folder in folders], workers=1)
-    match(empty_catalog, program=13655, save=True)
-    return empty_catalog
+def filled(real_catalog: sa.Engine) -> sa.Engine:
+    match(real_catalog, program=13655, save=True)
+    return real_catalog
 
 
 def test_exported_file_is_a_catalog_with_the_same_rows(filled: sa.Engine, tmp_path: Path, shared_data: Path) -> None:
