@@ -61,7 +61,7 @@ FULL = Effort(
     more_darks=224,
     bad_files=2000,
     many_files=2000,
-    seconds={"writers": 90, "ingest": 160, "migration": 110, "run": 400, "faults": 150, "bad input": 70},
+    seconds={"writers": 80, "ingest": 205, "migration": 140, "run": 430, "faults": 140, "bad input": 60},
 )
 SHORT = Effort(
     rounds=1,
