@@ -4,8 +4,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One more than there are cores: some tests wait for a server that is silent, or for a process to end.
-TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: demo test torture lint clean
 
@@ -28,7 +26,7 @@ demo: $(VENV)/.installed
 	$(BIN)/sbcdark demo -o demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --durations 10 $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest --numprocesses auto --durations 10 $(PYTEST_ARGUMENTS)
 
 torture: $(VENV)/.installed-test
 	PYTHONPATH=tests $(BIN)/python -m torture $(TORTURE_ARGUMENTS)
