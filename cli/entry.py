@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 INTERRUPTED = 130
@@ -13,6 +14,15 @@ def main() -> None:
     try:
         from sbcdark.cli.main import run  # noqa: PLC0415  inside of the try: importing takes most of a short command's time
 
-        sys.exit(run())
+        code = run()
+        _let_nothing_interrupt()
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        _let_nothing_interrupt()
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _let_nothing_interrupt() -> None:
+    # The command is over, and what is left is taking down the interpreter. That gives Ctrl-C back to the system, so that
+    # the program would die by it, whatever the command's own code is.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -7,8 +7,10 @@ import io
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,6 +238,19 @@ def test_unreachable_catalogs(commands: Commands, tmp_path: Path) -> None:
     assert "is a folder" in darks(f"sqlite:///{tmp_path}").stderr
     assert "takes no options" in darks(f"sqlite:///{tmp_path / 'x.db'}?mode=ro").stderr
     assert darks("nothing-here.db").code == 3
+
+
+def test_interrupt_that_comes_after_the_answer_changes_nothing() -> None:
+    for number in range(4):
+        process = subprocess.Popen([PROGRAM, "--version"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("sbcdark ")
+        time.sleep(0.02 * number)  # the interpreter takes as long to go
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+        # 130 where it came before the command was quite over.
+        assert process.returncode in {0, 130}
+        assert "Traceback" not in told
 
 
 def test_empty_database_is_refused_by_those_that_read(sbcdark: Any, database_url: str) -> None:
