@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
-from sbcdark.catalog.preferred import chunks
+from sbcdark.catalog.chunks import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

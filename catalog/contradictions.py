@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
-from sbcdark.catalog.preferred import chunks
+from sbcdark.catalog.chunks import chunks
 from sbcdark.catalog.records import Refusal
 
 if TYPE_CHECKING:

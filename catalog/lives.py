@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from sbcdark.catalog import models
-from sbcdark.catalog.preferred import chunks, preferred_files, refresh_exposures
+from sbcdark.catalog.chunks import chunks
+from sbcdark.catalog.preferred import preferred_files, refresh_exposures
 from sbcdark.catalog.records import StoredFile, Superseded
 
 if TYPE_CHECKING:

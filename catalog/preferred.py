@@ -7,21 +7,14 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
+from sbcdark.catalog.chunks import chunks
 from sbcdark.catalog.queries import copies_in_order
 from sbcdark.catalog.times import utc_of_mjd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from sqlalchemy.orm import Session
-
-_CHUNK = 500
-"""How many values go into one IN (...): SQLite takes 32,766 parameters, older builds 999."""
-
-
-def chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    """Cut values into pieces that fit into one IN (...)."""
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
 
 
 def _preferred_file(kind: Any) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from sbcdark.catalog import models
+from sbcdark.catalog.chunks import chunks
 from sbcdark.catalog.records import (
     AssociationRecord,
     ExposureRecord,
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.orm import Session
-
-_CHUNK = 500
-"""How many values go into one IN (...)."""
 
 _PAGE = 64
 """How many darks are read at a time while walking outward from a value."""
@@ -92,10 +90,8 @@ def catalog_revision(session: Session) -> int:
 def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
     """Return what stands in the catalog for the files at these URIs."""
     known: dict[str, KnownFile] = {}
-    for start in range(0, len(uris), _CHUNK):
-        query = sa.select(models.File).where(
-            models.File.uri.in_(uris[start : start + _CHUNK]), models.File.state != "changed"
-        )
+    for chunk in chunks(uris):
+        query = sa.select(models.File).where(models.File.uri.in_(chunk), models.File.state != "changed")
         for row in session.scalars(query):
             known[row.uri] = KnownFile(row.size_byte, row.mtime_ns, row.sha256, row.state, row.etag)
     return known

@@ -23,6 +23,6 @@ def main() -> None:
 
 
 def _let_nothing_interrupt() -> None:
-    # The command is over, and what is left is taking down the interpreter. That gives Ctrl-C back to the system, so that
-    # the program would die by it, whatever the command's own code is.
+    # The command is over, and what is left is taking down the interpreter. That gives Ctrl-C back to the system: the
+    # program would die by it, whatever the command's own code is.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

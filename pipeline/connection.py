@@ -1,8 +1,11 @@
-"""Why a server could not be asked, in words for people."""
+"""Why a server could not be asked, in words for people, and what may pass."""
 
 from __future__ import annotations
 
 from sbcdark.pipeline.fits_input import clean
+
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses of a server that is busy or in trouble: asked again after a while it may answer."""
 
 
 def why(error: BaseException) -> str:

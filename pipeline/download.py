@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.errors import BadFileError, SbcdarkError
-from sbcdark.pipeline.connection import why
+from sbcdark.pipeline.connection import PASSING, why
 from sbcdark.pipeline.fits_input import LARGEST_FILE, require_whole
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ _MARK = re.compile(r"[!-~](?:[ -~]{0,200}[!-~])?")
 
 _MOST_REQUESTS = 60
 """For one file in one run, however many bytes each brings."""
-
-_WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +286,7 @@ class _Download:
         elif status == 416:
             self._forget()
             raise _AgainError("the server has less of it than is here")
-        elif status in _WORTH_ANOTHER_TRY:
+        elif status in PASSING:
             wait = _whole_number(response.headers.get("Retry-After")) or 0
             raise _AgainError(f"the server answers {status}", wait_s=float(wait))
         else:

@@ -183,11 +183,13 @@ def _named(engine: sa.Engine, names: Sequence[str]) -> list[str] | None:
     return [name for target in targets for name in (target.name, *target.exposures)]
 
 
-def _pages(engine: sa.Engine, names: list[str] | None) -> Iterator[list[StoredFile]]:
+def _pages(
+    engine: sa.Engine, names: list[str] | None = None, *, superseded: bool = False
+) -> Iterator[list[StoredFile]]:
     after = 0
     while True:
         with reading(engine) as session:
-            page = lives.files_after(session, after, _PAGE, names)
+            page = lives.files_after(session, after, _PAGE, names, superseded=superseded)
         if not page:
             return
         yield page
@@ -289,12 +291,7 @@ def relocate(
 def _gone(engine: sa.Engine, report: Relocation) -> dict[int, StoredFile]:
     """Return the files with a checksum whose content is not at its place, by number."""
     gone: dict[int, StoredFile] = {}
-    after = 0
-    while True:
-        with reading(engine) as session:
-            page = lives.files_after(session, after, _PAGE, superseded=True)
-        if not page:
-            return gone
+    for page in _pages(engine, superseded=True):
         for file in page:
             if file.state != "changed" and is_there(file.uri):
                 continue
@@ -302,7 +299,7 @@ def _gone(engine: sa.Engine, report: Relocation) -> dict[int, StoredFile]:
                 gone[file.id] = file
             elif file.state != "changed":
                 report.unknown += 1
-        after = page[-1].id
+    return gone
 
 
 def _recognised(engine: sa.Engine, path: Path, sizes: set[int], gone: dict[int, StoredFile]) -> FileChange | None:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sbcdark.catalog.errors import SbcdarkError, UnreachableError
+from sbcdark.pipeline.connection import PASSING
 from sbcdark.pipeline.fits_input import UnsoundError
 from sbcdark.pipeline.remote_names import host_of
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 BACK_OFF_S = (0.5, 2.0)
 """What passes (a reset, a silence, a server that is busy) is tried again after these times, s."""
-
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 _T = TypeVar("_T")
 
@@ -87,7 +86,7 @@ def _told(error: Exception, host: str) -> tuple[Exception, bool]:
         return GoneError(f"the server answers {status} ({_phrase(status)}): it is not there"), False
     if status == 412:
         return ChangedError("it changes while it is read"), False
-    return RemoteRefusedError(f"the server answers {status} ({_phrase(status)})"), status in _PASSING
+    return RemoteRefusedError(f"the server answers {status} ({_phrase(status)})"), status in PASSING
 
 
 def _connection_told(error: Exception, host: str) -> tuple[Exception, bool]:
