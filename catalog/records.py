@@ -82,6 +82,7 @@ class FileRecord:
     photflam_erg_s_cm2_a: float | None = None
     photplam_a: float | None = None
     etag: str | None = None
+    processed_mjd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +299,8 @@ class PhotometryRecord:
     y_pix: float
     ra_deg: float
     dec_deg: float
+    area_pix: float
+    coverage: float
     science_count_s: float
     science_err_count_s: float
     dark_count_s: float

@@ -5,9 +5,10 @@ Every function that writes works inside a session of `engine.writing` and never 
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
@@ -25,8 +26,23 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import Match, NewProduct, PhotometryRecord
 
 
-def write_selection(session: Session, match: Match, software_version: str) -> int:
-    """Store a selection with its darks and return its id."""
+def write_selection(
+    session: Session,
+    match: Match,
+    software_version: str,
+    *,
+    file_id: int | None = None,
+    revision: int | None = None,
+) -> int:
+    """Store a selection with its darks and return its id; an equal one that is stored already is used again.
+
+    Parameters
+    ----------
+    file_id : int, optional
+        The file that the exposure's values were taken from; by default the preferred one of today.
+    revision : int, optional
+        The catalog's revision when the darks were chosen; by default that of today.
+    """
     science = session.scalars(sa.select(models.Exposure).where(models.Exposure.rootname == match.exposure)).one()
     names = [dark.dark for dark in match.darks]
     ids = dict(
@@ -36,39 +52,77 @@ def write_selection(session: Session, match: Match, software_version: str) -> in
     )
     row = models.Selection(
         exposure_id=science.id,
-        file_id=preferred_files(session, [science.id]).get(science.id),
+        file_id=preferred_files(session, [science.id]).get(science.id) if file_id is None else file_id,
         rule=match.rule,
         tier=match.tier,
         parameters=match.parameters,
         warnings=list(match.warnings),
-        catalog_revision=catalog_revision(session),
+        catalog_revision=catalog_revision(session) if revision is None else revision,
         software_version=software_version,
         created_utc=datetime.now(UTC),
     )
+    darks = [{"dark_id": ids[dark.dark], **{name: getattr(dark, name) for name in _TERMS}} for dark in match.darks]
+    equal = _equal_selection(session, row, darks)
+    if equal is not None:
+        return equal
     session.add(row)
     session.flush()
-    session.add_all(
-        models.SelectionDark(
-            selection_id=row.id,
-            rank=dark.rank,
-            dark_id=ids[dark.dark],
-            file_id=dark.file_id,
-            score=dark.score,
-            weight=dark.weight,
-            delta_sigma=dark.delta_sigma,
-            delta_box_rate_count_s_pix=dark.delta_box_rate_count_s_pix,
-            delta_contrast_count_s_pix=dark.delta_contrast_count_s_pix,
-            delta_temperature_c=dark.delta_temperature_c,
-            delta_days=dark.delta_days,
-        )
-        for dark in match.darks
-    )
+    session.add_all(models.SelectionDark(selection_id=row.id, **dark) for dark in darks)
     session.flush()
     return row.id
 
 
-def write_product(session: Session, product: NewProduct, software_version: str) -> int:
-    """Store a product with the selections that it rests on and return its id."""
+_TERMS = (
+    "rank",
+    "file_id",
+    "score",
+    "weight",
+    "delta_sigma",
+    "delta_box_rate_count_s_pix",
+    "delta_contrast_count_s_pix",
+    "delta_temperature_c",
+    "delta_days",
+)
+"""What a row of `selection_darks` takes from a `ScoredDark`."""
+
+
+def _equal_selection(session: Session, row: models.Selection, darks: list[dict[str, Any]]) -> int | None:
+    """Return the id of a stored selection that is the same in everything but its time."""
+    table = models.Selection
+    alike = (
+        sa.select(table)
+        .where(
+            table.exposure_id == row.exposure_id,
+            table.file_id == row.file_id,
+            table.rule == row.rule,
+            table.tier == row.tier,
+            table.catalog_revision == row.catalog_revision,
+            table.software_version == row.software_version,
+        )
+        .order_by(table.id)
+    )
+    for stored in session.scalars(alike):
+        # The engines compare JSON and text differently, or not at all.
+        if json.loads(json.dumps(row.parameters)) != stored.parameters or row.warnings != stored.warnings:
+            continue
+        chosen = session.scalars(
+            sa.select(models.SelectionDark)
+            .where(models.SelectionDark.selection_id == stored.id)
+            .order_by(models.SelectionDark.rank)
+        )
+        if [{name: getattr(one, name) for name in ("dark_id", *_TERMS)} for one in chosen] == darks:
+            return stored.id
+    return None
+
+
+def write_product(session: Session, product: NewProduct, software_version: str, *, revision: int) -> int:
+    """Store a product with the selections that it rests on and return its id.
+
+    Parameters
+    ----------
+    revision : int
+        The catalog's revision when its darks were chosen.
+    """
     row = models.Product(
         name=product.name,
         kind=product.kind,
@@ -76,7 +130,7 @@ def write_product(session: Session, product: NewProduct, software_version: str) 
         sha256=product.sha256,
         pixels_sha256=product.pixels_sha256,
         parameters=product.parameters,
-        catalog_revision=catalog_revision(session),
+        catalog_revision=revision,
         software_version=software_version,
         created_utc=datetime.now(UTC),
     )
@@ -95,7 +149,11 @@ def write_photometry(
 ) -> None:
     """Store photometry with the two products that it was measured on."""
     session.add_all(
-        models.Photometry(science_product_id=science_product_id, dark_product_id=dark_product_id, **asdict(record))
+        models.Photometry(
+            science_product_id=science_product_id,
+            dark_product_id=dark_product_id,
+            **{k: v for k, v in asdict(record).items() if hasattr(models.Photometry, k)},
+        )  # TMP
         for record in records
     )
     session.flush()

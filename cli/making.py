@@ -45,6 +45,15 @@ MaskOption = Annotated[
     typer.Option("--mask", metavar="FILE", help="DS9 regions that hold sources: left out of the model's fit."),
 ]
 RegionsOption = Annotated[Path | None, typer.Option("--regions", metavar="FILE", help="DS9 regions as apertures.")]
+MixedOption = Annotated[
+    bool,
+    typer.Option(
+        "--mixed", help="Combine exposures of different filters or fields all the same; no flux.", show_default=False
+    ),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace products of other inputs.", show_default=False)
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, metavar="N", help="Associations at once; default: one a core.")
 ]
@@ -89,19 +98,21 @@ def masterdark(
     max_sigma: MaxSigmaOption = None,
     max_days: MaxDaysOption = None,
     min_exptime: MinExptimeOption = MIN_EXPTIME_S,
+    mixed: MixedOption = False,
+    overwrite: OverwriteOption = False,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the science product and, on the same pixels, the masterdark with its error map."""
-    options = _options(combine, rule, top, use, flat, mask, max_sigma, max_days, min_exptime)
-    outcomes = _make(names, Job(folder, options), workers)
+    """Make the science product and, on the same pixels, the masterdark with its error."""
+    options = _options(combine, rule, top, use, flat, mask, max_sigma, max_days, min_exptime, mixed=mixed)
+    outcomes = _make(names, Job(folder, options, overwrite=overwrite), workers)
     made = [outcome.masterdark for outcome in outcomes if outcome.masterdark is not None]
     if as_json:
         print_json([_without_warnings(asdict(one)) for one in made])
     else:
         _print_members(outcomes)
         for one in made:
-            for path in (one.science, one.masterdark, one.error):
+            for path in (one.science, one.masterdark):
                 typer.echo(shown(str(path)))
     _finish(outcomes)
 
@@ -121,17 +132,19 @@ def photometry(
     max_sigma: MaxSigmaOption = None,
     max_days: MaxDaysOption = None,
     min_exptime: MinExptimeOption = MIN_EXPTIME_S,
+    mixed: MixedOption = False,
+    overwrite: OverwriteOption = False,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
     """Measure apertures on the science product with the masterdark subtracted, errors from native counts."""
     check_forms(as_json=as_json, as_csv=as_csv)
-    options = _options(combine, rule, top, use, flat, mask, max_sigma, max_days, min_exptime)
+    options = _options(combine, rule, top, use, flat, mask, max_sigma, max_days, min_exptime, mixed=mixed)
     apertures = apertures_of(aperture or (), regions)
     if not apertures:
         raise UsageError("No aperture is given.", "Give --aperture ellipse:735,710,70,40,90 or --regions FILE.reg.")
-    outcomes = _make(names, Job(folder, options, apertures), workers)
+    outcomes = _make(names, Job(folder, options, apertures, overwrite=overwrite), workers)
     _print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
     _finish(outcomes, apertures=True)
 
@@ -151,15 +164,17 @@ def run(
     max_sigma: MaxSigmaOption = None,
     max_days: MaxDaysOption = None,
     min_exptime: MinExptimeOption = MIN_EXPTIME_S,
+    mixed: MixedOption = False,
+    overwrite: OverwriteOption = False,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
     """Do the whole job: drizzle, choose darks, build the masterdark, measure, draw."""
     check_forms(as_json=as_json, as_csv=as_csv)
-    options = _options(combine, rule, top, use, flat, mask, max_sigma, max_days, min_exptime)
+    options = _options(combine, rule, top, use, flat, mask, max_sigma, max_days, min_exptime, mixed=mixed)
     apertures = apertures_of(aperture or (), regions)
-    outcomes = _make(names, Job(folder, options, apertures, pictures=True), workers)
+    outcomes = _make(names, Job(folder, options, apertures, pictures=True, overwrite=overwrite), workers)
     print_outcomes(outcomes, as_json=as_json, as_csv=as_csv)
     if not apertures:
         say("no aperture was given, so nothing was measured; look at the pictures, then give --aperture or --regions")
@@ -181,7 +196,6 @@ def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bo
         files = [
             ("science", made.science),
             ("masterdark", made.masterdark),
-            ("its error", made.error),
             ("photometry", outcome.table),
             *(("picture", picture) for picture in outcome.pictures),
         ]
@@ -206,6 +220,8 @@ def _options(
     max_sigma: float | None,
     max_days: float | None,
     min_exptime: float,
+    *,
+    mixed: bool,
 ) -> BuildOptions:
     forced: dict[str, tuple[str, ...]] = {}
     for text in use or ():
@@ -235,6 +251,7 @@ def _options(
         use=forced,
         flat=flat,
         mask=() if mask is None else tuple(read_regions(mask)),
+        mixed=mixed,
     )
 
 

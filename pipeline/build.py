@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
-from sbcdark.catalog.errors import NothingMatchedError, UsageError
-from sbcdark.pipeline import select
+from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
+from sbcdark.pipeline import select, together
 from sbcdark.pipeline.advice import advice_in
 from sbcdark.pipeline.built import Built, Masterdark, Member, ScienceInput
-from sbcdark.pipeline.cache import fetch_ahead, keeping_files
+from sbcdark.pipeline.cache import keeping_files
 from sbcdark.pipeline.combining import DarkEstimate, Exposure, ExposureDark, combine_darks
-from sbcdark.pipeline.footprints import NativeFrame, NativeWeights, native_weights
-from sbcdark.pipeline.frame_writer import annotate, write_science_copy
-from sbcdark.pipeline.inputs import exposure_to_fit, read_dark_frame, read_input, science_values
+from sbcdark.pipeline.footprints import NativeWeights, check_weights, native_weights
+from sbcdark.pipeline.inputs import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
 from sbcdark.pipeline.matching import Combine, Requirements
-from sbcdark.pipeline.pixels import Product, read_product
+from sbcdark.pipeline.pixels import drizzle_input
+from sbcdark.pipeline.product_files import KEY_CARD, ProductFiles, aperture_cards, inputs_key, require_free
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
 if TYPE_CHECKING:
@@ -28,17 +28,49 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
+    from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
-    from sbcdark.catalog.records import Match, MatchValues, ScoredDark
+    from sbcdark.catalog.records import Match, MatchValues
     from sbcdark.pipeline.apertures import ApertureSpec, PixelEllipse
-    from sbcdark.pipeline.drizzle import Drizzler
-    from sbcdark.pipeline.options import BuildOptions
+    from sbcdark.pipeline.built import Flat
+    from sbcdark.pipeline.drizzle import DrizzledProduct, Drizzler
+    from sbcdark.pipeline.options import BuildOptions, Job
     from sbcdark.pipeline.select import Target
-    from sbcdark.pipeline.templates import DarkFrame
 
 _SPARE = 5
 """So many more are asked for, to take the place of darks whose file is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a build rests on, known before any pixel is read.
+
+    Attributes
+    ----------
+    values : tuple of MatchValues
+        The exposures.
+    matches : tuple of Match
+        The darks chosen for each.
+    revision : int
+        The catalog's revision when they were chosen.
+    flats : tuple of Flat or None
+        Each exposure's flat.
+    apertures : tuple of ApertureSpec
+        What is measured and left out of the fit.
+    inputs_key : str
+        Of `product_files.inputs_key`.
+    warnings : tuple of str
+        What the user should know.
+    """
+
+    values: tuple[MatchValues, ...]
+    matches: tuple[Match, ...]
+    revision: int
+    flats: tuple[Flat | None, ...]
+    apertures: tuple[ApertureSpec, ...]
+    inputs_key: str
+    warnings: tuple[str, ...]
 
 
 @keeping_files()
@@ -46,32 +78,34 @@ def build(
     engine: sa.Engine,
     target: Target,
     work: Path,
-    folder: Path,
-    options: BuildOptions,
-    apertures: Sequence[ApertureSpec],
+    job: Job,
     drizzler: Drizzler,
     stored: Sequence[Match] | None = None,
 ) -> Built:
-    """Make the science product, the masterdark and its error map of one target in a workspace.
+    """Make the science product, the masterdark and its error map of one target in memory.
 
     Parameters
     ----------
     work : Path
-        The workspace: the products are made there, to be published when all of the job is done.
-    folder : Path
-        Where they will be; the log is written there at once.
+        A folder for AstroDrizzle's copies.
     stored : sequence of Match, optional
         Choices to be made again: then nothing is chosen.
 
     Raises
     ------
     UsageError
-        An exposure has no FLT in the catalog, or a name is unknown.
+        An exposure has no FLT in the catalog, a name is unknown, the exposures do not belong together, or products of
+        other inputs are in the folder.
     NothingMatchedError
         No dark fits an exposure.
     SbcdarkError
-        A file could not be read or written, or AstroDrizzle failed.
+        A file could not be read, AstroDrizzle failed, or a product does not equal the sum of its pixels.
     """
+    plan = _planned(engine, target, job, stored)
+    return _made(target, plan, job, drizzler, work)
+
+
+def _planned(engine: sa.Engine, target: Target, job: Job, stored: Sequence[Match] | None) -> Plan:
     if not target.exposures:
         raise UsageError(
             f"None of the exposures of {target.name} is in the catalog: {', '.join(target.absent) or 'it names none'}.",
@@ -79,75 +113,113 @@ def build(
         )
     warnings = [f"{name} belongs to {target.name} and is not in the catalog: it is left out" for name in target.absent]
     with reading(engine) as session:
-        values = [science_values(session, rootname) for rootname in target.exposures]
-        matches = _matched(session, values, options) if stored is None else list(stored)
         revision = queries.catalog_revision(session)
-    inputs = tuple(read_input(one, options.flat, warnings) for one in values)
-    matches, chosen = _read_darks(matches, options, warnings)
-    return _made(target, folder, options, apertures, drizzler, work, inputs, matches, chosen, revision, warnings)
+        values = tuple(science_values(session, rootname) for rootname in target.exposures)
+        together.require_one_filter(values, mixed=job.options.mixed)
+        matches = tuple(_matched(session, values, job.options) if stored is None else stored)
+    shelf = FlatShelf(job.options.flat)
+    flats = tuple(shelf.flat_of(one, warnings) for one in values)
+    key = inputs_key(values, matches, job.options, [None if flat is None else flat.sha256 for flat in flats])
+    files = ProductFiles(job.folder, target.name)
+    apertures = require_free(files, key, job.apertures, overwrite=job.overwrite)
+    return Plan(values, matches, revision, flats, apertures, key, tuple(warnings))
 
 
-def _made(
-    target: Target,
-    folder: Path,
-    options: BuildOptions,
-    apertures: Sequence[ApertureSpec],
-    drizzler: Drizzler,
-    work: Path,
-    inputs: tuple[ScienceInput, ...],
-    matches: list[Match],
-    chosen: list[list[DarkFrame]],
-    revision: int,
-    warnings: list[str],
-) -> Built:
-    log = folder / f"{target.name}_drizzle.log"
-    log.unlink(missing_ok=True)
-    science_path = folder / f"{target.name}_drz.fits"
-    drizzler.drizzle([one.path for one in inputs], work / science_path.name, working_folder=work, log=log)
-    product = read_product(work / science_path.name)
-    ellipses, footprints = _footprints(product, inputs, apertures, warnings)
-    _, masks = _footprints(product, inputs, options.mask, [])
+def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) -> Built:
+    options, warnings = job.options, list(plan.warnings)
+    inputs = tuple(read_input(one, flat) for one, flat in zip(plan.values, plan.flats, strict=True))
+    together.require_one_field(inputs, mixed=options.mixed)
+    warnings += [f"{target.name}: {text}" for text in together.differences(inputs)]
+    matches, chosen = read_darks(plan.matches, options, warnings)
+    files = ProductFiles(job.folder, target.name)
+    log = work / files.log.name
+    product = drizzle_inputs(inputs, drizzler, work, log)
+    ellipses, footprints = _footprints(product, plan.apertures, warnings)
+    mask_ellipses, masks = _footprints(product, options.mask, [])
+    warnings += _useless_masks(options.mask, mask_ellipses, masks)
+    rates = [one.rate for one in inputs]
+    _check(product, product.science, rates, "the science product", ellipses, footprints)
     exposures = [exposure_to_fit(one, number, (*footprints, *masks)) for number, one in enumerate(inputs)]
     if options.combine is Combine.MODEL:
         warnings += _little_left(inputs, exposures)
     estimate = combine_darks(options.combine, exposures, chosen)
     if options.combine is Combine.MODEL:
         warnings += _degraded(estimate)
-    paths = {
-        "masterdark": folder / f"{target.name}_masterdark.fits",
-        "error": folder / f"{target.name}_masterdark_err.fits",
-    }
-    for kind, path in paths.items():
-        copies = _copies(work / kind, kind, inputs, estimate)
-        drizzler.drizzle(copies, work / path.name, working_folder=work, log=log, reference=work / science_path.name)
-    dark_product, error_product = (read_product(work / path.name) for path in paths.values())
-    cards = _provenance(options, matches, estimate, revision)
-    for path in (science_path, *paths.values()):
-        annotate(work / path.name, cards)
+    darks = [one.flat_fielded(dark.rate) for one, dark in zip(inputs, estimate.exposures, strict=True)]
+    errors = [one.flat_fielded(dark.rate_error) for one, dark in zip(inputs, estimate.exposures, strict=True)]
+    times = [one.values.exptime_s for one in inputs]
+    planes = [[rate * time for rate, time in zip(plane, times, strict=True)] for plane in (darks, errors)]
+    dark, dark_error = drizzler.resample(planes, folder=work, log=log)
+    _check(product, dark, darks, "the masterdark", ellipses, footprints)
     members = tuple(
-        _member(one, match, dark) for one, match, dark in zip(inputs, matches, estimate.exposures, strict=True)
+        _member(one, match, modelled) for one, match, modelled in zip(inputs, matches, estimate.exposures, strict=True)
     )
     masterdark = Masterdark(
         target.name,
         options.combine.value,
-        science_path,
-        paths["masterdark"],
-        paths["error"],
+        files.science,
+        files.dark,
         members,
         tuple(dict.fromkeys([*warnings, *(f"{one.exposure}: {text}" for one in matches for text in one.warnings)])),
     )
     return Built(
-        masterdark,
-        inputs,
-        estimate,
-        ellipses,
-        footprints,
-        product,
-        dark_product,
-        error_product,
-        tuple(matches),
-        tuple(apertures),
-    )
+        masterdark, inputs, estimate, ellipses, footprints, product, dark, dark_error, tuple(matches), plan.apertures,
+        plan.revision, plan.inputs_key, options.mixed,
+    )  # fmt: skip
+
+
+def drizzle_inputs(inputs: Sequence[ScienceInput], drizzler: Drizzler, work: Path, log: Path) -> DrizzledProduct:
+    """Drizzle exposures, their bad pixels flagged.
+
+    Raises
+    ------
+    SbcdarkError
+        AstroDrizzle failed, or gave other weights than these pixels have.
+    """
+    copies = []
+    for one in inputs:
+        # The root name is letters and digits alone: what a user calls a file does not reach AstroDrizzle.
+        copies.append(work / f"{one.values.rootname}_flt.fits")
+        drizzle_input(one.frame, ~one.good, copies[-1])
+    product = drizzler.drizzle(copies, folder=work, log=log)
+    _require_one_mask(inputs, product)
+    return product
+
+
+def _require_one_mask(inputs: Sequence[ScienceInput], product: DrizzledProduct) -> None:
+    """Require that AstroDrizzle gave weight to the very pixels that count here, by their exposure time."""
+    for one, mapping in zip(inputs, product.frames, strict=True):
+        expected = np.where(one.good, np.float32(one.values.exptime_s), np.float32(0.0))
+        if not np.array_equal(mapping.weight, expected):
+            off = int(np.count_nonzero(mapping.weight != expected))
+            raise SbcdarkError(
+                f"AstroDrizzle weighted {off} pixels of {one.values.rootname} otherwise than by their exposure time.",
+                "Report this with the log of the drizzle.",
+            )
+
+
+_PROBE_RADIUS_PIX = 60.0
+
+
+def _check(
+    product: DrizzledProduct,
+    image: NDArray[np.float32],
+    rates: Sequence[NDArray[np.float64]],
+    what: str,
+    ellipses: Sequence[PixelEllipse],
+    footprints: Sequence[Sequence[NativeWeights]],
+) -> None:
+    """Check an image against its native pixels in every aperture, and in a circle at the centre of each frame."""
+    from sbcdark.pipeline.apertures import PixelEllipse, aperture_sum  # noqa: PLC0415  slow to import
+
+    probes = []
+    for mapping in product.frames:
+        middle = tuple(side // 2 for side in mapping.weight.shape)
+        x, y = float(mapping.corner_x[middle]), float(mapping.corner_y[middle])
+        probes.append(PixelEllipse(x, y, _PROBE_RADIUS_PIX, _PROBE_RADIUS_PIX, 0.0, "a circle at a frame's centre"))
+    weights = [*footprints, *(native_weights(probe, product) for probe in probes)]
+    for ellipse, footprint in zip((*ellipses, *probes), weights, strict=True):
+        check_weights(aperture_sum(image, ellipse).total, footprint, rates, f"{ellipse.label} of {what}")
 
 
 def _degraded(estimate: DarkEstimate) -> list[str]:
@@ -204,38 +276,8 @@ def _matched(session: Session, exposures: Sequence[MatchValues], options: BuildO
     return [by_name[one.rootname] for one in exposures]
 
 
-def _read_darks(
-    matches: Sequence[Match], options: BuildOptions, warnings: list[str]
-) -> tuple[list[Match], list[list[DarkFrame]]]:
-    """Read each chosen dark once; one that is gone or broken is left out, and the next best takes its place."""
-    frames: dict[str, DarkFrame | None] = {}
-    kept, chosen = [], []
-    for match in matches:
-        limit = len(match.darks)
-        if options.combine is not Combine.MODEL and match.exposure not in options.use:
-            limit = options.top or select.TOP[options.combine]
-        fetch_ahead([dark.file for dark in match.darks[:limit] if dark.file is not None])
-        used: list[ScoredDark] = []
-        for dark in match.darks:
-            if len(used) == limit:
-                break
-            if dark.dark not in frames:
-                frames[dark.dark] = read_dark_frame(dark, warnings)
-            if frames[dark.dark] is not None:
-                used.append(dark)
-        if not used:
-            raise NothingMatchedError(
-                f"None of the darks for {match.exposure} can be read any more.", "Ingest them from where they are now."
-            )
-        total = sum(dark.exptime_s for dark in used)
-        ranked = tuple(replace(dark, rank=rank, weight=dark.exptime_s / total) for rank, dark in enumerate(used, 1))
-        kept.append(replace(match, darks=ranked))
-        chosen.append([frame for dark in used if (frame := frames[dark.dark]) is not None])
-    return kept, chosen
-
-
 def _footprints(
-    product: Product, inputs: Sequence[ScienceInput], apertures: Sequence[ApertureSpec], warnings: list[str]
+    product: DrizzledProduct, apertures: Sequence[ApertureSpec], warnings: list[str]
 ) -> tuple[tuple[PixelEllipse, ...], tuple[tuple[NativeWeights, ...], ...]]:
     from sbcdark.pipeline.apertures import to_pixels  # noqa: PLC0415  astropy's coordinates are slow to import
 
@@ -245,34 +287,29 @@ def _footprints(
             ellipses.append(to_pixels(aperture, product.wcs))
         except UsageError as error:
             warnings.append(f"{aperture.label} is not measured: {error.what}")
-    frames = [NativeFrame(one.frame.wcs, one.good, one.values.exptime_s) for one in inputs]
-    return tuple(ellipses), tuple(tuple(native_weights(ellipse, product.wcs, frames)) for ellipse in ellipses)
+    return tuple(ellipses), tuple(native_weights(ellipse, product) for ellipse in ellipses)
 
 
-def _copies(folder: Path, kind: str, inputs: Sequence[ScienceInput], estimate: DarkEstimate) -> list[Path]:
-    """Write each science FLT with its dark (or the dark's error) in place of its counts."""
-    folder.mkdir()
-    copies = []
-    for one, dark in zip(inputs, estimate.exposures, strict=True):
-        counts = (dark.rate if kind == "masterdark" else dark.rate_error) * one.values.exptime_s
-        if one.flat is not None:
-            counts = np.nan_to_num(counts / one.flat)
-        copy = folder / f"{one.values.rootname}_flt.fits"
-        write_science_copy(one.path, copy, counts)
-        copies.append(copy)
-    return copies
+def _useless_masks(
+    specs: Sequence[ApertureSpec], ellipses: Sequence[PixelEllipse], masks: Sequence[Sequence[NativeWeights]]
+) -> list[str]:
+    """Say which regions of --mask leave nothing out."""
+    useful = {
+        ellipse.label for ellipse, mask in zip(ellipses, masks, strict=True) if any(one.touched.any() for one in mask)
+    }
+    useless = [spec.label for spec in specs if spec.label not in useful]
+    return [f"--mask: {label} lies outside the exposures and masks nothing" for label in useless]
 
 
-def _provenance(
-    options: BuildOptions, matches: Sequence[Match], estimate: DarkEstimate, revision: int
-) -> dict[str, str | int | float | bool]:
+def provenance(built: Built) -> dict[str, str | int | float | bool]:
     """Return what a product was made of, as cards of its header (docs/guide.md)."""
     cards: dict[str, str | int | float | bool] = {
+        KEY_CARD: built.inputs_key,
         "DRKVERS": SOFTWARE_VERSION,
-        "DRKCOMB": options.combine.value,
-        "DRKCATRV": revision,
+        "DRKCOMB": built.masterdark.combine,
+        "DRKCATRV": built.revision,
     }
-    for number, (match, dark) in enumerate(zip(matches, estimate.exposures, strict=True), 1):
+    for number, (match, dark) in enumerate(zip(built.matches, built.estimate.exposures, strict=True), 1):
         exposure = f"DK{number:02d}"
         cards[f"{exposure}EXP"] = match.exposure
         cards[f"{exposure}RUL"] = match.rule
@@ -294,7 +331,7 @@ def _provenance(
             )
             told = " ".join("-" if term is None else f"{term:.4g}" for term in terms)
             cards[f"{exposure}D{entry.rank:03d}"] = f"{entry.dark} {dark.weights.get(entry.dark, 0.0):.6f} {told}"
-    return cards
+    return cards | aperture_cards(built.apertures)
 
 
 def _member(one: ScienceInput, match: Match, dark: ExposureDark) -> Member:
@@ -313,7 +350,7 @@ def _member(one: ScienceInput, match: Match, dark: ExposureDark) -> Member:
         sky=None if fit is None else fit.sky,
         sky_err=errors[2] if fit is not None and fit.sky is not None else None,
         chi2_per_dof=chi2,
-        flat=None if one.flat_path is None else one.flat_path.name,
+        flat=None if one.flat is None else one.flat.path.name,
         rule=match.rule,
         tier=match.tier,
         selection=None,

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sbcdark.pipeline.drizzle import dropped
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from sbcdark.catalog.records import Match, MatchValues
+    from sbcdark.catalog.records import FileRecord, Match, MatchValues
     from sbcdark.pipeline.apertures import ApertureSpec, PixelEllipse
     from sbcdark.pipeline.combining import DarkEstimate
+    from sbcdark.pipeline.drizzle import DrizzledProduct
     from sbcdark.pipeline.footprints import NativeWeights
-    from sbcdark.pipeline.pixels import Product, ScienceFrame
+    from sbcdark.pipeline.pixels import ScienceFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,53 +49,108 @@ class Masterdark:
     combine: str
     science: Path
     masterdark: Path
-    error: Path
     members: tuple[Member, ...]
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """The flat that divided a frame.
+
+    Attributes
+    ----------
+    path : Path
+        Where it is.
+    sha256 : str
+        Of its file.
+    pixels : ndarray of float64, shape (1024, 1024)
+        About 1; NaN where it holds no value.
+    """
+
+    path: Path
+    sha256: str
+    pixels: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ScienceInput:
-    """One science exposure with everything that was read of it."""
+    """One science exposure with everything that was read of it.
+
+    Attributes
+    ----------
+    values : MatchValues
+        What the catalog knows of it.
+    file : FileRecord
+        The file that was read.
+    frame : ScienceFrame
+        Its pixels.
+    flat : Flat or None
+        The flat that divided it, where it is found.
+    good : ndarray of bool, shape (1024, 1024)
+        The pixels that count, in the science product, the dark and the weights alike.
+    """
 
     values: MatchValues
-    path: Path
+    file: FileRecord
     frame: ScienceFrame
-    flat: NDArray[np.float64] | None
-    flat_path: Path | None
+    flat: Flat | None
+    good: NDArray[np.bool_]
+
+    @property
+    def flat_pixels(self) -> NDArray[np.float64] | None:
+        """The flat's pixels, shape (1024, 1024), or None."""
+        return None if self.flat is None else self.flat.pixels
+
+    @property
+    def rate(self) -> NDArray[np.float64]:
+        """Flat-fielded count/s/pixel, shape (1024, 1024); 0 on pixels that do not count."""
+        return np.where(self.good, self.frame.science, 0.0) / self.values.exptime_s
 
     @property
     def counts(self) -> NDArray[np.float64]:
-        """Raw counts (FLT x flat), shape (1024, 1024); 0 where there is no number."""
-        raw = self.frame.science if self.flat is None else self.frame.science * self.flat
-        return np.maximum(np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0), 0.0)
+        """Raw counts (FLT x flat), shape (1024, 1024), not negative; 0 on pixels that do not count."""
+        flat = 1.0 if self.flat is None else self.flat.pixels
+        return np.maximum(np.where(self.good, self.frame.science * flat, 0.0), 0.0)
 
-    @property
-    def good(self) -> NDArray[np.bool_]:
-        """The pixels that the drizzle keeps and that hold a number, shape (1024, 1024)."""
-        good = ~dropped(self.frame.data_quality) & np.isfinite(self.frame.science)
-        return good if self.flat is None else good & np.isfinite(self.flat)
+    def flat_fielded(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return an image of the detector (1024, 1024) divided by the flat; 0 on pixels that do not count."""
+        flat = 1.0 if self.flat is None else self.flat.pixels
+        return np.where(self.good, image / flat, 0.0)
 
     def detector_weights(self, footprint: NativeWeights) -> NDArray[np.float64]:
         """Return a footprint's weights on the rates that the detector saw: divided by the flat, where it is known."""
-        weights = footprint.full()
-        return weights if self.flat is None else np.where(weights > 0, weights / self.flat, 0.0)
+        return self.flat_fielded(footprint.full())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Built:
-    """A masterdark with everything that photometry and pictures need."""
+    """A masterdark with everything that photometry and pictures need.
+
+    Attributes
+    ----------
+    footprints : tuple of tuple of NativeWeights
+        By aperture, then by exposure.
+    dark, dark_error : ndarray of float32, shape (ny, nx)
+        The masterdark and its error on the pixels of the product, count/s.
+    revision : int
+        The catalog's revision when the darks were chosen.
+    inputs_key : str
+        Names the inputs of the products (`inputs.inputs_key`).
+    product_ids : dict
+        Rows in the catalog by kind; empty where nothing was recorded.
+    """
 
     masterdark: Masterdark
     inputs: tuple[ScienceInput, ...]
     estimate: DarkEstimate
     ellipses: tuple[PixelEllipse, ...]
     footprints: tuple[tuple[NativeWeights, ...], ...]
-    """By aperture, then by exposure."""
-    science_product: Product
-    dark_product: Product
-    error_product: Product
+    product: DrizzledProduct
+    dark: NDArray[np.float32]
+    dark_error: NDArray[np.float32]
     matches: tuple[Match, ...]
     apertures: tuple[ApertureSpec, ...]
+    revision: int
+    inputs_key: str
+    mixed: bool
     product_ids: dict[str, int] = field(default_factory=dict)
-    """In the catalog, by kind; empty where nothing was recorded."""

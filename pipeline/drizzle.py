@@ -1,8 +1,12 @@
 """AstroDrizzle for SBC frames: the only caller of drizzlepac.
 
-AstroDrizzle changes its inputs, writes beside them, prints, hangs handlers on the root logger and wants the current
+AstroDrizzle changes its inputs, writes beside them, prints, hangs handlers on the root logger and needs the current
 folder: so it runs in a process of its own, on copies. `Drizzler` keeps that process for several products, since the
 import of drizzlepac takes longer than a drizzle.
+
+That process records how AstroDrizzle calls its kernel (`drizzlepac.adrizzle.do_driz`): the weight of each native
+pixel, and the mapping from native to product pixels. Other images, such as the dark, are put on the same grid by the
+same calls (`Drizzler.resample`), and the errors of sums over the product follow from the same weights and mapping.
 
 What a product holds (measured with drizzlepac 3.11): SCI in count/s, such that 1 count in each native pixel of t
 seconds gives 1/t in each product pixel; a drizzled sum is therefore f times the native count rate, f being the native
@@ -13,11 +17,9 @@ WHT is 0.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,8 +31,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sbcdark.catalog.errors import BadFileError, SbcdarkError
-from sbcdark.pipeline.frame_writer import publish_drizzled
+from sbcdark.catalog.errors import SbcdarkError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,8 +49,8 @@ DROPPED_DQ = 0xFFFF & ~RESET_DQ
 aperture, and a dead row (4) or a blemish (32, 1024) would count sky that it cannot see. The same DQ array rides in the
 copy that carries the dark, so that science and dark lose the same pixels."""
 
-GRID = ("NAXIS1", "NAXIS2", "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
-"""The keywords that say which pixel lies where on the sky."""
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+_flt\.fits")
+"""AstroDrizzle reads commas, brackets, blanks and @ as lists."""
 
 SETTINGS: dict[str, Any] = {
     # No MDRIZTAB, no reference file, no update of the WCS: the header's own distortion is what counts.
@@ -80,40 +81,60 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameMapping:
+    """How AstroDrizzle put one frame on a product.
+
+    Attributes
+    ----------
+    weight : ndarray of float32, shape (1024, 1024)
+        Weight of each native pixel, s: the exposure time, 0 on pixels that are left out.
+    corner_x, corner_y : ndarray of float64, shape (1025, 1025)
+        Corners of the native pixels on the product, 0-based product pixels; pixel (y, x) lies between the corners
+        (y, x) and (y + 1, x + 1).
+    rate_scale : float
+        Factor from a native rate to its value on the product: 1 on the scale of the IDCTAB.
+    """
+
+    weight: NDArray[np.float32]
+    corner_x: NDArray[np.float64]
+    corner_y: NDArray[np.float64]
+    rate_scale: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DrizzledProduct:
     """A product of AstroDrizzle.
 
     Attributes
     ----------
-    path : Path
-        Multi-extension FITS: SCI (count/s, NaN without weight) and WHT (s).
-    shape : tuple of int
-        (ny, nx).
-    exposure_time_s : float
-        Sum over the frames.
-    frames : tuple of str
-        File names of the frames.
+    science : ndarray of float32, shape (ny, nx)
+        count/s, NaN where no pixel has weight.
+    weight : ndarray of float32, shape (ny, nx)
+        s.
+    wcs : astropy.wcs.WCS
+        Of the product.
+    hdus : astropy.io.fits.HDUList
+        The product as AstroDrizzle wrote it, in memory: primary header, SCI, WHT.
+    frames : tuple of FrameMapping
+        One a frame, in their order.
     drizzlepac : str
         The version of drizzlepac that made it.
-    log : Path
-        What AstroDrizzle said.
     """
 
-    path: Path
-    shape: tuple[int, int]
-    exposure_time_s: float
-    frames: tuple[str, ...]
+    science: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    wcs: Any
+    hdus: Any
+    frames: tuple[FrameMapping, ...]
     drizzlepac: str
-    log: Path
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     folder: str
     frames: tuple[str, ...]
-    output: str
-    reference: str | None
+    planes: int
     scale_arcsec: float
     log: str
 
@@ -132,22 +153,6 @@ def dropped(dq: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         True where a bit of `DROPPED_DQ` is set.
     """
     return np.asarray((dq.astype(np.int32) & DROPPED_DQ) != 0)
-
-
-def drizzle(
-    frames: Sequence[Path],
-    product: Path,
-    *,
-    working_folder: Path,
-    log: Path,
-    reference: Path | None = None,
-    scale_arcsec: float = SCALE_ARCSEC,
-) -> DrizzledProduct:
-    """Drizzle one product in a process of its own; see `Drizzler.drizzle`."""
-    with Drizzler() as drizzler:
-        return drizzler.drizzle(
-            frames, product, working_folder=working_folder, log=log, reference=reference, scale_arcsec=scale_arcsec
-        )
 
 
 class Drizzler:
@@ -169,74 +174,85 @@ class Drizzler:
         self._end()
 
     def drizzle(
-        self,
-        frames: Sequence[Path],
-        product: Path,
-        *,
-        working_folder: Path,
-        log: Path,
-        reference: Path | None = None,
-        scale_arcsec: float = SCALE_ARCSEC,
+        self, frames: Sequence[Path], *, folder: Path, log: Path, scale_arcsec: float = SCALE_ARCSEC
     ) -> DrizzledProduct:
         """Drizzle frames onto one product.
 
         Parameters
         ----------
         frames : sequence of Path
-            FLTs, plain or gzipped, with their distortion in the header; they are copied, never touched.
-        product : Path
-            The product; it appears under this name when it is whole. An older one is replaced.
-        working_folder : Path
-            Where a temporary folder for the copies may be made.
+            FLTs in `folder`, plain, with their distortion in the header and names of letters, digits and ``_`` alone.
+            AstroDrizzle changes them: give copies.
+        folder : Path
+            Where AstroDrizzle works.
         log : Path
             What AstroDrizzle says is added to this file.
-        reference : Path, optional
-            A product on whose pixel grid the frames shall land: same shape, same WCS to the last digit.
         scale_arcsec : float
-            Side of a product pixel, where there is no reference.
+            Side of a product pixel.
 
         Returns
         -------
         DrizzledProduct
-            Where it is, and its shape.
 
         Raises
         ------
-        BadFileError
-            A frame cannot be read.
         SbcdarkError
-            AstroDrizzle failed, or the product is not on the reference's grid, or cannot be written.
+            AstroDrizzle failed, or no good pixel of the frames falls on the product.
         """
-        names = tuple(_plain_name(frame) for frame in frames)
-        if not names or len(set(names)) < len(names):
-            raise SbcdarkError(f"These frames cannot be drizzled together: {', '.join(names)}.", "Name each one once.")
-        output = re.sub(r"_drz$", "", _plain_name(product).removesuffix(".fits"))
-        with _temporary_folder(working_folder) as folder:
-            for frame, name in zip(frames, names, strict=True):
-                _copy_plain(frame, folder / name)
-            if reference:
-                _copy_plain(reference, folder / "reference.fits")
-            job = _Job(
-                folder=str(folder),
-                frames=names,
-                output=output,
-                reference="reference.fits" if reference else None,
-                scale_arcsec=scale_arcsec,
-                log=str(log.resolve()),
+        from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+        from astropy.wcs import WCS  # noqa: PLC0415
+
+        names = tuple(frame.name for frame in frames)
+        if not names or len(set(names)) < len(names) or not all(_PLAIN_NAME.fullmatch(name) for name in names):
+            raise ValueError(f"{', '.join(names)} cannot be names of frames for AstroDrizzle")
+        answer = self._ask(_Job(str(folder.resolve()), names, 0, scale_arcsec, str(log.resolve())))
+        if "error" in answer:
+            raise SbcdarkError(
+                f"AstroDrizzle failed on {', '.join(names)}: {answer['error']}.", f"Read {log} for what it did before."
             )
-            answer = self._ask(job)
-            if "error" in answer:
-                what = f"AstroDrizzle could not make {product.name}: {answer['error']}."
-                raise SbcdarkError(what, f"Read {log} for what it did before.")
-            shape = publish_drizzled(folder / answer["file"], product)
-        return DrizzledProduct(
-            path=product,
-            shape=shape,
-            exposure_time_s=float(answer["exposure_time_s"]),
-            frames=names,
-            drizzlepac=str(answer["drizzlepac"]),
-            log=log,
-        )
+        # What AstroDrizzle has just written here is trusted: no bounds for foreign files hold.
+        with fits.open(folder / answer["file"], memmap=False) as hdus:
+            for hdu in hdus:
+                _ = hdu.data
+        weight = hdus["WHT", 1].data.astype(np.float32)
+        if not (weight > 0).any():
+            raise SbcdarkError(f"No good pixel of {', '.join(names)} falls on the product.", "Check their DQ arrays.")
+        # Where all inputs are flagged, AstroDrizzle leaves the flagged pixel's own value, a hot pixel in full.
+        science = np.where(weight > 0, hdus["SCI", 1].data.astype(np.float32), np.float32(np.nan))
+        mappings = []
+        for number, rate_scale in enumerate(answer["rate_scales"]):
+            corner_x, corner_y = np.load(folder / f"corners{number}.npy")
+            mappings.append(FrameMapping(np.load(folder / f"weight{number}.npy"), corner_x, corner_y, rate_scale))
+        return DrizzledProduct(science, weight, WCS(hdus["SCI", 1].header), hdus, tuple(mappings), answer["drizzlepac"])
+
+    def resample(
+        self, planes: Sequence[Sequence[NDArray[np.float64]]], *, folder: Path, log: Path
+    ) -> list[NDArray[np.float32]]:
+        """Put other images of the last product's frames on its grid, by the same calls of the kernel.
+
+        Parameters
+        ----------
+        planes : sequence of sequence of ndarray, each of shape (1024, 1024)
+            Counts in each frame's exposure time, one image a frame; finite where the frame has weight.
+        folder, log : Path
+            As for `drizzle`.
+
+        Returns
+        -------
+        list of ndarray of float32, each of shape (ny, nx)
+            count/s, NaN where no pixel has weight: one a plane.
+
+        Raises
+        ------
+        SbcdarkError
+            The process failed.
+        """
+        for number, plane in enumerate(planes):
+            np.save(folder / f"plane{number}.npy", np.asarray(plane, dtype=np.float32))
+        answer = self._ask(_Job(str(folder.resolve()), (), len(planes), 0.0, str(log.resolve())))
+        if "error" in answer:
+            raise SbcdarkError(f"The dark could not be drizzled: {answer['error']}.", f"Read {log}.")
+        return [np.load(folder / f"drizzled{number}.npy") for number in range(len(planes))]
 
     def _ask(self, job: _Job) -> dict[str, Any]:
         process = self._process or self._start()
@@ -282,36 +298,21 @@ class Drizzler:
         process.wait()
 
 
-def _plain_name(path: Path) -> str:
-    """Return a file's name as AstroDrizzle takes it: it reads commas, brackets, blanks and @ as lists."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", path.name.removesuffix(".gz"))
+@dataclass(frozen=True, slots=True, eq=False)
+class _KernelCall:
+    """The arguments of one call of `do_driz` that do not depend on the image."""
+
+    input_wcs: Any
+    weight: NDArray[np.float32]
+    output_wcs: Any
+    expin: float
+    in_units: str
+    wt_scl: float
+    options: dict[str, Any]
 
 
-@contextlib.contextmanager
-def _temporary_folder(parent: Path) -> Any:
-    try:
-        folder = tempfile.TemporaryDirectory(dir=parent, prefix="drizzle_", ignore_cleanup_errors=True)
-    except OSError as problem:
-        raise SbcdarkError(
-            f"No folder can be made in {parent}: {problem.strerror}.", "Name another with -o."
-        ) from problem
-    with folder as name:
-        yield Path(name).resolve()
-
-
-def _copy_plain(source: Path, target: Path) -> None:
-    try:
-        with source.open("rb") as raw, target.open("wb") as plain:
-            zipped = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            shutil.copyfileobj(gzip.GzipFile(fileobj=raw) if zipped else raw, plain)
-    except (OSError, EOFError) as problem:
-        what = f"{source} cannot be copied to {target.parent}: {problem}."
-        raise BadFileError(what, "Get the file again, or free some space there.") from problem
-
-
-def _work(job: dict[str, Any]) -> dict[str, Any]:
-    """Run AstroDrizzle in the job's folder; everything that it prints goes to the log."""
+def _work(job: dict[str, Any], calls: list[_KernelCall]) -> dict[str, Any]:
+    """Do one job in its folder; everything that is printed goes to the log. `calls` are those of the last product."""
     import logging  # noqa: PLC0415  in the worker only
 
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -322,7 +323,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     logging.getLogger("drizzlepac").setLevel(logging.DEBUG)  # it tells its parameters at that level
     os.chdir(job["folder"])
     try:
-        return _astrodrizzle(job)
+        return _astrodrizzle(job, calls) if job["frames"] else _resample(job, calls)
     except Exception as problem:
         logging.getLogger("sbcdark").exception("AstroDrizzle failed")
         text = " ".join(re.sub(r"#+", " ", str(problem)).split())
@@ -333,26 +334,61 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
         os.chdir(tempfile.gettempdir())
 
 
-def _astrodrizzle(job: dict[str, Any]) -> dict[str, Any]:
-    from astropy.io import fits  # noqa: PLC0415  in the worker only
-    from drizzlepac import __version__  # noqa: PLC0415  3 s
+def _astrodrizzle(job: dict[str, Any], calls: list[_KernelCall]) -> dict[str, Any]:
+    from drizzlepac import __version__, adrizzle, cdriz  # noqa: PLC0415  in the worker only; 3 s
     from drizzlepac.astrodrizzle import AstroDrizzle  # noqa: PLC0415
 
-    grid = {"final_scale": job["scale_arcsec"]}
-    if job["reference"]:
-        grid = {"final_refimage": f"{job['reference']}[sci,1]"}
-    AstroDrizzle(list(job["frames"]), output=job["output"], **SETTINGS, **grid)
-    file = f"{job['output']}_drz.fits"
+    calls.clear()
+    kernel = adrizzle.do_driz
+
+    def recorded(
+        insci: Any, input_wcs: Any, inwht: Any, output_wcs: Any, outsci: Any, outwht: Any, outcon: Any,
+        expin: float, in_units: str, wt_scl: float, **options: Any,
+    ) -> Any:  # fmt: skip
+        calls.append(_KernelCall(input_wcs, inwht.copy(), output_wcs, expin, in_units, wt_scl, options))
+        return kernel(insci, input_wcs, inwht, output_wcs, outsci, outwht, outcon, expin, in_units, wt_scl, **options)
+
+    adrizzle.do_driz = recorded
+    try:
+        AstroDrizzle(list(job["frames"]), output="product", final_scale=job["scale_arcsec"], **SETTINGS)
+    finally:
+        adrizzle.do_driz = kernel
+    file = "product_drz.fits"
     if not Path(file).is_file():
         # It tells of some problems in its log alone and returns.
         return {"error": "it made no product"}
-    header = fits.getheader(file, ("SCI", 1))
-    if job["reference"]:
-        wanted = fits.getheader(job["reference"], ("SCI", 1))
-        off = [keyword for keyword in GRID if header[keyword] != wanted[keyword]]
-        if off:
-            return {"error": f"the product is not on the grid of its reference ({', '.join(off)})"}
-    return {"file": file, "exposure_time_s": fits.getval(file, "EXPTIME"), "drizzlepac": __version__}
+    if len(calls) != len(job["frames"]):
+        return {"error": f"it drizzled {len(calls)} of {len(job['frames'])} frames"}
+    y, x = np.mgrid[: calls[0].weight.shape[0] + 1, : calls[0].weight.shape[1] + 1] + 0.5
+    scales = []
+    for number, call in enumerate(calls):
+        ny, nx = call.weight.shape
+        mapping = cdriz.DefaultWCSMapping(call.input_wcs, call.output_wcs, nx, ny, call.options["stepsize"])
+        corners = np.array(mapping(x.ravel(), y.ravel())).reshape(2, ny + 1, nx + 1) - 1.0  # it counts pixels from 1
+        np.save(f"corners{number}.npy", corners)
+        np.save(f"weight{number}.npy", call.weight * np.float32(call.wt_scl))
+        scales.append(float(call.output_wcs.pscale / call.options["wcslin_pscale"]) ** 2)
+    return {"file": file, "rate_scales": scales, "drizzlepac": __version__}
+
+
+def _resample(job: dict[str, Any], calls: list[_KernelCall]) -> dict[str, Any]:
+    from drizzlepac import adrizzle  # noqa: PLC0415  in the worker only
+
+    if not calls:
+        return {"error": "no product was made before"}
+    for number in range(job["planes"]):
+        shape = calls[0].output_wcs.array_shape
+        science, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        context = np.zeros((len(calls) // 32 + 1, *shape), np.int32)
+        for image, call in zip(np.load(f"plane{number}.npy"), calls, strict=True):
+            # Pixels without weight must be finite: the kernel multiplies them by it.
+            counts = np.where(call.weight > 0, image, np.float32(0.0))
+            adrizzle.do_driz(
+                counts, call.input_wcs, call.weight, call.output_wcs, science, weight, context,
+                call.expin, call.in_units, call.wt_scl, **call.options,
+            )  # fmt: skip
+        np.save(f"drizzled{number}.npy", np.where(weight > 0, science, np.float32(np.nan)))
+    return {}
 
 
 def _main() -> None:
@@ -364,8 +400,9 @@ def _main() -> None:
     Thread(target=_listen, args=(jobs,), daemon=True).start()
     with contextlib.suppress(ImportError):  # told by the first job
         import drizzlepac.astrodrizzle  # noqa: F401, PLC0415  in the worker only
+    calls: list[_KernelCall] = []
     while True:
-        answers.write(json.dumps(_work(json.loads(jobs.get()))) + "\n")
+        answers.write(json.dumps(_work(json.loads(jobs.get()), calls)) + "\n")
         answers.flush()
 
 

@@ -5,6 +5,7 @@ With `frames` and `pixels` this is the only place where FITS files are read.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from astropy.io.fits import HDUList
+
+    from sbcdark.catalog.records import FileRecord
 
 LARGEST_FILE = 64 * 2**20
 """Bytes; an FLT with all its extensions is 10.5 MB. More is refused, packed or unpacked."""
@@ -203,12 +206,28 @@ def local_path(uri: str) -> Path:
     return Path(os.fsdecode(unquote_to_bytes(parts.path)))
 
 
-def _content(path: Path) -> bytes:
+def read_content(path: Path, known: FileRecord | None = None) -> bytes:
+    """Return a FITS file's bytes, unpacked, in a single open.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    known : FileRecord, optional
+        What it has to be: of the same size, and of the same time or else of the same content.
+
+    Raises
+    ------
+    BadFileError
+        It is gone or broken, or changed after it was ingested.
+    """
     try:
         with open_regular(path) as file:
             status = os.fstat(file.fileno())
             content = bounded(file, status.st_size)
             require_unchanged(file, status)
+        if known is not None and not _is_known(content, status, known):
+            raise BadFileError(f"{path} changed after it was ingested.", f"Ingest it again: sbcdark ingest {path}")
         return unpacked(content)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -219,34 +238,54 @@ def _content(path: Path) -> bytes:
         raise BadFileError(f"{path} cannot be trusted: {error}.", "Get the file again and ingest it.") from error
 
 
+def _is_known(content: bytes, status: os.stat_result, known: FileRecord) -> bool:
+    if status.st_size != known.size_byte:
+        return False
+    return modified_ns(status) == known.mtime_ns or hashlib.sha256(content).hexdigest() == known.sha256
+
+
 @contextmanager
-def opened(path: Path, *, unscaled: bool = False) -> Iterator[HDUList]:
-    """Open a FITS file, plain or gzipped, from memory, every card and every array read.
+def opened(path: Path, known: FileRecord | None = None) -> Iterator[HDUList]:
+    """Open a FITS file, plain or compressed, from memory, every array read.
 
     Parameters
     ----------
-    path : Path
-        The file.
-    unscaled : bool
-        Leave the pixels as they lie in the file, so that they are written back byte for byte.
+    path, known
+        As for `read_content`.
 
     Raises
     ------
     BadFileError
         It is gone or broken.
     """
-    content = _content(path)
+    with opened_content(read_content(path, known), path) as hdus:
+        yield hdus
+
+
+@contextmanager
+def opened_content(content: bytes, path: Path) -> Iterator[HDUList]:
+    """Open FITS content that was read from `path`, every array read; errors name the path.
+
+    Raises
+    ------
+    BadFileError
+        It is broken.
+    """
     try:
-        hdus = open_content(content, unscaled=unscaled)
+        hdus = open_content(content)
         with reasons():
             for hdu in hdus:
                 _ = hdu.data
-                # Cards are read when they are asked for: one that cannot be is told of here, and not later.
-                _ = [card.value for card in hdu.header.cards]
     except UnsoundError as error:
         raise BadFileError(f"{path} cannot be trusted: {error}.", "Get the file again and ingest it.") from error
     with hdus:
         yield hdus
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file as it lies on disk."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_whole(path: Path, rootname: str) -> None:

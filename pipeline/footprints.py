@@ -1,15 +1,17 @@
 """An aperture's weights on the native pixels of each exposure: the adjoint of the drizzle. Indices 0-based, (ny, nx).
 
-A drizzled product on the scale IDCSCALE holds at each output pixel o the weighted mean of the native rates r
-(count/s per native pixel) beneath it, with the weights t (exposure time) x (overlap of o with the native pixel) / (area
-of the native pixel in output pixels): Fruchter & Hook 2002, PASP 114, 144, with drizzlepac's ``square`` kernel, pixfrac
-1 and EXP weights. An aperture of output weights m(o) therefore sums to
+A drizzled product holds at each pixel o the weighted mean of the native rates r (count/s per native pixel) beneath it,
+with the weights w (time) x (overlap of o with the native pixel) / (area of the native pixel in product pixels):
+Fruchter & Hook 2002, PASP 114, 144, with drizzlepac's ``square`` kernel and pixfrac 1. An aperture of weights m(o)
+therefore sums to
 
-    S = sum_i sum_p V_ip r_ip,    V_ip = sum_o m(o) t_i cover_ip(o) / sum_j sum_q t_j cover_jq(o),
+    S = sum_i sum_p V_ip r_ip,    V_ip = s w_ip / area_ip sum_o m(o) overlap_ip(o) / WHT(o),
 
-i, j being the frames, and p, q their good pixels. The counts N are independent Poisson numbers in NATIVE pixels only
-(drizzled pixels are correlated, and there are about 1.6 of them to a native one), so the error of S is that of a
-weighted sum of native counts.
+i being the frames, p their pixels, and s the factor from native to product rates. The mapping of the pixels' corners,
+the weights w and WHT are those that AstroDrizzle itself used (`drizzle.FrameMapping`), and the overlaps are exact, so
+that S equals the sum over the product to within the rounding of single precision (`check_weights`). The counts N are
+independent Poisson numbers in NATIVE pixels only (drizzled pixels are correlated, and there are about 1.6 of them to a
+native one), so the error of S is that of a weighted sum of native counts.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.pipeline.apertures import overlap
 from sbcdark.pipeline.rates import EXACT_BELOW, count_error
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
@@ -30,48 +33,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.apertures import PixelEllipse
+    from sbcdark.pipeline.drizzle import DrizzledProduct, FrameMapping
 
-IDCSCALE_ARCSEC = 0.025
-"""The SBC's scale in its distortion table, which AstroDrizzle takes for that of the native pixels."""
+TOUCHED = 0.009
+"""Share of a native pixel that an aperture's product pixels cover at least where it is left out of the dark's fit. A
+source adds to the rest less than a hundredth of what it adds inside."""
 
-_NODE_STEP = 16  # output pixels between the nodes at which the WCS is evaluated
-_BAND = 128  # output rows that are worked on at a time, to bound the memory that a frame-wide aperture takes
-_MARGIN = 256.0  # native pixels around the frame within which the distortion is still inverted
-
-
-@dataclass(frozen=True, slots=True)
-class NativeFrame:
-    """One exposure of a product.
-
-    Attributes
-    ----------
-    wcs : astropy.wcs.WCS
-        Of its SCI extension, SIP distortion included.
-    good : ndarray of bool, shape (1024, 1024)
-        The pixels that the drizzle keeps.
-    exptime_s : float
-        Its exposure time, and its weight in the drizzle.
-    """
-
-    wcs: Any
-    good: NDArray[np.bool_]
-    exptime_s: float
+_BAND = 64
+"""Rows of native pixels that are worked on at a time, to bound the memory that a frame-wide aperture takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class NativeWeights:
-    """An aperture's weights V on one frame.
+    """An aperture's weights on one frame.
 
     Attributes
     ----------
     where : (slice, slice)
         The (y, x) bounding box of what is not zero; empty slices where the aperture misses the frame.
     values : ndarray of float64
-        V within the box: output pixels per native pixel.
+        Weights within the box.
+    touched : ndarray of bool
+        Whether the aperture's product pixels cover at least `TOUCHED` of the native pixel: such pixels are left out of
+        the dark's fit.
     """
 
     where: tuple[slice, slice]
     values: NDArray[np.float64]
+    touched: NDArray[np.bool_]
 
     def full(self) -> NDArray[np.float64]:
         """Return the weights on the whole detector, shape (1024, 1024)."""
@@ -80,179 +69,157 @@ class NativeWeights:
         return whole
 
 
-class _OutputToNative:
-    """The map from a product's pixels to a frame's, interpolated from a coarse grid of nodes by cubic splines."""
-
-    def __init__(self, product_wcs: Any, native_wcs: Any, box: tuple[slice, slice]) -> None:
-        from scipy.interpolate import RectBivariateSpline  # noqa: PLC0415 - slow to load
-
-        nodes = []
-        for side in box:
-            first, last = side.start - 1.0, float(side.stop)
-            nodes.append(np.linspace(first, last, max(4, 1 + math.ceil((last - first) / _NODE_STEP))))
-        y_nodes, x_nodes = nodes
-        y, x = np.meshgrid(y_nodes, x_nodes, indexing="ij")
-        native = native_pixels(product_wcs, native_wcs, x.ravel(), y.ravel())
-        self._x = RectBivariateSpline(y_nodes, x_nodes, native[0].reshape(y.shape), s=0)
-        self._y = RectBivariateSpline(y_nodes, x_nodes, native[1].reshape(y.shape), s=0)
-
-    def __call__(
-        self, y: NDArray[np.float64], x: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the native (x, y) of the grid of output rows y and columns x, each of shape (len(y), len(x))."""
-        return self._x(y, x), self._y(y, x)
-
-    def native_per_output(self, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the area of an output pixel in native pixels, on the grid of rows y and columns x."""
-        x_dy, x_dx = self._x(y, x, dx=1), self._x(y, x, dy=1)  # scipy's first axis is our y
-        y_dy, y_dx = self._y(y, x, dx=1), self._y(y, x, dy=1)
-        area: NDArray[np.float64] = np.abs(x_dx * y_dy - x_dy * y_dx)
-        return area
-
-
-def native_pixels(
-    product_wcs: Any, native_wcs: Any, x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Take positions on a product to a frame's native pixels.
-
-    Parameters
-    ----------
-    product_wcs, native_wcs : astropy.wcs.WCS
-        Of the drizzled product and of the frame's SCI extension.
-    x, y : ndarray of float64, shape (n,)
-        0-based pixels of the product.
-
-    Returns
-    -------
-    x, y : ndarray of float64, shape (n,)
-        0-based native pixels, distortion included. More than 256 pixels off the frame the distortion, a polynomial
-        that means nothing there, is left out: such points are outside with and without it.
-    """
-    ra, dec = product_wcs.all_pix2world(x, y, 0)
-    native_x, native_y = (np.array(side, dtype=np.float64) for side in native_wcs.wcs_world2pix(ra, dec, 0))
-    ny, nx = DETECTOR_SHAPE
-    near = (native_x > -_MARGIN) & (native_x < nx + _MARGIN) & (native_y > -_MARGIN) & (native_y < ny + _MARGIN)
-    if near.any():
-        native_x[near], native_y[near] = native_wcs.all_world2pix(
-            ra[near], dec[near], 0, tolerance=1e-5, maxiter=50, quiet=True
-        )
-    return native_x, native_y
-
-
-def native_weights(
-    ellipse: PixelEllipse, product_wcs: Any, frames: Sequence[NativeFrame], subsamples: int = 34
-) -> list[NativeWeights]:
+def native_weights(ellipse: PixelEllipse, product: DrizzledProduct) -> tuple[NativeWeights, ...]:
     """Return an aperture's weights V on each frame's native pixels, so that sum(V x rate) is its sum on the product.
-
-    Each output pixel is sampled at `subsamples` points. For a flat image this is exact; for a noisy one V's sampling
-    adds an error of about 0.374 / subsamples^0.75 of the Poisson error, in quadrature: a lattice of unit density has in
-    a convex figure of perimeter L a number of points of variance 0.0724 L (Gundersen & Jensen 1987, J. Microsc. 147,
-    229); a native pixel has an area of 1.62 and a perimeter of 5.1 output pixels.
 
     Parameters
     ----------
     ellipse : PixelEllipse
         On the pixels of the product.
-    product_wcs : astropy.wcs.WCS
-        Of the product, with its size (NAXIS): the aperture is cut there as `aperture_sum` cuts it.
-    frames : sequence of NativeFrame
-        All frames of the product, also those that the aperture misses.
-    subsamples : int
-        Points in an output pixel, a Fibonacci number.
+    product : DrizzledProduct
+        The product.
 
     Returns
     -------
-    list of NativeWeights
-        One a frame, in the order of `frames`.
-
-    Raises
-    ------
-    ValueError
-        `subsamples` is no Fibonacci number, a frame is no SBC exposure, or the size of the product is unknown.
+    tuple of NativeWeights
+        One a frame: product pixels per native pixel.
     """
-    for frame in frames:
-        if frame.good.shape != DETECTOR_SHAPE or not frame.exptime_s > 0:
-            raise ValueError(f"a frame of {frame.good.shape} pixels and {frame.exptime_s} s is no SBC exposure")
-    if product_wcs.array_shape is None:
-        raise ValueError("the product's WCS does not know its size; make it from the whole header")
-    found = overlap(ellipse, product_wcs.array_shape)
-    totals = [np.zeros(DETECTOR_SHAPE[0] * DETECTOR_SHAPE[1]) for _ in frames]
-    if found is not None:
-        box, mask = found
-        maps = [_OutputToNative(product_wcs, frame.wcs, box) for frame in frames]
-        for start in range(0, mask.shape[0], _BAND):
-            band = mask[start : start + _BAND]
-            rows = np.arange(band.shape[0], dtype=np.float64) + box[0].start + start
-            columns = np.arange(band.shape[1], dtype=np.float64) + box[1].start
-            _add_band(totals, band, rows, columns, frames, maps, subsamples)
-    return [_compact(total.reshape(DETECTOR_SHAPE) * _flux_scale(product_wcs)) for total in totals]
+    found = overlap(ellipse, product.weight.shape)
+    if found is None:
+        return tuple(_nothing() for _ in product.frames)
+    box, mask = found
+    weight = product.weight[box].astype(np.float64)
+    share = np.divide(mask, weight, out=np.zeros_like(mask), where=weight > 0)
+    weights = []
+    for frame in product.frames:
+        where, mean = _means(share, box, frame)
+        values = mean * frame.weight[where].astype(np.float64) * frame.rate_scale
+        weights.append(_compact(where, values, _means((mask > 0).astype(np.float64), box, frame)[1]))
+    return tuple(weights)
 
 
-def _flux_scale(product_wcs: Any) -> float:
-    """Return AstroDrizzle's factor on the rates: (product scale / IDCSCALE)^2, 1 for the usual products."""
-    from astropy.wcs.utils import proj_plane_pixel_area  # noqa: PLC0415 - slow to load
+def native_fractions(ellipse: PixelEllipse, shape: tuple[int, int], frame: FrameMapping) -> NativeWeights:
+    """Return the fraction of each native pixel of a frame that lies in an aperture, 0 on pixels without weight.
 
-    return float(proj_plane_pixel_area(product_wcs)) * 3600.0**2 / IDCSCALE_ARCSEC**2
-
-
-def _add_band(
-    totals: list[NDArray[np.float64]],
-    band: NDArray[np.float64],
-    rows: NDArray[np.float64],
-    columns: NDArray[np.float64],
-    frames: Sequence[NativeFrame],
-    maps: Sequence[_OutputToNative],
-    subsamples: int,
-) -> None:
-    """Add to each frame's weights what a band of the aperture's rows gives them."""
-    ny, nx = DETECTOR_SHAPE
-    offsets = _fibonacci_lattice(subsamples)
-    indices: list[list[NDArray[np.intp]]] = []
-    per_hit: list[NDArray[np.float64]] = []
-    denominator = np.zeros(band.shape)
-    for frame, to_native in zip(frames, maps, strict=True):
-        good = np.append(frame.good.ravel(), np.False_)  # the last stands for all that is outside
-        # A native pixel's overlap counts in units of its own area: the kernel conserves its counts.
-        per_hit.append(frame.exptime_s * to_native.native_per_output(rows, columns) / subsamples)
-        indices.append([])
-        for dy, dx in offsets:
-            x, y = to_native(rows + dy, columns + dx)
-            ix, iy = np.floor(x + 0.5).astype(np.intp), np.floor(y + 0.5).astype(np.intp)
-            inside = (ix >= 0) & (ix < nx) & (iy >= 0) & (iy < ny) & (band > 0)
-            index = np.where(inside, iy * nx + ix, nx * ny)
-            hit = good[index]
-            denominator += per_hit[-1] * hit
-            indices[-1].append(np.where(hit, index, nx * ny))
-    share = np.divide(band, denominator, out=np.zeros_like(band), where=denominator > 0)
-    for i, total in enumerate(totals):
-        weight = (share * per_hit[i]).ravel()
-        for index in indices[i]:
-            total[:] += np.bincount(index.ravel(), weights=weight, minlength=nx * ny + 1)[:-1]
-
-
-def _fibonacci_lattice(count: int) -> NDArray[np.float64]:
-    """Return `count` (a Fibonacci number) points (dy, dx) in a pixel around (0, 0), shape (count, 2).
-
-    Repeated pixel by pixel they make one even lattice with no row along the pixel's sides. A square grid would have
-    them, and the sides of SBC pixels run along those of the product: its error then falls but slowly.
+    Parameters
+    ----------
+    ellipse : PixelEllipse
+        On the pixels of the product.
+    shape : (ny, nx)
+        Of the product.
+    frame : FrameMapping
+        One of its frames.
     """
-    first, second = 1, 1
-    while second < count:
-        first, second = second, first + second
-    if second != count:
-        raise ValueError(f"{count} points to an output pixel; a Fibonacci number (5, 8, 13, 21, 34, 55...) is meant")
-    steps = np.arange(count)
-    return np.stack([(steps + 0.5) / count - 0.5, ((steps * first) % count + 0.5) / count - 0.5], axis=1)
+    found = overlap(ellipse, shape)
+    if found is None:
+        return _nothing()
+    box, mask = found
+    where, mean = _means(mask, box, frame)
+    covered = _means((mask > 0).astype(np.float64), box, frame)[1]
+    return _compact(where, mean * (frame.weight[where] > 0), covered)
 
 
-def _compact(whole: NDArray[np.float64]) -> NativeWeights:
+def _nothing() -> NativeWeights:
+    return NativeWeights((slice(0, 0), slice(0, 0)), np.zeros((0, 0)), np.zeros((0, 0), dtype=bool))
+
+
+def _means(
+    image: NDArray[np.float64], box: tuple[slice, slice], frame: FrameMapping
+) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
+    """Return the mean of an image, which lies in a box of the product and is 0 outside, over each native pixel.
+
+    By Green's theorem the integral over a native pixel is that of G dy along its four sides, with G the integral of the
+    image along x. Neighbours share their sides.
+
+    Returns
+    -------
+    where : (slice, slice)
+        The native pixels that may touch the box.
+    mean : ndarray of float64
+        Their means.
+    """
+    # A frame of zeros, so that what lies outside of the box falls on the image's edge.
+    padded = np.pad(image, 1)
+    # Corners in pixels of the padded image, whose pixel (j, i) lies between j and j + 1, i and i + 1.
+    x = frame.corner_x - (box[1].start - 1.5)
+    y = frame.corner_y - (box[0].start - 1.5)
+    ny, nx = padded.shape
+    near = (x > -2) & (x < nx + 2) & (y > -2) & (y < ny + 2)
+    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+    if rows.size == 0:
+        return (slice(0, 0), slice(0, 0)), np.zeros((0, 0))
+    first_row, last_row = max(int(rows[0]) - 1, 0), min(int(rows[-1]) + 1, DETECTOR_SHAPE[0])
+    columns_used = slice(max(int(columns[0]) - 1, 0), min(int(columns[-1]) + 1, DETECTOR_SHAPE[1]))
+    along_x = np.concatenate([np.zeros((ny, 1)), np.cumsum(padded, axis=1)], axis=1)
+    parts = []
+    for row in range(first_row, last_row, _BAND):
+        corners = (slice(row, min(row + _BAND, last_row) + 1), slice(columns_used.start, columns_used.stop + 1))
+        parts.append(_band_means(padded, along_x, x[corners], y[corners]))
+    return (slice(first_row, last_row), columns_used), np.concatenate(parts)
+
+
+def _band_means(
+    image: NDArray[np.float64], along_x: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    across = _side_integrals(image, along_x, x[:, :-1], y[:, :-1], x[:, 1:], y[:, 1:])
+    up = _side_integrals(image, along_x, x[:-1], y[:-1], x[1:], y[1:])
+    integrals = across[:-1] + up[:, 1:] - across[1:] - up[:, :-1]
+    means: NDArray[np.float64] = integrals / _signed_area(x, y)
+    return means
+
+
+def _signed_area(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Half the product of the diagonals (n, m) between corners (n + 1, m + 1); negative where the mapping flips."""
+    diagonal_x, diagonal_y = x[1:, 1:] - x[:-1, :-1], y[1:, 1:] - y[:-1, :-1]
+    other_x, other_y = x[1:, :-1] - x[:-1, 1:], y[1:, :-1] - y[:-1, 1:]
+    area: NDArray[np.float64] = 0.5 * (diagonal_x * other_y - other_x * diagonal_y)
+    return area
+
+
+def _side_integrals(
+    image: NDArray[np.float64],
+    along_x: NDArray[np.float64],
+    x0: NDArray[np.float64],
+    y0: NDArray[np.float64],
+    x1: NDArray[np.float64],
+    y1: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Integrate G dy along straight lines, cut where they cross the sides of the image's pixels.
+
+    Between two cuts a line lies in one pixel, where G is linear along it: the value in the middle is exact.
+    """
+    cuts = [np.zeros_like(x0), np.ones_like(x0)]
+    for start, end in ((x0, x1), (y0, y1)):
+        step = end - start
+        most = int(np.abs(np.floor(end) - np.floor(start)).max(initial=0))
+        rising = step > 0
+        first = np.where(rising, np.floor(start), np.ceil(start))
+        for number in range(1, most + 1):
+            side = first + np.where(rising, number, -number)
+            place = np.divide(side - start, step, out=np.ones_like(step), where=step != 0)
+            cuts.append(np.clip(place, 0.0, 1.0))
+    places = np.sort(np.stack(cuts), axis=0)
+    length, middle = np.diff(places, axis=0), 0.5 * (places[1:] + places[:-1])
+    x, y = x0 + middle * (x1 - x0), y0 + middle * (y1 - y0)
+    ny, nx = image.shape
+    column = np.clip(np.floor(x), 0, nx - 1).astype(np.intp)
+    row = np.clip(np.floor(y), 0, ny - 1).astype(np.intp)
+    value = along_x[row, column] + image[row, column] * (x - column)
+    total: NDArray[np.float64] = (value * length).sum(axis=0) * (y1 - y0)
+    return total
+
+
+def _compact(where: tuple[slice, slice], values: NDArray[np.float64], covered: NDArray[np.float64]) -> NativeWeights:
     """Cut weights down to the bounding box of what is not zero."""
+    # What rounding leaves of a pixel that only touches the aperture's box is nothing.
+    values = np.where(np.abs(values) > 1e-12 * np.abs(values).max(initial=0.0), values, 0.0)
     sides = []
-    for axis in (1, 0):
-        used = np.flatnonzero(whole.any(axis=axis))
-        sides.append(slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0))
-    where = (sides[0], sides[1])
-    return NativeWeights(where, whole[where].copy())
+    for axis, side in zip((1, 0), where, strict=True):
+        used = np.flatnonzero(values.any(axis=axis))
+        sides.append((side.start, slice(int(used[0]), int(used[-1]) + 1)) if used.size else (0, slice(0, 0)))
+    (y0, rows), (x0, columns) = sides
+    placed = (slice(y0 + rows.start, y0 + rows.stop), slice(x0 + columns.start, x0 + columns.stop))
+    return NativeWeights(placed, values[rows, columns].copy(), covered[rows, columns] >= TOUCHED)
 
 
 def weighted_sum(weights: Sequence[NativeWeights], rates: Sequence[NDArray[Any]]) -> float:
@@ -277,31 +244,40 @@ def weighted_sum(weights: Sequence[NativeWeights], rates: Sequence[NDArray[Any]]
     return total
 
 
-def area_factor(native_wcs: Any, x: float, y: float, scale_arcsec: float = IDCSCALE_ARCSEC) -> float:
-    """Return a native pixel's area on the sky divided by scale^2: drizzled counts per native count.
+def check_weights(
+    on_product: float, weights: Sequence[NativeWeights], rates: Sequence[NDArray[Any]], what: str
+) -> None:
+    """Require that an aperture's sum over the product is its weighted sum over the native pixels.
 
-    From the local Jacobian of the WCS with its distortion, by central differences over one pixel.
+    The kernel keeps value and weight of a product pixel in single precision, and rounds both each time that a native
+    pixel is added. Up to 9 pixels of a frame fall on one (a native pixel is 1.2 x 1.3 product pixels), so that a pixel,
+    and a sum of pixels of one sign, is off by at most 2 x 9 roundings a frame and a few more for rate and weight.
 
     Parameters
     ----------
-    native_wcs : astropy.wcs.WCS
-        Of the SCI extension.
-    x, y : float
-        0-based native pixel.
-    scale_arcsec : float
-        The scale that the drizzle takes for native: IDCSCALE.
+    on_product : float
+        The sum over the product, count/s.
+    weights : sequence of NativeWeights
+        Of `native_weights`.
+    rates : sequence of ndarray, each of shape (1024, 1024)
+        Native rates, one a frame.
+    what : str
+        What was summed, for the message.
 
-    Returns
-    -------
-    float
-        About 1.6 for the SBC.
+    Raises
+    ------
+    SbcdarkError
+        The sums differ: errors that rest on these weights would be wrong.
     """
-    ra, dec = native_wcs.all_pix2world([x - 0.5, x + 0.5, x, x], [y, y, y - 0.5, y + 0.5], 0)
-    # Differences of right ascension may go round through 360 degrees.
-    d_ra = (np.array([ra[1] - ra[0], ra[3] - ra[2]]) + 180.0) % 360.0 - 180.0
-    d_ra *= math.cos(math.radians(float(np.mean(dec))))
-    d_dec = np.array([dec[1] - dec[0], dec[3] - dec[2]])
-    return float(abs(d_ra[0] * d_dec[1] - d_ra[1] * d_dec[0])) * 3600.0**2 / scale_arcsec**2
+    on_detector = weighted_sum(weights, rates)
+    size = weighted_sum(weights, [np.abs(rate) for rate in rates])
+    tolerance = (18 * len(rates) + 6) * 2.0**-24 * size
+    if not abs(on_product - on_detector) <= tolerance:
+        raise SbcdarkError(
+            f"{what} sums to {on_product:.9g} count/s on the product and to {on_detector:.9g} on the detector: the "
+            "product was not made of these pixels.",
+            "Run it again. If it fails again, report it with the log of the drizzle.",
+        )
 
 
 def poisson_error(

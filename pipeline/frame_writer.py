@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sbcdark.catalog.errors import BadFileError, SbcdarkError
-from sbcdark.pipeline.fits_input import opened
+from sbcdark.catalog.errors import SbcdarkError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sbcdark.pipeline.drizzle import DrizzledProduct
     from sbcdark.pipeline.simulated_darks import SimulatedFile
     from sbcdark.pipeline.simulated_headers import Card
 
@@ -35,114 +35,87 @@ _LONG_KEYWORD = re.compile(r"[A-Z0-9_-]+( [A-Z0-9_-]+)*")
 _STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|END|COMMENT|HISTORY|CONTINUE")
 
 
-def write_science_copy(
-    source: Path,
-    target: Path,
-    science: NDArray[Any],
-    error: NDArray[Any] | None = None,
-    extra: Mapping[str, HeaderValue] | None = None,
-) -> None:
-    """Copy an FLT with another image in it: same WCS, distortion, data quality and header, other counts.
+def write_science_product(target: Path, product: DrizzledProduct, cards: Mapping[str, HeaderValue]) -> None:
+    """Write a drizzled product: SCI (count/s, NaN without weight) and WHT (s), with AstroDrizzle's headers.
 
     Parameters
     ----------
-    source : Path
-        An FLT, plain or gzipped.
     target : Path
-        The copy, plain FITS; an older file of that name is replaced.
-    science : ndarray, shape (ny, nx)
-        The new SCI array in counts, stored as float32.
-    error : ndarray, shape (ny, nx), optional
-        The new ERR array in counts, stored as float32; without it the source's ERR stays.
-    extra : mapping, optional
-        Cards for the primary header, as for `annotate`.
-
-    Raises
-    ------
-    BadFileError
-        The source cannot be read, or has no SCI (or ERR) array of the same shape.
-    SbcdarkError
-        The copy cannot be written.
-    """
-    with _contained(), opened(source, unscaled=True) as hdus:
-        for name, pixels in (("SCI", science), ("ERR", error)):
-            if pixels is None:
-                continue
-            hdu = _extension(hdus, name, source)
-            if hdu.shape != pixels.shape:
-                what = f"The {name} array of {source} has shape {hdu.shape}, the image to put there {pixels.shape}."
-                raise BadFileError(what, "Only full SBC frames can be processed.")
-            hdu.data = np.asarray(pixels, dtype=np.float32)
-            # The new pixels are neither scaled nor what the old checksum was made of.
-            for keyword in ("BSCALE", "BZERO", "BLANK", "CHECKSUM", "DATASUM"):
-                hdu.header.remove(keyword, ignore_missing=True)
-        _add_cards(hdus[0].header, {**(extra or {}), "FILENAME": target.name})
-        _write(hdus, target)
-
-
-def annotate(path: Path, cards: Mapping[str, HeaderValue]) -> None:
-    """Add provenance cards to the primary header of a file, replacing those of the same keyword.
-
-    Parameters
-    ----------
-    path : Path
-        A plain FITS file; it is replaced by its annotated copy in one step.
+        The file; it appears when it is whole.
+    product : DrizzledProduct
+        The product.
     cards : mapping
-        Values by keyword. Keywords of over 8 characters become HIERARCH cards. Text is freed of what a header
-        cannot hold and cut to `MAX_TEXT` characters (to what one card holds after a HIERARCH keyword).
+        Provenance cards for the primary header, values by keyword. Keywords of over 8 characters become HIERARCH
+        cards. Text is freed of what a header cannot hold and cut to `MAX_TEXT` characters (to what one card holds
+        after a HIERARCH keyword).
 
     Raises
     ------
     ValueError
-        A keyword is no FITS keyword, or describes the file's structure.
-    BadFileError
-        The file cannot be read.
+        A keyword is not a FITS keyword, or describes the file's structure.
     SbcdarkError
         The file cannot be written.
     """
-    with _contained(), opened(path, unscaled=True) as hdus:
-        _add_cards(hdus[0].header, cards)
-        _write(hdus, path)
+    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+
+    with _contained():
+        # An empty CTX extension stands there although no context image is asked for.
+        hdus = fits.HDUList([hdu for hdu in product.hdus if not (hdu.name == "CTX" and hdu.shape == ())])
+        hdus["SCI", 1].data = product.science
+        _write_with_cards(hdus, target, cards)
 
 
-def publish_drizzled(source: Path, target: Path) -> tuple[int, int]:
-    """Bring a product of AstroDrizzle to its final place, with NaN in every pixel that has no weight.
-
-    Where all input pixels are flagged, AstroDrizzle leaves the flagged pixel's own value in SCI (a hot pixel in full)
-    with WHT = 0, and NaN only where nothing falls.
+def write_dark_product(
+    target: Path,
+    product: DrizzledProduct,
+    dark: NDArray[np.float32],
+    error: NDArray[np.float32],
+    cards: Mapping[str, HeaderValue],
+) -> None:
+    """Write the masterdark on the grid of a science product: SCI and ERR, count/s, with that product's headers.
 
     Parameters
     ----------
-    source : Path
-        A multi-extension product with SCI and WHT, perhaps on another file system.
-    target : Path
-        The final name; it appears when the file is whole.
-
-    Returns
-    -------
-    tuple of int
-        Shape (ny, nx) of the product.
+    target, product, cards
+        As for `write_science_product`.
+    dark, error : ndarray of float32, shape (ny, nx)
+        count/s.
 
     Raises
     ------
-    BadFileError
-        The product has no SCI or WHT, or no pixel of it has weight.
-    SbcdarkError
-        The product cannot be written.
+    ValueError, SbcdarkError
+        As for `write_science_product`.
     """
-    with _contained(), opened(source, unscaled=True) as hdus:
-        science, weight = (_extension(hdus, name, source) for name in ("SCI", "WHT"))
-        weighted = weight.data > 0
-        if not weighted.any():
-            raise BadFileError(f"No good pixel of the frames falls on {target.name}.", "Check that they overlap.")
-        science.data = np.where(weighted, science.data, np.float32(np.nan))
-        for hdu in [hdu for hdu in hdus if hdu.name == "CTX" and hdu.shape == ()]:
-            hdus.remove(hdu)  # an empty extension: no context image is asked for
-        hdus[0].header["NEXTEND"] = len(hdus) - 1
-        _add_cards(hdus[0].header, {"FILENAME": target.name})
-        _write(hdus, target)
-        ny, nx = science.shape
-    return int(ny), int(nx)
+    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+
+    with _contained():
+        header = product.hdus["SCI", 1].header
+        hdus = fits.HDUList(
+            [
+                fits.PrimaryHDU(header=product.hdus[0].header),
+                fits.ImageHDU(dark, header=header, name="SCI"),
+                fits.ImageHDU(error, header=header, name="ERR"),
+            ]
+        )
+        _write_with_cards(hdus, target, cards)
+
+
+def _write_with_cards(hdus: Any, target: Path, cards: Mapping[str, HeaderValue]) -> None:
+    hdus[0].header["NEXTEND"] = len(hdus) - 1
+    _add_cards(hdus[0].header, {**cards, "FILENAME": target.name})
+    _write(hdus, target)
+
+
+def read_cards(path: Path) -> dict[str, Any]:
+    """Return the cards of a file's primary header; nothing where it cannot be read as FITS."""
+    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+
+    with _contained():
+        try:
+            header = fits.getheader(path, 0)
+            return {card.keyword: card.value for card in header.cards if card.keyword.startswith("DRK")}
+        except (OSError, fits.VerifyError, ValueError):
+            return {}
 
 
 def write_simulated(target: Path, file: SimulatedFile) -> None:
@@ -203,16 +176,6 @@ def _header_safe(value: HeaderValue, long_keyword: str | None) -> HeaderValue:
         while len(text.replace("'", "''")) > room:
             text = text[:-1]
     return text
-
-
-def _extension(hdus: Any, name: str, source: Path) -> Any:
-    try:
-        hdu = hdus[name, 1]
-    except KeyError:
-        raise BadFileError(f"{source} has no {name} extension.", "Get the file again.") from None
-    if not getattr(hdu, "shape", ()):
-        raise BadFileError(f"The {name} extension of {source} holds no array.", "Use an FLT, not a RAW file.")
-    return hdu
 
 
 @contextmanager

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog import queries
-from sbcdark.catalog.errors import BadFileError, UsageError
-from sbcdark.pipeline.built import ScienceInput
-from sbcdark.pipeline.cache import keeping_files, path_of
+from sbcdark.catalog.errors import BadFileError, NothingMatchedError, UsageError
+from sbcdark.pipeline import select
+from sbcdark.pipeline.built import Flat, ScienceInput
+from sbcdark.pipeline.cache import fetch_ahead, keeping_files, path_of
 from sbcdark.pipeline.combining import Exposure
-from sbcdark.pipeline.fits_input import local_path
-from sbcdark.pipeline.pixels import find_flat, read_dark, read_flat, read_science
+from sbcdark.pipeline.fits_input import file_sha256
+from sbcdark.pipeline.matching import Combine
+from sbcdark.pipeline.pixels import find_flat, read_dark, read_flat, read_science, usable
 from sbcdark.pipeline.presence import looked_up
+from sbcdark.pipeline.remote_names import is_remote
 from sbcdark.pipeline.templates import DarkFrame
 
 if TYPE_CHECKING:
@@ -20,8 +24,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from sbcdark.catalog.records import MatchValues, ScoredDark
+    from sbcdark.catalog.records import FileRecord, Match, MatchValues, ScoredDark
     from sbcdark.pipeline.footprints import NativeWeights
+    from sbcdark.pipeline.options import BuildOptions
 
 
 def science_values(session: Session, rootname: str) -> MatchValues:
@@ -40,54 +45,118 @@ def science_values(session: Session, rootname: str) -> MatchValues:
     return looked_up(session, values)
 
 
-def read_input(values: MatchValues, flat: Path | None, warnings: list[str]) -> ScienceInput:
-    """Read a science exposure and the flat that divided it.
+def _ingested(file: FileRecord) -> FileRecord | None:
+    """Return what a file on this machine has to be; the cache sees to what is remote."""
+    return None if is_remote(file.uri) else file
 
-    Parameters
-    ----------
-    flat : Path or None
-        A flat, or a folder of flats, that the user named.
-    warnings : list of str
-        Is told where the flat is not found.
+
+class FlatShelf:
+    """The flats of one build, each read once."""
+
+    def __init__(self, given: Path | None) -> None:
+        self._given = given
+        self._read: dict[Path, Flat] = {}
+
+    def flat_of(self, values: MatchValues, warnings: list[str]) -> Flat | None:
+        """Return the flat that divided an exposure, or None; where it is not found, `warnings` says so.
+
+        Raises
+        ------
+        BadFileError
+            The flat cannot be read.
+        """
+        assert values.file is not None  # noqa: S101  science_values saw to it
+        # What calacs has not divided by a flat saw the dark as the detector did.
+        if values.file.flat_correction not in {None, "COMPLETE"}:
+            return None
+        path = find_flat(values.file.flat_file, self._given)
+        if path is None:
+            name = values.file.flat_file or "PFLTFILE is missing"
+            warnings.append(
+                f"{values.rootname}: its flat ({name}) is not found, so the dark is not divided by it; "
+                "point --flat or the environment variable jref to the folder that holds it"
+            )
+            return None
+        if path not in self._read:
+            self._read[path] = Flat(path, file_sha256(path), read_flat(path))
+        return self._read[path]
+
+
+def read_input(values: MatchValues, flat: Flat | None) -> ScienceInput:
+    """Read a science exposure.
 
     Raises
     ------
     BadFileError
-        The FLT or the flat cannot be read.
+        The FLT cannot be read, or is not the file that was ingested.
     """
     assert values.file is not None  # noqa: S101  science_values saw to it
-    path = path_of(values.file)
-    frame = read_science(path)
-    # What calacs has not divided by a flat saw the dark as the detector did.
-    divided = values.file.flat_correction in {None, "COMPLETE"}
-    flat_path = find_flat(values.file.flat_file, flat) if divided else None
-    if flat_path is None and divided:
-        name = values.file.flat_file or "PFLTFILE is missing"
-        warnings.append(
-            f"{values.rootname}: its flat ({name}) is not found, so the dark is not divided by it; "
-            "point --flat or the environment variable jref to the folder that holds it"
-        )
-    pixels = None if flat_path is None else read_flat(flat_path)
-    return ScienceInput(values, path, frame, pixels, flat_path)
+    frame = read_science(path_of(values.file), _ingested(values.file))
+    good = usable(frame, None if flat is None else flat.pixels)
+    return ScienceInput(values, values.file, frame, flat, good)
+
+
+def read_darks(
+    matches: Sequence[Match], options: BuildOptions, warnings: list[str]
+) -> tuple[list[Match], list[list[DarkFrame]]]:
+    """Read each chosen dark once; one that is gone, broken or not the ingested file gives way to the next best.
+
+    Returns
+    -------
+    matches : list of Match
+        With the darks that were read, ranked anew.
+    darks : list of list of DarkFrame
+        Theirs, in the same order.
+
+    Raises
+    ------
+    NothingMatchedError
+        None of an exposure's darks can be read.
+    """
+    frames: dict[str, DarkFrame | None] = {}
+    kept, chosen = [], []
+    for match in matches:
+        limit = len(match.darks)
+        if options.combine is not Combine.MODEL and match.exposure not in options.use:
+            limit = options.top or select.TOP[options.combine]
+        fetch_ahead([dark.file for dark in match.darks[:limit] if dark.file is not None])
+        used: list[ScoredDark] = []
+        for dark in match.darks:
+            if len(used) == limit:
+                break
+            if dark.dark not in frames:
+                frames[dark.dark] = read_dark_frame(dark, warnings)
+            if frames[dark.dark] is not None:
+                used.append(dark)
+        if not used:
+            raise NothingMatchedError(
+                f"None of the darks for {match.exposure} can be read.", "Ingest them from where they are now."
+            )
+        total = sum(dark.exptime_s for dark in used)
+        ranked = tuple(replace(dark, rank=rank, weight=dark.exptime_s / total) for rank, dark in enumerate(used, 1))
+        kept.append(replace(match, darks=ranked))
+        chosen.append([frame for dark in used if (frame := frames[dark.dark]) is not None])
+    return kept, chosen
 
 
 def read_dark_frame(dark: ScoredDark, warnings: list[str]) -> DarkFrame | None:
-    """Read a chosen dark; None, and a warning, where it is gone or broken."""
+    """Read a chosen dark; None, and a warning, where it is gone, broken or not the file that was ingested."""
+    assert dark.file is not None  # noqa: S101  a dark without a file passes no gate
     try:
         with keeping_files():
-            counts: Any = read_dark(path_of(dark.file) if dark.file is not None else local_path(dark.uri or ""))
+            counts: Any = read_dark(path_of(dark.file), _ingested(dark.file))
     except BadFileError as error:
-        warnings.append(f"dark {dark.dark} is left out: {error.what}")
+        warnings.append(f"dark {dark.dark} is left out: {error.what} The next best takes its place.")
         return None
     return DarkFrame(dark.dark, counts, dark.exptime_s)
 
 
 def exposure_to_fit(one: ScienceInput, number: int, footprints: Sequence[Sequence[NativeWeights]]) -> Exposure:
-    """Return an exposure for the fit: what lies in an aperture or in a region that the user masked is no dark."""
+    """Return an exposure for the fit: pixels in apertures, or in regions that the user masked, do not take part."""
     good = one.good.copy()
     for footprint in footprints:
         weights = footprint[number]
-        good[weights.where] &= weights.values == 0
+        good[weights.where] &= ~weights.touched
     # No light falls on the detector behind a blocked filter.
     sky = not (one.values.filter or "").startswith("BLOCK")
-    return Exposure(one.values.rootname, one.counts, one.values.exptime_s, good, one.flat, sky)
+    return Exposure(one.values.rootname, one.counts, one.values.exptime_s, good, one.flat_pixels, sky)

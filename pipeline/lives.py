@@ -12,10 +12,9 @@ from sbcdark.catalog.errors import BadFileError, UnreachableError
 from sbcdark.catalog.records import FileChange
 from sbcdark.pipeline import remote
 from sbcdark.pipeline.catalogs import as_engine
-from sbcdark.pipeline.fits_input import UnsoundError, local_path, modified_ns
+from sbcdark.pipeline.fits_input import UnsoundError, file_sha256, local_path, modified_ns
 from sbcdark.pipeline.ingest import IngestReport, discover
 from sbcdark.pipeline.presence import is_there
-from sbcdark.pipeline.recording import file_sha256
 from sbcdark.pipeline.remote_names import host_of, is_remote
 from sbcdark.pipeline.select import resolve_target
 from sbcdark.pipeline.version import SOFTWARE_VERSION

@@ -29,6 +29,8 @@ class BuildOptions:
         A flat, or a folder of flats; else the folder of the environment variable `jref`.
     mask : tuple of ApertureSpec
         Where sources are, beside those that are found: left out of the model's fit.
+    mixed : bool
+        Combine exposures of different filters, or farther apart than any mosaic; no flux is given then.
     """
 
     combine: Combine = Combine.MODEL
@@ -40,16 +42,30 @@ class BuildOptions:
     use: dict[str, tuple[str, ...]] = field(default_factory=dict)
     flat: Path | None = None
     mask: tuple[ApertureSpec, ...] = ()
+    mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is asked for every target."""
+    """What is asked for every target.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the products go.
+    apertures : tuple of ApertureSpec
+        What is measured.
+    pictures : bool
+        Whether pictures are drawn.
+    overwrite : bool
+        Replace products of other inputs that are in the folder.
+    """
 
     folder: Path
     options: BuildOptions = field(default_factory=BuildOptions)
     apertures: tuple[ApertureSpec, ...] = ()
     pictures: bool = False
+    overwrite: bool = False
 
 
 def apertures_of(specs: Sequence[str], regions: Path | None) -> tuple[ApertureSpec, ...]:

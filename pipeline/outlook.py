@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,14 +13,14 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.pipeline import glow, select
 from sbcdark.pipeline.apertures import to_pixels
-from sbcdark.pipeline.cache import fetch_ahead, keeping_files, path_of
+from sbcdark.pipeline.build import drizzle_inputs
+from sbcdark.pipeline.cache import fetch_ahead, keeping_files
 from sbcdark.pipeline.catalogs import as_engine
 from sbcdark.pipeline.combining import DarkEstimate, combine_darks
-from sbcdark.pipeline.drizzle import SCALE_ARCSEC, Drizzler
-from sbcdark.pipeline.footprints import NativeFrame, NativeWeights, area_factor, native_pixels, native_weights
-from sbcdark.pipeline.inputs import exposure_to_fit, read_dark_frame, read_input, science_values
+from sbcdark.pipeline.drizzle import Drizzler
+from sbcdark.pipeline.footprints import NativeWeights, native_fractions
+from sbcdark.pipeline.inputs import FlatShelf, exposure_to_fit, read_dark_frame, read_input, science_values
 from sbcdark.pipeline.matching import Combine, Requirements, Rule
-from sbcdark.pipeline.pixels import read_product
 from sbcdark.pipeline.rates import count_error
 from sbcdark.pipeline.workspace import workspace
 
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
     from numpy.typing import NDArray
+    from sqlalchemy.orm import Session
 
-    from sbcdark.catalog.records import Match
+    from sbcdark.catalog.records import Match, MatchValues
     from sbcdark.pipeline.apertures import ApertureSpec, PixelEllipse
     from sbcdark.pipeline.built import ScienceInput
+    from sbcdark.pipeline.drizzle import DrizzledProduct, FrameMapping
     from sbcdark.pipeline.templates import DarkFrame
 
 
@@ -82,8 +84,7 @@ def outlook(
 ) -> tuple[list[Outlook], list[str]]:
     """Say for each exposure, aperture and candidate dark what would be left of the dark.
 
-    Apertures in pixels are those of the drizzled product of the exposure's association, which is drizzled for its grid;
-    apertures on the sky need no drizzling.
+    Apertures in pixels are those of the drizzled product of the exposure's association, which is drizzled for that.
 
     Parameters
     ----------
@@ -103,45 +104,66 @@ def outlook(
     engine = as_engine(catalog)
     warnings: list[str] = []
     found = []
-    # A product is drizzled once for its grid, however many exposures and apertures ask for it.
-    grids: dict[tuple[str, ...], Any] = {}
-    for match in matches:
-        if match.darks:
-            found += _of_exposure(engine, match, apertures, rule, wanted or Requirements(), flat, warnings, grids)
+    # A product is drizzled once, however many exposures and apertures ask for it.
+    drizzled: dict[tuple[str, ...], tuple[DrizzledProduct, dict[str, ScienceInput]]] = {}
+    with Drizzler() as drizzler:
+        for match in matches:
+            if not match.darks:
+                continue
+            with reading(engine) as session:
+                # The candidates join the templates, so that the base and glow of each are known.
+                (templates,) = select.choose_for(
+                    session, [match.exposure], Combine.MODEL, rule, wanted or Requirements()
+                )
+                exposures = _product_exposures(session, match.exposure)
+            names = tuple(one.rootname for one in exposures)
+            if names not in drizzled:
+                drizzled[names] = _drizzled(exposures, FlatShelf(flat), warnings, drizzler)
+            product, inputs = drizzled[names]
+            mapping = product.frames[names.index(match.exposure)]
+            found += _of_exposure(inputs[match.exposure], match, templates, apertures, product, mapping, warnings)
     return found, list(dict.fromkeys(warnings))
+
+
+def _product_exposures(session: Session, rootname: str) -> list[MatchValues]:
+    """Return the exposures of the product that an exposure belongs to: its association's, or itself alone."""
+    values = science_values(session, rootname)
+    association = queries.find_association(session, values.association or "")
+    if association is None or rootname not in association.present:
+        return [values]
+    return [science_values(session, name) for name in association.present]
+
+
+def _drizzled(
+    exposures: Sequence[MatchValues], shelf: FlatShelf, warnings: list[str], drizzler: Drizzler
+) -> tuple[DrizzledProduct, dict[str, ScienceInput]]:
+    with keeping_files(), workspace(Path(tempfile.gettempdir())) as work:
+        inputs = {one.rootname: read_input(one, shelf.flat_of(one, warnings)) for one in exposures}
+        product = drizzle_inputs(tuple(inputs.values()), drizzler, work, work / "drizzle.log")
+    return product, inputs
 
 
 @keeping_files()
 def _of_exposure(
-    engine: sa.Engine,
+    one: ScienceInput,
     match: Match,
+    templates: Match,
     apertures: Sequence[ApertureSpec],
-    rule: Rule,
-    wanted: Requirements,
-    flat: Path | None,
+    product: DrizzledProduct,
+    mapping: FrameMapping,
     warnings: list[str],
-    drizzled: dict[tuple[str, ...], Any],
 ) -> list[Outlook]:
-    with reading(engine) as session:
-        values = science_values(session, match.exposure)
-        # The candidates join the templates, so that the base and glow of each are known.
-        (templates,) = select.choose_for(session, [match.exposure], Combine.MODEL, rule, wanted)
-    one = read_input(values, flat, warnings)
     fetch_ahead([dark.file for dark in templates.darks if dark.file is not None])
     frames = [frame for dark in templates.darks if (frame := read_dark_frame(dark, warnings)) is not None]
-    grids = [
-        _plain_grid(aperture) if aperture.frame == "icrs" else _product_grid(engine, one, drizzled)
-        for aperture in apertures
-    ]
-    ellipses = [to_pixels(aperture, grid) for aperture, grid in zip(apertures, grids, strict=True)]
-    native = [NativeFrame(one.frame.wcs, one.good, values.exptime_s)]
-    footprints = [native_weights(ellipse, grid, native)[0] for ellipse, grid in zip(ellipses, grids, strict=True)]
-    exposure = exposure_to_fit(one, 0, [[footprint] for footprint in footprints])
+    ellipses = [to_pixels(aperture, product.wcs) for aperture in apertures]
+    shape = product.science.shape
+    fractions = [native_fractions(ellipse, (shape[0], shape[1]), mapping) for ellipse in ellipses]
+    exposure = exposure_to_fit(one, 0, [[fraction] for fraction in fractions])
     estimate = combine_darks(Combine.MODEL, [exposure], [frames])
     names = [dark.dark for dark in match.darks]
     return [
-        _in_aperture(one, names, estimate, frames, ellipse, grid, footprint)
-        for ellipse, grid, footprint in zip(ellipses, grids, footprints, strict=True)
+        _in_aperture(one, names, estimate, frames, ellipse, fraction)
+        for ellipse, fraction in zip(ellipses, fractions, strict=True)
     ]
 
 
@@ -151,14 +173,10 @@ def _in_aperture(
     estimate: DarkEstimate,
     frames: Sequence[DarkFrame],
     ellipse: PixelEllipse,
-    grid: Any,
-    footprint: NativeWeights,
+    fraction: NativeWeights,
 ) -> Outlook:
-    x, y = native_pixels(grid, one.frame.wcs, np.array([ellipse.x]), np.array([ellipse.y]))
-    factor = area_factor(one.frame.wcs, float(x[0]), float(y[0]))
     time = one.values.exptime_s
-    # Weights on what the detector saw, such that their sum over a flat frame is the aperture's native area.
-    weights = one.detector_weights(footprint) / factor
+    weights = one.detector_weights(fraction)
     science = float(np.sum(weights * one.counts))
     spread = float(np.sum(weights**2 * one.counts))
     modelled = estimate.exposures[0]
@@ -171,7 +189,7 @@ def _in_aperture(
     return Outlook(
         one.values.rootname,
         ellipse.label,
-        float(np.sum(footprint.values)) / factor,
+        float(np.sum(fraction.values)),
         science,
         float(np.sqrt(spread)) if science >= 1 else count_error(science),
         modelled.method,
@@ -193,32 +211,3 @@ def _left_by(
     return Residual(
         frame.rootname, scale * float(np.sum(weights * counts)), expected, float(np.hypot(model_error, noise))
     )
-
-
-def _product_grid(engine: sa.Engine, one: ScienceInput, drizzled: dict[tuple[str, ...], Any]) -> Any:
-    """Return the WCS of the drizzled product of an exposure's association, or of the exposure alone."""
-    with reading(engine) as session:
-        association = queries.find_association(session, one.values.association or "")
-        members = (one.values.rootname,) if association is None else association.present
-        files = [science_values(session, name).file for name in members]
-    if members not in drizzled:
-        with workspace(Path(tempfile.gettempdir())) as work, Drizzler() as drizzler:
-            product = work / "grid_drz.fits"
-            paths = [path_of(file) for file in files if file]
-            drizzler.drizzle(paths, product, working_folder=work, log=work / "drizzle.log")
-            drizzled[members] = read_product(product).wcs
-    return drizzled[members]
-
-
-def _plain_grid(aperture: ApertureSpec) -> Any:
-    """Return a plain WCS of the product's scale about an aperture on the sky."""
-    from astropy.wcs import WCS  # noqa: PLC0415  slow to import
-
-    size = 2 * int(np.ceil(max(aperture.a, aperture.b) / SCALE_ARCSEC)) + 9
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [aperture.x, aperture.y]
-    wcs.wcs.crpix = [(size + 1) / 2, (size + 1) / 2]
-    wcs.wcs.cdelt = [-SCALE_ARCSEC / 3600, SCALE_ARCSEC / 3600]
-    wcs.pixel_shape = (size, size)
-    return wcs

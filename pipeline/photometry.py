@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog.records import PhotometryRecord
 from sbcdark.pipeline.apertures import aperture_sum, sky_position
 from sbcdark.pipeline.footprints import poisson_error
+from sbcdark.pipeline.together import last_calibrated
 
 if TYPE_CHECKING:
     from sbcdark.pipeline.built import Built
@@ -60,12 +61,11 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
     warnings : list of str
         Which apertures do not, or only in part.
     """
-    science, dark = built.science_product, built.dark_product
-    file = next((one.values.file for one in built.inputs if one.values.file is not None), None)
-    flats = None if any(one.flat is None for one in built.inputs) else [one.flat for one in built.inputs]
+    file = None if built.mixed else last_calibrated([one.file for one in built.inputs])
+    flats = [flat for one in built.inputs if (flat := one.flat_pixels) is not None]
     records, warnings = [], []
     for ellipse, footprints in zip(built.ellipses, built.footprints, strict=True):
-        total, dark_total = aperture_sum(science.science, ellipse), aperture_sum(dark.science, ellipse)
+        total, dark_total = aperture_sum(built.product.science, ellipse), aperture_sum(built.dark, ellipse)
         if total.covered_pix == 0:
             warnings.append(
                 f"{built.masterdark.association}: {ellipse.label} lies outside the data; it is not measured"
@@ -80,7 +80,7 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
             footprints,
             [one.counts for one in built.inputs],
             [one.values.exptime_s for one in built.inputs],
-            [flat for flat in flats if flat is not None] if flats is not None else None,
+            flats if len(flats) == len(built.inputs) else None,
         )
         weights = [one.detector_weights(print_) for one, print_ in zip(built.inputs, footprints, strict=True)]
         dark_error = built.estimate.aperture_error(weights)
@@ -91,7 +91,7 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
             None if file is None else file.photflam_erg_s_cm2_a,
             None if file is None else file.photplam_a,
         )
-        ra, dec = sky_position(ellipse, science.wcs)
+        ra, dec = sky_position(ellipse, built.product.wcs)
         records.append(
             PhotometryRecord(
                 association=built.masterdark.association,
@@ -100,6 +100,8 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
                 y_pix=ellipse.y,
                 ra_deg=ra,
                 dec_deg=dec,
+                area_pix=total.area_pix,
+                coverage=total.covered_pix / total.area_pix,
                 science_count_s=total.total,
                 science_err_count_s=science_error,
                 dark_count_s=dark_total.total,
@@ -112,6 +114,7 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
                 ab_mag_err=magnitude_error,
             )
         )
-    if records and file is not None and file.photflam_erg_s_cm2_a is None:
-        warnings.append(f"{built.masterdark.association}: PHOTFLAM is missing or 0, so no flux is given")
+    if records and file is None:
+        why = "the exposures are mixed" if built.mixed else "PHOTFLAM is missing or 0"
+        warnings.append(f"{built.masterdark.association}: {why}, so no flux is given")
     return records, warnings

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.errors import BadFileError
-from sbcdark.pipeline.drizzle import SCALE_ARCSEC
-from sbcdark.pipeline.fits_input import UnsoundError, opened, reasons
+from sbcdark.pipeline.drizzle import SCALE_ARCSEC, dropped
+from sbcdark.pipeline.fits_input import UnsoundError, clean, opened, opened_content, read_content, reasons
 from sbcdark.pipeline.rates import unwrapped_counts
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
     from numpy.typing import NDArray
+
+    from sbcdark.catalog.records import FileRecord
 
 _GEOMETRY = ("CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "IDCSCALE", "OCX10", "OCX11", "OCY10", "OCY11")
 """What a drizzle needs of an SCI header beside the SIP polynomials."""
@@ -45,11 +47,20 @@ class ScienceFrame:
     data_quality : ndarray of int16, shape (1024, 1024)
     wcs : astropy.wcs.WCS
         Of the SCI extension, distortion included.
+    wcs_name : str or None
+        WCSNAME.
+    moving_target : bool
+        Whether MTFLAG says so: AstroDrizzle aligns such frames on the first one's pointing.
+    content : bytes
+        The file as it was read, unpacked.
     """
 
     science: NDArray[np.float64]
     data_quality: NDArray[np.int16]
     wcs: Any
+    wcs_name: str | None
+    moving_target: bool
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,33 +79,102 @@ def _full_frame(hdus: HDUList, path: Path) -> NDArray[np.generic]:
     return counts.astype(counts.dtype.newbyteorder("="))
 
 
-def read_dark(path: Path) -> NDArray[np.generic]:
+def read_dark(path: Path, known: FileRecord | None = None) -> NDArray[np.generic]:
     """Return the counts of a RAW dark, shape (1024, 1024), unwrapped.
 
     Raises
     ------
     BadFileError
-        The file is gone or broken.
+        The file is gone, broken, or not the `known` one.
     """
-    with opened(path) as hdus:
+    with opened(path, known) as hdus:
         return _full_frame(hdus, path)
 
 
-def read_science(path: Path) -> ScienceFrame:
+def read_science(path: Path, known: FileRecord | None = None) -> ScienceFrame:
     """Return the pixels and the WCS of an FLT.
 
     Raises
     ------
     BadFileError
-        The file is gone or broken.
+        The file is gone, broken, or not the `known` one.
     """
-    with opened(path) as hdus:
+    content = read_content(path, known)
+    with opened_content(content, path) as hdus:
         science = _full_frame(hdus, path).astype(np.float64)
-        quality = hdus["DQ", 1].data if ("DQ", 1) in hdus else None
-        if quality is None or quality.shape != DETECTOR_SHAPE:
+        quality = _data_quality(hdus)
+        if quality is None:
             raise BadFileError(f"{path} has no DQ array, without which AstroDrizzle cannot work.", "Get the FLT again.")
         _require_geometry(hdus[1].header, path)
-        return ScienceFrame(science, quality.astype(np.int16), _wcs(hdus, 1, path))
+        flag, name = hdus[0].header.get("MTFLAG"), hdus[1].header.get("WCSNAME")
+        return ScienceFrame(
+            science,
+            quality,
+            _wcs(hdus, 1, path),
+            clean(name)[:80] if isinstance(name, str) else None,
+            flag is True or (isinstance(flag, str) and "T" in flag),
+            content,
+        )
+
+
+def _data_quality(hdus: HDUList) -> NDArray[np.int16] | None:
+    if ("DQ", 1) not in hdus:
+        return None
+    hdu = hdus["DQ", 1]
+    if hdu.data is None and hdu.header.get("NAXIS") == 0:
+        # A null array: one value for all pixels.
+        value, ny, nx = (hdu.header.get(keyword) for keyword in ("PIXVALUE", "NPIX2", "NPIX1"))
+        constant = isinstance(value, int) and (ny, nx) == DETECTOR_SHAPE
+        return np.full(DETECTOR_SHAPE, value, dtype=np.int16) if constant else None
+    return hdu.data.astype(np.int16) if hdu.data is not None and hdu.data.shape == DETECTOR_SHAPE else None
+
+
+_FLAT_RANGE = (0.01, 100.0)
+
+_LEAST_COUNT = -0.5
+"""Counts are whole: what lies lower is no count of which a dark of some 0.01 to 0.1 was subtracted."""
+
+
+def usable(frame: ScienceFrame, flat: NDArray[np.float64] | None) -> NDArray[np.bool_]:
+    """Return which pixels of a frame count, shape (1024, 1024).
+
+    They carry no DQ flag, hold a finite number that is not negative beyond noise, and the flat, where it is given, is
+    finite and within 0.01 to 100.
+
+    Parameters
+    ----------
+    frame : ScienceFrame
+        The frame.
+    flat : ndarray, shape (1024, 1024), or None
+        Its flat.
+    """
+    good = ~dropped(frame.data_quality) & np.isfinite(frame.science) & (frame.science > _LEAST_COUNT)
+    if flat is not None:
+        low, high = _FLAT_RANGE
+        good &= np.isfinite(flat) & (flat >= low) & (flat <= high)
+    return np.asarray(good)
+
+
+def drizzle_input(frame: ScienceFrame, bad: NDArray[np.bool_], target: Path) -> None:
+    """Write a copy of a frame for AstroDrizzle, in which bad pixels are flagged.
+
+    Parameters
+    ----------
+    frame : ScienceFrame
+        The frame.
+    bad : ndarray of bool, shape (1024, 1024)
+        Pixels that do not count.
+    target : Path
+        The copy, plain FITS.
+    """
+    new = bad & ~dropped(frame.data_quality)
+    if not new.any():
+        target.write_bytes(frame.content)
+        return
+    with opened_content(frame.content, target) as hdus:
+        hdus[1].data[new] = 0
+        hdus["DQ", 1].data[new] = 512
+        hdus.writeto(target, output_verify="silentfix+ignore")
 
 
 def _require_geometry(header: Any, path: Path) -> None:
@@ -124,18 +204,22 @@ def _require_geometry(header: Any, path: Path) -> None:
         )
 
 
-def read_product(path: Path) -> Product:
-    """Return the SCI array and the WCS of a drizzled product.
+def read_product(path: Path, name: str = "SCI") -> Product:
+    """Return an image and the WCS of a product that this program made.
 
     Raises
     ------
     BadFileError
-        The file is gone or broken.
+        The file is gone, or no product.
     """
-    with opened(path) as hdus:
-        if ("SCI", 1) not in hdus or getattr(hdus["SCI", 1], "shape", ()) == ():
-            raise BadFileError(f"{path} is no drizzled product: it has no SCI image.", "Make it again.")
-        return Product(hdus["SCI", 1].data.astype(np.float64), _wcs(hdus, ("SCI", 1), path))
+    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+
+    try:
+        # Our own files are trusted: a mosaic is larger than any file of the archive may be.
+        with fits.open(path, memmap=False) as hdus, reasons():
+            return Product(hdus[name, 1].data.astype(np.float64), _wcs(hdus, (name, 1), path))
+    except (OSError, UnsoundError) as error:
+        raise BadFileError(f"{path} cannot be read as a drizzled product: {error}.", "Make it again.") from error
 
 
 def _wcs(hdus: HDUList, extension: Any, path: Path) -> Any:

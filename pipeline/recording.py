@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog import results
 from sbcdark.catalog.engine import writing
 from sbcdark.catalog.records import NewProduct
+from sbcdark.pipeline.fits_input import file_sha256
 from sbcdark.pipeline.version import SOFTWARE_VERSION
+
+_LIBRARIES = ("astropy", "numpy", "photutils", "scipy")
+"""Beside drizzlepac, what decides the last digits of a product."""
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import sqlalchemy as sa
+    from numpy.typing import NDArray
 
     from sbcdark.catalog.records import PhotometryRecord
     from sbcdark.pipeline.built import Built
     from sbcdark.pipeline.options import BuildOptions
-    from sbcdark.pipeline.pixels import Product
     from sbcdark.pipeline.select import Target
 
 
@@ -40,19 +44,25 @@ def record(
         "flat": None if options.flat is None else str(options.flat.absolute()),
         "apertures": [aperture.text for aperture in made.apertures],
         "mask": [aperture.text for aperture in options.mask],
+        "mixed": options.mixed,
+        **circumstances(made),
     }
     products = {
-        "science": (made.masterdark.science, made.science_product),
-        "masterdark": (made.masterdark.masterdark, made.dark_product),
-        "error": (made.masterdark.error, made.error_product),
+        "science": (made.masterdark.science, made.product.science),
+        "masterdark": (made.masterdark.masterdark, made.dark),
+        "error": (made.masterdark.masterdark, made.dark_error),
     }
+    checksums = {path: file_sha256(path) for path, _ in products.values()}
+    files = {one.values.rootname: one.file.id for one in made.inputs}
     members, matches = [], []
     with writing(engine) as session:
         fits: dict[int, dict[str, Any]] = {}
         for match, dark, member in zip(made.matches, made.estimate.exposures, made.masterdark.members, strict=True):
             darks = tuple(replace(entry, weight=dark.weights.get(entry.dark, 0.0)) for entry in match.darks)
             kept = replace(match, darks=darks)
-            selection = results.write_selection(session, kept, SOFTWARE_VERSION)
+            selection = results.write_selection(
+                session, kept, SOFTWARE_VERSION, file_id=files[match.exposure], revision=made.revision
+            )
             matches.append(replace(kept, selection_id=selection))
             members.append(replace(member, selection=selection))
             fits[selection] = {
@@ -70,26 +80,33 @@ def record(
                     target.name,
                     kind,
                     path.resolve().as_uri(),
-                    file_sha256(path),
-                    pixels_sha256(product),
+                    checksums[path],
+                    pixels_sha256(image),
                     parameters,
                     fits,
                 ),
                 SOFTWARE_VERSION,
+                revision=made.revision,
             )
-            for kind, (path, product) in products.items()
+            for kind, (path, image) in products.items()
         }
         results.write_photometry(session, photometry, ids["science"], ids["masterdark"])
     masterdark = replace(made.masterdark, members=tuple(members))
     return replace(made, masterdark=masterdark, matches=tuple(matches), product_ids=ids)
 
 
-def pixels_sha256(product: Product) -> str:
-    """Return the sha256 of a product's SCI array as little-endian float32, whatever its header says."""
-    return hashlib.sha256(product.science.astype("<f4").tobytes()).hexdigest()
+def circumstances(made: Built) -> dict[str, Any]:
+    """Return what else decides a product's pixels: the content of its inputs, and the versions of what made it."""
+    return {
+        "inputs": {one.values.rootname: one.file.sha256 for one in made.inputs},
+        "flats": {
+            one.values.rootname: None if one.flat is None else {"name": one.flat.path.name, "sha256": one.flat.sha256}
+            for one in made.inputs
+        },
+        "versions": {"drizzlepac": made.product.drizzlepac, **{name: version(name) for name in _LIBRARIES}},
+    }
 
 
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def pixels_sha256(image: NDArray[Any]) -> str:
+    """Return the sha256 of an image as little-endian float32, whatever its header says."""
+    return hashlib.sha256(image.astype("<f4").tobytes()).hexdigest()

@@ -19,9 +19,10 @@ from sbcdark.pipeline.catalogs import as_engine
 from sbcdark.pipeline.drizzle import Drizzler
 from sbcdark.pipeline.fits_input import local_path
 from sbcdark.pipeline.matching import Combine, Requirements, Rule
-from sbcdark.pipeline.options import BuildOptions
+from sbcdark.pipeline.options import BuildOptions, Job
 from sbcdark.pipeline.pixels import read_product
-from sbcdark.pipeline.recording import pixels_sha256
+from sbcdark.pipeline.recording import circumstances, pixels_sha256
+from sbcdark.pipeline.run import write_products
 from sbcdark.pipeline.select import Target
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 from sbcdark.pipeline.workspace import locked, publish, workspace
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import sqlalchemy as sa
+    from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import StoredProduct, StoredSelection
-    from sbcdark.pipeline.pixels import Product
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Replayed:
     largest_difference_count_s : float or None
         Between the pixels; None where the stored file is gone or was changed, so that only its checksum is left.
     note : str
-        What to know: another software version, the stored file is gone.
+        What to know: what is different between then and now, the stored file is gone.
     """
 
     kind: str
@@ -58,7 +59,9 @@ class Replayed:
     note: str
 
 
-def replay(catalog: sa.Engine | str | Path, selection_id: int, folder: Path) -> list[Replayed]:
+def replay(
+    catalog: sa.Engine | str | Path, selection_id: int, folder: Path, *, overwrite: bool = False
+) -> list[Replayed]:
     """Make the products that rest on a stored selection again, from its darks and parameters, and compare pixels.
 
     Nothing is recorded; the stored products are left as they are.
@@ -95,43 +98,82 @@ def replay(catalog: sa.Engine | str | Path, selection_id: int, folder: Path) -> 
         top=max(len(one.darks) for one in stored),
         flat=None if parameters["flat"] is None else Path(parameters["flat"]),
         mask=tuple(parse_aperture(text) for text in parameters["mask"]),
+        mixed=parameters.get("mixed", False),
     )
-    apertures = [parse_aperture(text) for text in parameters["apertures"]]
+    apertures = tuple(parse_aperture(text) for text in parameters["apertures"])
     target = Target(products[0].name, tuple(parameters["exposures"]))
     folder.mkdir(parents=True, exist_ok=True)
     with workspace(folder) as work, Drizzler() as drizzler:
-        built = build(engine, target, work, folder, options, apertures, drizzler, stored=matches)
-        made_again = (built.masterdark.science, built.masterdark.masterdark, built.masterdark.error)
+        built = build(engine, target, work, Job(folder, options, apertures, overwrite=overwrite), drizzler, matches)
+        write_products(built, work)
+        made_again = (built.masterdark.science, built.masterdark.masterdark)
         with locked(folder):
             publish(work, folder, [path.name for path in made_again], ())
     made = {
-        "science": (built.masterdark.science, built.science_product),
-        "masterdark": (built.masterdark.masterdark, built.dark_product),
-        "error": (built.masterdark.error, built.error_product),
+        "science": (built.masterdark.science, "SCI", built.product.science),
+        "masterdark": (built.masterdark.masterdark, "SCI", built.dark),
+        "error": (built.masterdark.masterdark, "ERR", built.dark_error),
     }
-    return [_compared(product, *made[product.kind]) for product in products]
+    changed = _changed_since(products[0], circumstances(built))
+    return [_compared(product, *made[product.kind], changed) for product in products]
+
+
+def _changed_since(stored: StoredProduct, now: dict[str, Any]) -> list[str]:
+    """Say what is different between then and now: the software, the inputs, the flats, the libraries."""
+    found = []
+    if stored.software_version != SOFTWARE_VERSION:
+        found.append(f"sbcdark was {stored.software_version}, now {SOFTWARE_VERSION}")
+    for what, single in (("inputs", "the FLT"), ("flats", "the flat"), ("versions", "")):
+        if what not in stored.parameters:
+            found.append(f"the {what} of then are not known")
+            continue
+        then = stored.parameters[what]
+        for name in sorted({*then, *now[what]}):
+            before, after = then.get(name), now[what].get(name)
+            if before != after and what == "versions":
+                found.append(f"{name} was {before}, now {after}")
+            elif before != after:
+                found.append(f"{single} of {name} was {_named(before)}, now {_named(after)}")
+    return found
+
+
+def _named(content: dict[str, str] | str | None) -> str:
+    if content is None:
+        return "not there"
+    if isinstance(content, dict):
+        return f"{content['name']} ({content['sha256'][:12]})"
+    return f"another content ({content[:12]})"
 
 
 def _stored_match(stored: StoredSelection) -> Match:
     return Match(stored.exposure, stored.rule, stored.tier, stored.darks, (), (), stored.parameters, stored.id)
 
 
-def _compared(stored: StoredProduct, path: Path, made: Product) -> Replayed:
+def _compared(
+    stored: StoredProduct, path: Path, extension: str, made: NDArray[np.float32], changed: Sequence[str]
+) -> Replayed:
     identical = pixels_sha256(made) == stored.pixels_sha256
     difference, notes = None, []
     try:
-        before = read_product(local_path(stored.uri))
+        before = _stored_image(stored, extension)
     except BadFileError:
         notes.append("the stored file is gone; compared by checksum")
     else:
         if pixels_sha256(before) != stored.pixels_sha256:
             notes.append("the stored file was changed; compared by checksum")
-        elif before.science.shape == made.science.shape:
-            both = np.abs(np.nan_to_num(before.science) - np.nan_to_num(made.science))
+        elif before.shape == made.shape:
+            both = np.abs(np.nan_to_num(before) - np.nan_to_num(made.astype(np.float64)))
             difference = float(both.max())
-    if not identical and stored.software_version != SOFTWARE_VERSION:
-        notes.append(f"it was made by version {stored.software_version}")
+    if not identical:
+        notes += changed or ["inputs, options and versions are those of then"]
     return Replayed(stored.kind, stored.uri, path, identical, difference, "; ".join(notes))
+
+
+def _stored_image(stored: StoredProduct, extension: str) -> NDArray[np.float64]:
+    path = local_path(stored.uri)
+    # Before 0.2 the error stood in a file of its own, as its SCI.
+    own_file = extension == "ERR" and path.name.endswith("_masterdark_err.fits")
+    return read_product(path, "SCI" if own_file else extension).science
 
 
 @dataclass(frozen=True, slots=True)

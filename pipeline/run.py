@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.pipeline import photometry
-from sbcdark.pipeline.build import build
+from sbcdark.pipeline.build import build, provenance
 from sbcdark.pipeline.catalogs import as_engine
 from sbcdark.pipeline.drizzle import Drizzler
+from sbcdark.pipeline.frame_writer import write_dark_product, write_science_product
+from sbcdark.pipeline.product_files import ProductFiles
 from sbcdark.pipeline.recording import record
 from sbcdark.pipeline.select import Target, resolve_target
 from sbcdark.pipeline.tables import PHOTOMETRY_KEYS, write_table
@@ -178,19 +180,24 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
     In this order a kill leaves products that the catalog does not know, to be made again, and never rows of products
     that are not there.
     """
+    files = ProductFiles(job.folder, target.name)
     try:
         with workspace(job.folder) as work:
-            built = build(engine, target, work, job.folder, job.options, job.apertures, drizzler)
+            built = build(engine, target, work, job, drizzler)
             records, told = photometry.measure(built)
-            table = f"{target.name}_photometry.ecsv" if records else None
-            if table is not None:
-                write_table([asdict(one) for one in records], PHOTOMETRY_KEYS, work / table)
-            pictures = _draw(built, work) if job.pictures else ()
-            made = built.masterdark
-            products = [path.name for path in (made.science, made.masterdark, made.error)]
-            names = [*products, *([table] if table else []), *pictures]
+            write_products(built, work)
+            names = [files.science.name, files.dark.name, files.log.name]
+            if records:
+                rows = [asdict(one) for one in records]
+                write_table(rows, PHOTOMETRY_KEYS, work / files.photometry.name)
+                names.append(files.photometry.name)
+            # What is drawn there of the same inputs is drawn again, for the apertures that came to it.
+            drawn = job.pictures or (files.picture.exists() and not job.overwrite)
+            pictures = _draw(built, ProductFiles(work, target.name)) if drawn else ()
+            names += pictures
+            replaced = [path.name for path in files.there()] if job.overwrite else []
             with locked(job.folder):
-                publish(work, job.folder, names, _of_earlier_runs(target))
+                publish(work, job.folder, names, replaced)
                 built = record(engine, target, job.options, built, records)
     except OSError as error:
         raise SbcdarkError(
@@ -200,19 +207,27 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
         target.name,
         built.masterdark,
         tuple(records),
-        None if table is None else job.folder / table,
+        files.photometry if records else None,
         tuple(job.folder / picture for picture in pictures),
         tuple(dict.fromkeys([*built.masterdark.warnings, *told])),
     )
 
 
-def _of_earlier_runs(target: Target) -> list[str]:
-    """Return what an earlier run measured and drew on products that are now replaced."""
-    names = [f"{target.name}_photometry.ecsv", f"{target.name}_products.png"]
-    return [*names, *(f"{rootname}_dark.png" for rootname in target.exposures)]
+def write_products(built: Built, folder: Path) -> None:
+    """Write the science product and the masterdark with its error into a folder, under their final names.
+
+    Raises
+    ------
+    SbcdarkError
+        They cannot be written.
+    """
+    cards = provenance(built)
+    made = built.masterdark
+    write_science_product(folder / made.science.name, built.product, cards)
+    write_dark_product(folder / made.masterdark.name, built.product, built.dark, built.dark_error, cards)
 
 
-def _draw(built: Built, folder: Path) -> tuple[str, ...]:
+def _draw(built: Built, files: ProductFiles) -> tuple[str, ...]:
     """Draw each exposure beside its dark, and the products with the apertures; return the files' names."""
     from sbcdark.pipeline.plots import FramePicture, plot_exposure_and_dark, plot_products  # noqa: PLC0415  matplotlib
 
@@ -221,7 +236,7 @@ def _draw(built: Built, folder: Path) -> tuple[str, ...]:
         science, best = one.values, match.darks[0]
         dark = next(frame for frame in built.estimate.darks if frame.rootname == best.dark)
         rate, less = science.box_rate_count_s_pix, best.delta_box_rate_count_s_pix
-        picture = folder / f"{science.rootname}_dark.png"
+        picture = files.exposure_picture(science.rootname)
         plot_exposure_and_dark(
             picture,
             FramePicture(science.rootname, one.frame.science, science.exptime_s, science.temperature_mean_c, rate),
@@ -234,7 +249,7 @@ def _draw(built: Built, folder: Path) -> tuple[str, ...]:
             ),
         )
         pictures.append(picture.name)
-    picture = folder / f"{built.masterdark.association}_products.png"
+    picture = files.picture
     titles = (built.masterdark.science.name, built.masterdark.masterdark.name)
-    plot_products(picture, built.science_product.science, built.dark_product.science, built.ellipses, titles=titles)
+    plot_products(picture, built.product.science, built.dark, built.ellipses, titles=titles)
     return (*pictures, picture.name)
