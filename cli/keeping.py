@@ -55,12 +55,15 @@ def replay(
         typer.Argument(metavar="ID", min=1, max=2**31 - 1, help="A stored selection; `sbcdark show NAME` lists them."),
     ],
     folder: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the products go.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace products that are there.", show_default=False)
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make the products of a stored selection again and compare every pixel."""
     from sbcdark.pipeline import replay as stored  # noqa: PLC0415  slow to import
 
-    found = stored.replay(catalog(), selection, folder)
+    found = stored.replay(catalog(), selection, folder, overwrite=overwrite)
     if as_json:
         print_json(found)
     else:
@@ -72,9 +75,7 @@ def replay(
             Column("note", "note"),
         )
         print_table([asdict(one) | {"answer": "identical" if one.identical else "DIFFER"} for one in found], columns)
-    different = [one.kind for one in found if not one.identical]
+    different = [one for one in found if not one.identical]
     if different:
-        raise SbcdarkError(
-            f"Made again, {', '.join(different)} of selection {selection} came out otherwise.",
-            "Compare the files; another version of AstroDrizzle or of this program may be the cause.",
-        )
+        kinds = ", ".join(one.kind for one in different)
+        raise SbcdarkError(f"Made again, {kinds} of selection {selection} differ: {different[0].note}.")

@@ -132,7 +132,8 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     warnings += [f"{target.name}: {text}" for text in together.differences(inputs)]
     matches, chosen = read_darks(plan.matches, options, warnings)
     files = ProductFiles(job.folder, target.name)
-    log = work / files.log.name
+    # Not in the workspace: where AstroDrizzle fails, the log stays.
+    log = files.log
     product = drizzle_inputs(inputs, drizzler, work, log)
     ellipses, footprints = _footprints(product, plan.apertures, warnings)
     mask_ellipses, masks = _footprints(product, options.mask, [])

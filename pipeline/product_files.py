@@ -72,8 +72,8 @@ class ProductFiles:
         return self._named(f"{rootname}.png")
 
     def there(self) -> list[Path]:
-        """Return the files of this target that are in the folder."""
-        return sorted(self.folder.glob(f"{self.name}_sbcdark_*"))
+        """Return the products of this target that are in the folder; a failed run leaves its log behind."""
+        return sorted(path for path in self.folder.glob(f"{self.name}_sbcdark_*") if path != self.log)
 
     def _named(self, ending: str) -> Path:
         return self.folder / f"{self.name}_sbcdark_{ending}"

@@ -21,6 +21,7 @@ from sbcdark.pipeline.fits_input import local_path
 from sbcdark.pipeline.matching import Combine, Requirements, Rule
 from sbcdark.pipeline.options import BuildOptions, Job
 from sbcdark.pipeline.pixels import read_product
+from sbcdark.pipeline.product_files import ProductFiles
 from sbcdark.pipeline.recording import circumstances, pixels_sha256
 from sbcdark.pipeline.run import write_products
 from sbcdark.pipeline.select import Target
@@ -102,20 +103,24 @@ def replay(
     )
     apertures = tuple(parse_aperture(text) for text in parameters["apertures"])
     target = Target(products[0].name, tuple(parameters["exposures"]))
+    files = ProductFiles(folder, target.name)
+    if files.there() and not overwrite:
+        raise UsageError(f"{files.there()[0]} is there already.", "Give another folder with -o, or --overwrite.")
     folder.mkdir(parents=True, exist_ok=True)
     with workspace(folder) as work, Drizzler() as drizzler:
-        built = build(engine, target, work, Job(folder, options, apertures, overwrite=overwrite), drizzler, matches)
+        built = build(engine, target, work, Job(folder, options, apertures, overwrite=True), drizzler, matches)
         write_products(built, work)
-        made_again = (built.masterdark.science, built.masterdark.masterdark)
+        made = {
+            "science": (files.science, "SCI", built.product.science),
+            "masterdark": (files.dark, "SCI", built.dark),
+            "error": (files.dark, "ERR", built.dark_error),
+        }
+        changed = _changed_since(products[0], circumstances(built))
+        # Before they appear: the folder may be that of the stored ones.
+        compared = [_compared(product, *made[product.kind], changed) for product in products]
         with locked(folder):
-            publish(work, folder, [path.name for path in made_again], ())
-    made = {
-        "science": (built.masterdark.science, "SCI", built.product.science),
-        "masterdark": (built.masterdark.masterdark, "SCI", built.dark),
-        "error": (built.masterdark.masterdark, "ERR", built.dark_error),
-    }
-    changed = _changed_since(products[0], circumstances(built))
-    return [_compared(product, *made[product.kind], changed) for product in products]
+            publish(work, folder, [files.science.name, files.dark.name], [path.name for path in files.there()])
+    return compared
 
 
 def _changed_since(stored: StoredProduct, now: dict[str, Any]) -> list[str]:

@@ -186,7 +186,7 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
             built = build(engine, target, work, job, drizzler)
             records, told = photometry.measure(built)
             write_products(built, work)
-            names = [files.science.name, files.dark.name, files.log.name]
+            names = [files.science.name, files.dark.name]
             if records:
                 rows = [asdict(one) for one in records]
                 write_table(rows, PHOTOMETRY_KEYS, work / files.photometry.name)

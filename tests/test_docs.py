@@ -61,7 +61,7 @@ def test_readme_commands(workplace: Path) -> None:
             timeout=180,
         )
         assert done.returncode == 0, (command, done.stderr)
-    assert (workplace / "products" / "jcmc11010_masterdark.fits").exists()
+    assert (workplace / "products" / "jcmc11010_sbcdark_dark.fits").exists()
 
 
 def test_readme_targets_are_in_the_makefile() -> None:

@@ -76,8 +76,9 @@ def test_run_on_remote_files_makes_what_it_makes_of_local_ones(
     remote = json.loads(sbcdark(*asked, "-o", "remote").stdout)
     local = json.loads(sbcdark(*asked, "-o", "local", db="local").stdout)
     assert remote == local
-    for name in ("drz", "masterdark", "masterdark_err"):
-        first, second = (fits.getdata(tmp_path / place / f"jcmc11010_{name}.fits", 1) for place in ("remote", "local"))
+    for name, extension in (("drz", "SCI"), ("dark", "SCI"), ("dark", "ERR")):
+        file = f"jcmc11010_sbcdark_{name}.fits"
+        first, second = (fits.getdata(tmp_path / place / file, extension) for place in ("remote", "local"))
         np.testing.assert_array_equal(first, second)
     drawn = web.body_bytes()
     assert drawn <= sum(len(file.content) for file in web.files.values())

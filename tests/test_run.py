@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from flt_copies import copy_with_counts
+from sky_geometry import area_factor, native_pixels
 
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
 from sbcdark.pipeline.apertures import parse_aperture
 from sbcdark.pipeline.catalogs import open_catalog
-from sbcdark.pipeline.drizzle import GRID
-from sbcdark.pipeline.footprints import area_factor, native_pixels
 from sbcdark.pipeline.ingest import ingest
 from sbcdark.pipeline.matching import Combine, Rule
 from sbcdark.pipeline.options import BuildOptions, Job
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 pytestmark = pytest.mark.slow
+
+GRID = ("NAXIS1", "NAXIS2", "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
+"""The keywords that say which pixel lies where on the sky."""
 
 ASSOCIATIONS = ("jcmc11010", "jcmc11020", "jcmc11030", "jcmc11040")
 APERTURE = "ellipse:735,710,70,40,90"
@@ -70,10 +73,11 @@ def test_science_and_masterdark_are_on_one_grid(outcomes: dict[str, Outcome], na
     made = outcomes[name].masterdark
     assert made is not None
     science = fits.getheader(made.science, ("SCI", 1))
-    for path in (made.masterdark, made.error):
-        dark = fits.getheader(path, ("SCI", 1))
+    for extension in ("SCI", "ERR"):
+        dark = fits.getheader(made.masterdark, extension)
         assert {key: dark[key] for key in GRID} == {key: science[key] for key in GRID}
-        np.testing.assert_array_equal(np.isnan(fits.getdata(path, ("SCI", 1))), np.isnan(fits.getdata(made.science, 1)))
+        image = fits.getdata(made.masterdark, extension)
+        np.testing.assert_array_equal(np.isnan(image), np.isnan(fits.getdata(made.science, 1)))
 
 
 @pytest.mark.parametrize("name", ASSOCIATIONS)
@@ -82,16 +86,16 @@ def test_nothing_but_products_is_left_in_the_folder(outcomes: dict[str, Outcome]
     assert made is not None
     members = [member.exposure for member in made.members]
     expected = {
-        f"{name}{ending}"
+        f"{name}_sbcdark_{ending}"
         for ending in (
-            "_drz.fits",
-            "_masterdark.fits",
-            "_masterdark_err.fits",
-            "_drizzle.log",
-            "_photometry.ecsv",
-            "_products.png",
+            "drz.fits",
+            "dark.fits",
+            "drizzle.log",
+            "phot.ecsv",
+            "products.png",
+            *(f"{member}.png" for member in members),
         )
-    } | {f"{member}_dark.png" for member in members}
+    }
     others = {path.name for path in made.science.parent.iterdir()}
     assert expected <= others
     assert not [other for other in others if other.startswith(".")]
@@ -277,14 +281,8 @@ def test_aperture_off_the_data_is_told(catalog: sa.Engine, tmp_path: Path) -> No
 def _edited(shared_data: Path, folder: Path, **cards: object) -> Path:
     """Write a stand-in FLT with some cards of its headers changed, or removed (None)."""
     folder.mkdir()
-    with fits.open(shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz") as hdus:
-        for keyword, value in cards.items():
-            header = hdus[0].header if keyword in hdus[0].header else hdus[1].header
-            if value is None:
-                del header[keyword]
-            else:
-                header[keyword] = value
-        hdus.writeto(folder / "jcmc11e6q_flt.fits")
+    source = shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz"
+    copy_with_counts(source, folder / "jcmc11e6q_flt.fits", **cards)
     return folder
 
 
@@ -301,7 +299,7 @@ def test_frame_that_no_flat_divided_gets_an_undivided_dark(shared_data: Path, fl
         darks[correction] = fits.getdata(outcome.masterdark.masterdark, ("SCI", 1))
     # About the middle of the box, where the flat is 1.04 on average: the ratio is that of the same counts, so that only
     # the pixels on the edge of the square (500 of 22,500, of either choice) make a difference, of 0.1 %.
-    header = fits.getheader(tmp_path / "products_OMIT" / "jcmc11e6q_masterdark.fits", ("SCI", 1))
+    header = fits.getheader(tmp_path / "products_OMIT" / "jcmc11e6q_sbcdark_dark.fits", ("SCI", 1))
     native = WCS(fits.getheader(shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz", 1))
     x, y = WCS(header).all_world2pix(*native.all_pix2world(680, 750, 0), 0)
     middle = np.s_[int(y) - 75 : int(y) + 75, int(x) - 75 : int(x) + 75]
@@ -334,19 +332,6 @@ def test_rates_for_counts_are_rejected(shared_data: Path, tmp_path: Path) -> Non
     engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
     report = ingest(engine, [_edited(shared_data, tmp_path / "edited", BUNIT="COUNTS/S")])
     assert report.rejections[0]["reason"] == "SCI is in COUNTS/S, where counts are needed"
-
-
-def test_new_run_takes_away_what_an_old_one_measured(catalog: sa.Engine, tmp_path: Path) -> None:
-    options = BuildOptions(Combine.NEAREST)
-    make(catalog, ["jcmc11010"], Job(tmp_path, options, (parse_aperture(APERTURE),), pictures=True))
-    assert len(list(tmp_path.glob("*.png"))) == 3
-    make(catalog, ["jcmc11010"], Job(tmp_path, options))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "jcmc11010_drizzle.log",
-        "jcmc11010_drz.fits",
-        "jcmc11010_masterdark.fits",
-        "jcmc11010_masterdark_err.fits",
-    ]
 
 
 def test_apertures_that_leave_little_are_told(catalog: sa.Engine, tmp_path: Path) -> None:

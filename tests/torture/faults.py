@@ -32,10 +32,7 @@ if TYPE_CHECKING:
 KB, MB = 1024, 1024 * 1024
 
 
-_ENDINGS = (
-    *("drz.fits", "masterdark.fits", "masterdark_err.fits"),
-    *("drizzle.log", "photometry.ecsv", "products.png", "dark.png"),
-)
+_ENDINGS = (*("drz.fits", "dark.fits", "drizzle.log", "phot.ecsv", ".png"),)
 """Of what a run makes."""
 
 

@@ -200,11 +200,10 @@ def _counted(engine: sa.Engine) -> canonical.Rows:
 
 SIGNS = (
     (".sbcdark-*",),
-    (".sbcdark-*/drizzle_*",),
-    (".sbcdark-*/*_drz.fits",),
-    (".sbcdark-*/*_masterdark.fits",),
-    ("*_drz.fits", "*_masterdark.fits"),
-    ("*_masterdark_err.fits",),
+    (".sbcdark-*/*_flt.fits",),
+    (".sbcdark-*/corners*.npy",),
+    (".sbcdark-*/drizzled*.npy",),
+    ("*_drz.fits", "*_dark.fits"),
     ("*.ecsv", ".*.ecsv*"),
     ("*.png", ".*.png*"),
 )
