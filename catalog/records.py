@@ -56,6 +56,11 @@ class MatchValues:
     quality_reason: str | None
     exposure_flag: str | None
     file: FileRecord | None
+    observation_quality: str | None = None
+    guide_star_lock: str | None = None
+    hot_pixels: int | None = None
+    temperature_start_c: float | None = None
+    temperature_end_c: float | None = None
 
     @property
     def is_present(self) -> bool:
@@ -129,6 +134,9 @@ class ExposureFacts:
     photflam_erg_s_cm2_a: float | None
     photplam_a: float | None
     measurements: tuple[RegionMeasurement, ...]
+    observation_quality: str | None = None
+    guide_star_lock: str | None = None
+    hot_pixels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +296,7 @@ class NewProduct:
     """What was fitted, by selection id."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhotometryRecord:
     """Dark-subtracted photometry in one aperture; field names are the JSON keys of the contract."""
 
@@ -298,6 +306,8 @@ class PhotometryRecord:
     y_pix: float
     ra_deg: float
     dec_deg: float
+    area_pix: float | None = None
+    coverage: float | None = None
     science_count_s: float
     science_err_count_s: float
     dark_count_s: float
@@ -354,3 +364,4 @@ class RunDark:
     quiet_rate_err: float
     quality: str
     by_hand: bool
+    hot_pixels: int | None = None
