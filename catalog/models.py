@@ -41,8 +41,16 @@ EXPOSURE_FACTS = (
     "temperature_start_c",
     "temperature_end_c",
     "exposure_flag",
+    "observation_quality",
+    "guide_star_lock",
+    "hot_pixels",
 )
-"""The columns of `exposures` that a file's header tells; `files.exposure_facts` keeps them for each file."""
+"""The columns of `exposures` that a file tells; `files.exposure_facts` keeps them for each file.
+
+What a program before 0003 kept has no `observation_quality`, `guide_star_lock` and `hot_pixels`.
+"""
+
+QUALITIES = "quality IN ('good', 'suspect', 'retired', 'untested')"
 
 
 class Exposure(Base):
@@ -51,17 +59,14 @@ class Exposure(Base):
     __tablename__ = "exposures"
     __table_args__ = (
         CheckConstraint("kind IN ('dark', 'science')", name="kind"),
-        CheckConstraint("quality IN ('good', 'suspect', 'retired')", name="quality"),
+        CheckConstraint(QUALITIES, name="quality"),
         CheckConstraint("exptime_s > 0", name="exptime"),
-        # What a rule ranks by: each is walked outward from the science exposure's value, up and down.
+        # What a rule ranks by: neighbours of the science exposure's value, up and down, and a range around it.
         Index("ix_exposures_kind_contrast", "kind", "contrast_count_s_pix", "id"),
         Index("ix_exposures_kind_box_rate", "kind", "box_rate_count_s_pix", "id"),
         Index("ix_exposures_kind_box_count", "kind", "box_count", "id"),
         Index("ix_exposures_kind_temperature", "kind", "temperature_mean_c", "id"),
         Index("ix_exposures_kind_start", "kind", "start_mjd", "id"),
-        # The largest error bounds how far a rule has to walk.
-        Index("ix_exposures_kind_contrast_err", "kind", "contrast_err_count_s_pix"),
-        Index("ix_exposures_kind_box_rate_err", "kind", "box_rate_err_count_s_pix"),
         Index("ix_exposures_program", "program"),
         Index("ix_exposures_association", "association"),
     )
@@ -80,6 +85,9 @@ class Exposure(Base):
     temperature_end_c: Mapped[float]
     temperature_mean_c: Mapped[float]
     exposure_flag: Mapped[str | None]
+    observation_quality: Mapped[str | None] = mapped_column(comment="QUALITY of the header")
+    guide_star_lock: Mapped[str | None] = mapped_column(comment="FGSLOCK of the header")
+    hot_pixels: Mapped[int | None] = mapped_column(comment="pixels that the frame's own level does not explain")
     quality: Mapped[str] = mapped_column(default="good")
     quality_reason: Mapped[str | None]
     quality_by_hand: Mapped[bool] = mapped_column(default=False)
@@ -97,7 +105,7 @@ class QualityNote(Base):
 
     __tablename__ = "quality_notes"
     __table_args__ = (
-        CheckConstraint("quality IN ('good', 'suspect', 'retired')", name="quality"),
+        CheckConstraint(QUALITIES, name="quality"),
         Index("ix_quality_notes_exposure_id", "exposure_id"),
         Index("ix_quality_notes_ingest_run_id", "ingest_run_id"),
     )
@@ -300,6 +308,8 @@ class Photometry(Base):
     y_pix: Mapped[float]
     ra_deg: Mapped[float]
     dec_deg: Mapped[float]
+    area_pix: Mapped[float | None] = mapped_column(comment="pixels; the geometric area")
+    coverage: Mapped[float | None] = mapped_column(comment="share of the area on good data")
     science_count_s: Mapped[float]
     science_err_count_s: Mapped[float]
     dark_count_s: Mapped[float]

@@ -57,10 +57,25 @@ def _take_facts(session: Session, preferred: dict[int, int]) -> None:
 
 def exposure_columns(facts: dict[str, Any]) -> dict[str, Any]:
     """Return the columns of `exposures` that follow from a file's header facts (`models.EXPOSURE_FACTS`)."""
-    return facts | {
+    # What an earlier program kept lacks the newer facts: they are not known, whatever another file says.
+    return {name: facts.get(name) for name in models.EXPOSURE_FACTS} | {
         "start_utc": utc_of_mjd(facts["start_mjd"]),
-        "temperature_mean_c": 0.5 * (facts["temperature_start_c"] + facts["temperature_end_c"]),
+        "temperature_mean_c": mean_temperature_c(facts["temperature_start_c"], facts["temperature_end_c"]),
     }
+
+
+_REAL_C = 5.0
+"""A temperature of exactly 0.0 beside one that is farther from it is no reading: in an exposure it changes by 2 C."""
+
+
+def mean_temperature_c(start: float, end: float) -> float:
+    """Return the mean of two temperatures, deg C; where just one of them was read, that one.
+
+    MDECODT1 or MDECODT2 is exactly 0.0 where the telemetry is missing.
+    """
+    if 0.0 in (start, end) and abs(start + end) > _REAL_C:
+        return start + end
+    return 0.5 * (start + end)
 
 
 def refresh_exposures(session: Session, exposure_ids: Iterable[int]) -> None:

@@ -28,11 +28,13 @@ def darks_of_runs(session: Session) -> list[RunDark]:
             table.quiet_rate_err_count_s_pix,
             table.quality,
             table.quality_by_hand,
+            table.hot_pixels,
         )
         .where(table.kind == "dark", table.contrast_count_s_pix.is_not(None))
         .order_by(table.start_mjd, table.rootname)
     )
-    return [RunDark(*row) for row in session.execute(query) if None not in row]  # type: ignore[arg-type]
+    rows: list[tuple[Any, ...]] = [tuple(row) for row in session.execute(query)]
+    return [RunDark(*row) for row in rows if None not in row[:-1]]  # hot pixels are not counted in every file
 
 
 def quality_notes(session: Session, rootname: str) -> list[dict[str, Any]]:

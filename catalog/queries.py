@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass, fields
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -21,13 +21,13 @@ from sbcdark.catalog.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
 
-_PAGE = 64
-"""How many darks are read at a time while walking outward from a value."""
+_COMPARED = 200
+"""So many names with the same beginning are compared with one that is not known."""
 
 SORT_KEYS = tuple(column.name for column in fields(ExposureRecord))
 """What a listing can be sorted by."""
@@ -61,25 +61,6 @@ class ExposureFilter:
 
 HOT_ABOVE_C = 25.0
 """Above this mean temperature the glow can appear (ISR ACS 2024-04)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gates:
-    """What a dark must be before any score counts.
-
-    Attributes
-    ----------
-    min_exptime_s : float
-        Shorter darks hold too few counts to be told apart: their large errors would make them fit everything.
-    max_days : float or None
-        Largest distance in time from the science exposure, in days.
-    temperature_c : tuple of (float or None, float or None)
-        Range of the mean temperature, deg C.
-    """
-
-    min_exptime_s: float
-    max_days: float | None = None
-    temperature_c: tuple[float | None, float | None] = (None, None)
 
 
 def catalog_revision(session: Session) -> int:
@@ -137,20 +118,31 @@ def find_exposure(session: Session, rootname: str) -> ExposureRecord | None:
     return None if row is None else _exposure_record(row)
 
 
-def similar_rootnames(session: Session, rootname: str, limit: int = 3) -> list[str]:
-    """Return root names and associations that begin as this one does, for "did you mean"."""
+def completions(session: Session, start: str) -> list[str]:
+    """Return the first few root names that begin so."""
+    table = models.Exposure
+    query = sa.select(table.rootname).where(table.rootname.startswith(start, autoescape=True))
+    return list(session.scalars(query.order_by(table.rootname).limit(3)))
+
+
+def similar_names(session: Session, name: str, limit: int = 3) -> list[str]:
+    """Return the root names and associations that are most like a name, for "did you mean".
+
+    They begin with its first 8 characters, or where none does with its first 6 or 4.
+    """
     for length in (8, 6, 4):
-        start = rootname[:length].replace("\\", "").replace("%", "").replace("_", "")
+        start = name[:length]
         if not start:
             return []
-        names = session.scalars(
-            sa.select(models.Exposure.rootname)
-            .where(models.Exposure.rootname.like(f"{start}%"))
-            .order_by(models.Exposure.rootname)
-            .limit(limit)
-        ).all()
+        names = [
+            found
+            for column in (models.Exposure.rootname, models.Association.name)
+            for found in session.scalars(
+                sa.select(column).where(column.startswith(start, autoescape=True)).order_by(column).limit(_COMPARED)
+            )
+        ]
         if names:
-            return list(names)
+            return sorted(set(names), key=lambda one: (-SequenceMatcher(None, name, one).ratio(), one))[:limit]
     return []
 
 
@@ -232,7 +224,7 @@ def copies_in_order(file: Any) -> tuple[Any, ...]:
     return processed, whole, sa.func.coalesce(file.sha256, ""), file.uri, file.id
 
 
-def _best_file(kind: str) -> Any:
+def best_file(kind: str) -> Any:
     """Return a subquery: the id of the present file of a kind that an exposure's pixels are read from."""
     file = aliased(models.File)
     return (
@@ -245,7 +237,8 @@ def _best_file(kind: str) -> Any:
     )
 
 
-def _match_values(row: models.Exposure, file: models.File | None) -> MatchValues:
+def values_of(row: models.Exposure, file: models.File | None) -> MatchValues:
+    """Return what a rule compares of an exposure's row, with one of its files."""
     values = {name: getattr(row, name) for name in _MATCH_FIELDS}
     return MatchValues(**values, file=None if file is None else file_record(file))
 
@@ -257,94 +250,11 @@ def match_values(session: Session, rootname: str) -> MatchValues | None:
         return None
     query = (
         sa.select(models.Exposure, models.File)
-        .outerjoin(models.File, models.File.id == _best_file("RAW" if kind == "dark" else "FLT"))
+        .outerjoin(models.File, models.File.id == best_file("RAW" if kind == "dark" else "FLT"))
         .where(models.Exposure.rootname == rootname)
     )
     row, file = session.execute(query).one()
-    return _match_values(row, file)
-
-
-def largest_error(session: Session, error_column: str, min_exptime_s: float) -> float:
-    """Return the largest error of a value among the darks that are long enough (a look at one end of an index)."""
-    column = getattr(models.Exposure, error_column)
-    query = (
-        sa.select(column)
-        .where(models.Exposure.kind == "dark", column.is_not(None), models.Exposure.exptime_s >= min_exptime_s)
-        .order_by(column.desc())
-        .limit(1)
-    )
-    return session.scalar(query) or 0.0
-
-
-def darks_outward(
-    session: Session, column: str, value: float, near_mjd: float, gates: Gates | None
-) -> Iterator[MatchValues]:
-    """Walk through the darks by the distance of one column from a value, nearest first.
-
-    Two index scans, one upward and one downward, a page at a time; nothing farther than what the caller consumes
-    is read.
-
-    Parameters
-    ----------
-    column : str
-        One of the indexed columns of `exposures`.
-    gates : Gates or None
-        What to leave out in SQL; None walks through every dark.
-    """
-    up = _walk(session, column, value, near_mjd, gates, upward=True)
-    down = _walk(session, column, value, near_mjd, gates, upward=False)
-    return heapq.merge(up, down, key=lambda dark: (abs(getattr(dark, column) - value), dark.rootname))
-
-
-def outward_page(
-    column: str, value: float, near_mjd: float, gates: Gates | None, *, upward: bool, after: int | None
-) -> sa.Select[models.Exposure, models.File]:
-    """Return the query for one page of a walk: the next darks beyond (value, id) in one direction."""
-    table = models.Exposure
-    metric = getattr(table, column)
-    query = (
-        sa.select(table, models.File)
-        .outerjoin(models.File, models.File.id == _best_file("RAW"))
-        .where(table.kind == "dark")
-        .limit(_PAGE)
-    )
-    if after is None:
-        query = query.where(metric >= value if upward else metric < value)
-    elif upward:
-        query = query.where(sa.tuple_(metric, table.id) > sa.tuple_(sa.literal(value), sa.literal(after)))
-    else:
-        query = query.where(sa.tuple_(metric, table.id) < sa.tuple_(sa.literal(value), sa.literal(after)))
-    query = query.order_by(metric.asc(), table.id.asc()) if upward else query.order_by(metric.desc(), table.id.desc())
-    if gates is not None:
-        query = query.where(
-            table.quality == "good",
-            table.exptime_s >= gates.min_exptime_s,
-            models.File.id.is_not(None),
-            table.contrast_count_s_pix.is_not(None),
-        )
-        low, high = gates.temperature_c
-        if low is not None:
-            query = query.where(table.temperature_mean_c >= low)
-        if high is not None:
-            query = query.where(table.temperature_mean_c <= high)
-        if gates.max_days is not None:
-            query = query.where(table.start_mjd.between(near_mjd - gates.max_days, near_mjd + gates.max_days))
-    return query
-
-
-def _walk(
-    session: Session, column: str, value: float, near_mjd: float, gates: Gates | None, *, upward: bool
-) -> Iterator[MatchValues]:
-    after: int | None = None
-    start = value
-    while True:
-        page = session.execute(outward_page(column, start, near_mjd, gates, upward=upward, after=after)).all()
-        for row, file in page:
-            yield _match_values(row, file)
-        if len(page) < _PAGE:
-            return
-        last = page[-1][0]
-        start, after = getattr(last, column), last.id
+    return values_of(row, file)
 
 
 def count_darks(session: Session) -> int:

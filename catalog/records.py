@@ -56,6 +56,11 @@ class MatchValues:
     quality_reason: str | None
     exposure_flag: str | None
     file: FileRecord | None
+    observation_quality: str | None = None
+    guide_star_lock: str | None = None
+    hot_pixels: int | None = None
+    temperature_start_c: float | None = None
+    temperature_end_c: float | None = None
 
     @property
     def is_present(self) -> bool:
@@ -130,6 +135,9 @@ class ExposureFacts:
     photflam_erg_s_cm2_a: float | None
     photplam_a: float | None
     measurements: tuple[RegionMeasurement, ...]
+    observation_quality: str | None = None
+    guide_star_lock: str | None = None
+    hot_pixels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +255,7 @@ class RejectedDark:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The ranked darks of one exposure."""
+    """The ranked darks of one exposure, with the file of it that was compared and the catalog's revision then."""
 
     exposure: str
     rule: str
@@ -257,6 +265,8 @@ class Match:
     warnings: tuple[str, ...]
     parameters: dict[str, Any] = field(default_factory=dict)
     selection_id: int | None = None
+    file_id: int | None = None
+    catalog_revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,3 +367,4 @@ class RunDark:
     quiet_rate_err: float
     quality: str
     by_hand: bool
+    hot_pixels: int | None = None

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from sbcdark.catalog import models
-from sbcdark.catalog.preferred import preferred_files
 from sbcdark.catalog.queries import catalog_revision, file_record
 from sbcdark.catalog.records import ScoredDark, StoredProduct, StoredSelection
 
@@ -26,23 +25,8 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import Match, NewProduct, PhotometryRecord
 
 
-def write_selection(
-    session: Session,
-    match: Match,
-    software_version: str,
-    *,
-    file_id: int | None = None,
-    revision: int | None = None,
-) -> int:
-    """Store a selection with its darks and return its id; an equal one that is stored already is used again.
-
-    Parameters
-    ----------
-    file_id : int, optional
-        The file that the exposure's values were taken from; by default the preferred one of today.
-    revision : int, optional
-        The catalog's revision when the darks were chosen; by default that of today.
-    """
+def write_selection(session: Session, match: Match, software_version: str) -> int:
+    """Store a selection with its darks and return its id; an equal one that is stored already is used again."""
     science = session.scalars(sa.select(models.Exposure).where(models.Exposure.rootname == match.exposure)).one()
     names = [dark.dark for dark in match.darks]
     ids = dict(
@@ -52,12 +36,12 @@ def write_selection(
     )
     row = models.Selection(
         exposure_id=science.id,
-        file_id=preferred_files(session, [science.id]).get(science.id) if file_id is None else file_id,
+        file_id=match.file_id,
         rule=match.rule,
         tier=match.tier,
         parameters=match.parameters,
         warnings=list(match.warnings),
-        catalog_revision=catalog_revision(session) if revision is None else revision,
+        catalog_revision=catalog_revision(session) if match.catalog_revision is None else match.catalog_revision,
         software_version=software_version,
         created_utc=datetime.now(UTC),
     )
@@ -152,8 +136,8 @@ def write_photometry(
         models.Photometry(
             science_product_id=science_product_id,
             dark_product_id=dark_product_id,
-            **{k: v for k, v in asdict(record).items() if hasattr(models.Photometry, k)},
-        )  # TMP
+            **asdict(record),
+        )
         for record in records
     )
     session.flush()

@@ -109,8 +109,7 @@ def write_batch(
         if row is not None and same_content(row, reading):
             row.size_byte, row.mtime_ns, row.etag = reading.size_byte, reading.mtime_ns, reading.etag
             row.sha256 = reading.sha256 or row.sha256
-            if row.exposure_facts is None and reading.exposure is not None:
-                row.exposure_facts = _facts(reading.exposure)
+            touched |= _complete_facts(row, reading)
             if row.state != "present":
                 row.state = "present"
                 updated += 1
@@ -227,6 +226,15 @@ def _write_files(
 
 def _facts(exposure: ExposureFacts) -> dict[str, Any]:
     return {name: getattr(exposure, name) for name in models.EXPOSURE_FACTS}
+
+
+def _complete_facts(row: models.File, reading: FileReading) -> set[int]:
+    """Keep what an earlier program did not keep of a file; return the exposure that this is news of."""
+    kept = row.exposure_facts or {}
+    if reading.exposure is None or row.exposure_id is None or kept.keys() >= set(models.EXPOSURE_FACTS):
+        return set()
+    row.exposure_facts = _facts(reading.exposure)
+    return {row.exposure_id}
 
 
 def _exposure_ids(session: Session, facts: Sequence[ExposureFacts]) -> dict[str, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,8 +37,10 @@ FilterOption = Annotated[str | None, typer.Option("--filter", metavar="NAME", he
 TemperatureOption = Annotated[
     str | None, typer.Option("--temp", metavar="LOW:HIGH", help="Mean temperature in C, e.g. 25:27 or 25:.")
 ]
-SinceOption = Annotated[str | None, typer.Option("--since", metavar="DATE", help="Started at or after, UTC.")]
-UntilOption = Annotated[str | None, typer.Option("--until", metavar="DATE", help="Started at or before, UTC.")]
+SinceOption = Annotated[str | None, typer.Option("--since", metavar="DATE", help="Started on that day or later; UTC.")]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", metavar="DATE", help="Started on that day or earlier; UTC.")
+]
 HotOption = Annotated[bool, typer.Option("--hot", help="Only above 25 C on average.", show_default=False)]
 SortOption = Annotated[str, typer.Option("--sort", metavar="COLUMN", help="Any column of the JSON; -COLUMN reverses.")]
 
@@ -103,7 +106,9 @@ def _list(wanted: ExposureFilter, sort: str, *, as_json: bool, as_csv: bool, out
     found = listing.exposures(catalog(), wanted, sort=key, descending=descending)
     rows = [_row(record) for record in found]
     hot = sum(row["hot"] is not None for row in rows)
-    title = f"{len(rows)} exposures, {hot} hot. {_RATE_UNIT}"
+    qualities = Counter(record.quality for record in found if record.quality != "good")
+    told = "".join(f", {number} {quality}" for quality, number in sorted(qualities.items()))
+    title = f"{len(rows)} exposures, {hot} hot{told}. {_RATE_UNIT}"
     emit(rows, SORT_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=output, title=title)
 
 
@@ -130,7 +135,7 @@ def _filter(
         filter=filter_,
         temperature_c=_range(temperature),
         since=utc_time(since),
-        until=utc_time(until),
+        until=utc_time(until, end_of_day=True),
         hot=hot,
     )
 
@@ -150,8 +155,13 @@ def _range(text: str | None) -> tuple[float | None, float | None]:
     return limits
 
 
-def utc_time(text: str | None) -> datetime | None:
-    """Return a date that the user gave as a time in UTC.
+def utc_time(text: str | None, *, end_of_day: bool = False) -> datetime | None:
+    """Return a date or time that the user gave as a time in UTC.
+
+    Parameters
+    ----------
+    end_of_day : bool
+        Whether a bare date stands for its last microsecond, and not for its first.
 
     Raises
     ------
@@ -161,10 +171,16 @@ def utc_time(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        time = datetime.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no date.", "Write e.g. --since 2015-03-01 or 2015-03-01T06:00.") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        pass
+    else:
+        return datetime.combine(day, time.max if end_of_day else time.min, tzinfo=UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no date.", "Write e.g. 2015-03-01 or 2015-03-01T06:00.") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 @app.command()

@@ -1,11 +1,15 @@
-"""What looks wrong about an exposure and the darks chosen for it: what is odd, and what to do. Pure numbers."""
+"""What looks wrong about an exposure and the darks chosen for it: what is odd, and what to do."""
 
 from __future__ import annotations
 
 import math
+import shlex
 from typing import TYPE_CHECKING
 
-from sbcdark.pipeline.matching import LADDER, Rule, difference, score
+from sbcdark.catalog.criteria import USABLE
+from sbcdark.catalog.errors import BadFileError
+from sbcdark.pipeline.fits_input import local_path
+from sbcdark.pipeline.matching import BASE_SCATTER, LADDER, Rule, difference, quality_told, score, too_bright
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,17 +75,41 @@ def warnings_about_missing(gone: Sequence[tuple[Score, MatchValues]], darks: Seq
     better = sorted(
         ((terms.score, dark) for terms, dark in gone if terms.score <= worst), key=lambda one: (one[0], one[1].rootname)
     )
-    if not better:
-        return []
-    names = [dark.rootname for _, dark in better[:_MISSING_TOLD]]
-    more = f" and {len(better) - len(names)} more" if len(better) > len(names) else ""
-    first = better[0][1].file
-    place = f" ({first.uri})" if first is not None else ""
-    message = (
-        f"the RAW of {', '.join(names)}{more} is not at its place any more{place}: the next best are taken; "
-        "find moved files with: sbcdark relocate DIR"
-    )
-    return [message]
+    told = []
+    for state, what, todo in (
+        ("missing", "is not at its place any more", "find moved files with: sbcdark relocate DIR"),
+        ("changed", "changed after the ingest", "take it as it is now with: sbcdark ingest"),
+    ):
+        files = {dark.rootname: dark.file for _, dark in better if dark.file is not None and dark.file.state == state}
+        if not files:
+            continue
+        names = list(files)[:_MISSING_TOLD]
+        more = f" and {len(files) - len(names)} more" if len(files) > len(names) else ""
+        first = files[names[0]]
+        command = f"{todo} {_typed(first.uri)}" if state == "changed" else todo
+        told.append(f"the RAW of {', '.join(names)}{more} {what} ({first.uri}): the next best are taken; {command}")
+    return told
+
+
+def _typed(uri: str) -> str:
+    """Return a file's place as it is typed in a command."""
+    try:
+        return shlex.quote(str(local_path(uri)))
+    except BadFileError:
+        return shlex.quote(uri)
+
+
+def warnings_about_forced(science: MatchValues, darks: Sequence[MatchValues]) -> list[str]:
+    """Return what speaks against darks that the user named for an exposure."""
+    told = []
+    for dark in darks:
+        reasons = [] if dark.quality in USABLE else [quality_told(dark)]
+        if dark.rootname == science.rootname:
+            reasons.append("it is the exposure itself")
+        reasons += too_bright(science, dark)
+        if reasons:
+            told.append(f"{dark.rootname} is used because it is named, though: {'; '.join(reasons)}")
+    return told
 
 
 def warnings_about_file(science: MatchValues) -> list[str]:
@@ -89,9 +117,23 @@ def warnings_about_file(science: MatchValues) -> list[str]:
     told = []
     if science.exposure_flag not in {None, "NORMAL"}:
         told.append(f"EXPFLAG is {science.exposure_flag}: the exposure may have been interrupted")
+    if science.observation_quality not in {None, "OK"}:
+        told.append(f"QUALITY is {science.observation_quality}: the observatory noted a fault of this exposure")
+    if science.kind == "science" and science.guide_star_lock not in {None, "FINE"}:
+        told.append(
+            f"FGSLOCK is {science.guide_star_lock}: without fine lock the pointing may drift, and a source with it"
+        )
+    told += _warnings_about_temperature(science)
     file = science.file
     if file is None:
         told.append("its FLT is not in the catalog; what was measured on its RAW is used")
+    elif file.state == "missing":
+        told.append(f"its {file.kind} is not at its place any more ({file.uri}); find it with: sbcdark relocate DIR")
+    elif file.state == "changed":
+        told.append(
+            f"its {file.kind} changed after the ingest, and what was measured then is compared; take it as it is now "
+            f"with: sbcdark ingest {_typed(file.uri)}"
+        )
     elif science.kind == "science" and (file.mean_dark_count or 0.0) > 0:
         told.append(
             f"its FLT is dark-subtracted already (DARKCORR {file.dark_correction or 'missing'}, MEANDARK "
@@ -103,13 +145,23 @@ def warnings_about_file(science: MatchValues) -> list[str]:
     return told
 
 
+def _warnings_about_temperature(science: MatchValues) -> list[str]:
+    both = (science.temperature_start_c, science.temperature_end_c)
+    unread = [keyword for keyword, celsius in zip(("MDECODT1", "MDECODT2"), both, strict=True) if celsius == 0.0]
+    if len(unread) == 2:
+        return ["MDECODT1 and MDECODT2 are 0.0: its temperature was not read, and the rule temperature misleads"]
+    if unread and science.temperature_mean_c in both:
+        return [f"{unread[0]} is 0.0: its mean temperature is the other reading alone"]
+    return []
+
+
 def _warnings_about_quiet_rows(science: MatchValues, dark: MatchValues) -> list[str]:
     """Compare the quiet rows after taking out the glow that leaks into them."""
     delta = difference(science.quiet_rate_count_s_pix, dark.quiet_rate_count_s_pix)
     if delta is None:
         return []
     # The base itself varies by 8 % from frame to frame, everywhere on the detector together.
-    base_scatter = 0.08 * (dark.quiet_rate_count_s_pix or 0.0)
+    base_scatter = BASE_SCATTER * (dark.quiet_rate_count_s_pix or 0.0)
     sigma = math.hypot(
         science.quiet_rate_err_count_s_pix or 0.0, dark.quiet_rate_err_count_s_pix or 0.0, math.sqrt(2.0) * base_scatter
     )

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sbcdark.catalog import queries
+from sbcdark.catalog import nearest, queries
+from sbcdark.catalog.criteria import USABLE
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline import matching
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import Match, MatchValues
-
-_ALL = 1_000_000
-"""More darks than any catalog holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,8 @@ class Explanation:
     Attributes
     ----------
     rank : int or None
-        Its rank among all darks within the tier; None where it is not within.
+        Its rank among all darks within the tier, by what the catalog knows of the files of those before it; None where
+        it is not within.
     taken : bool
         Whether it is among the first `top`.
     relaxation : str or None
@@ -97,8 +96,9 @@ def why(
             raise UsageError(
                 f"{science.rootname} or {candidate.rootname} has no measured regions.", "Ingest its file again."
             )
-        match = match_exposure(session, science.rootname, rule, replace(requirements, top=_ALL))
-        rank = _rank(match, candidate)
+        science = looked_up(session, science)
+        match = match_exposure(session, science.rootname, rule, requirements)
+        rank = _rank(session, science, candidate, rule, match, requirements)
         taken = rank is not None and rank <= requirements.top
         relaxation = None if taken else _relaxation(session, science, candidate, rule, match, requirements)
     reasons = matching.gate_reasons(science, candidate, requirements)
@@ -123,18 +123,29 @@ def _checks(
     match: Match,
     wanted: Requirements,
 ) -> list[Check]:
-    steps = dict(matching.ladder(rule, wanted.max_sigma))
-    tolerance = steps.get(match.tier, max(steps.values()))
+    tolerance = _tolerance(rule, match, wanted)
+    state = dark.file.state if dark.file is not None else "missing"
     days = abs(terms.delta_days)
     checks = [
         Check("another exposure", dark.rootname, f"not {science.rootname}", dark.rootname != science.rootname),
-        Check("quality", dark.quality, "good", dark.quality == "good"),
-        Check("its RAW", "present" if dark.is_present else "missing", "present", dark.is_present),
+        Check("quality", dark.quality, " or ".join(USABLE), dark.quality in USABLE),
+        Check("its RAW", state, "present", dark.is_present),
         Check("exposure time", f"{dark.exptime_s:g} s", f">= {wanted.min_exptime_s:g} s",
               dark.exptime_s >= wanted.min_exptime_s),
         Check("time between", f"{days:.1f} days", "any" if wanted.max_days is None else f"<= {wanted.max_days:g} days",
               wanted.max_days is None or days <= wanted.max_days),
     ]  # fmt: skip
+    for ceiling in matching.ceilings(science):
+        above = matching.sigma_above(ceiling, dark)
+        if above is not None:
+            checks.append(
+                Check(
+                    f"{ceiling.region} of the dark, above the exposure's",
+                    f"{above:+.2f} sigma",
+                    f"<= {ceiling.sigma:g} sigma",
+                    above <= ceiling.sigma,
+                )
+            )
     for other in Rule:
         compared = matching.score(other, science, dark)
         z = None if compared is None else compared.delta_sigma
@@ -170,12 +181,10 @@ def _relaxation(
     """Return the options that would admit a dark, tried out on the catalog, or the command that has to come first."""
     if dark.rootname == science.rootname:
         return None
-    if dark.quality != "good":
-        return f'sbcdark restore {dark.rootname} --reason "..."'
-    if not dark.is_present:
-        return "sbcdark relocate DIR, with the folder where its RAW is now"
+    if (first := _before_options(science, dark)) is not None:
+        return first
     options = []
-    relaxed = replace(wanted, top=_ALL)
+    relaxed = wanted
     if dark.exptime_s < wanted.min_exptime_s:
         relaxed = replace(relaxed, min_exptime_s=dark.exptime_s)
         options.append(f"--min-exptime {dark.exptime_s:g}")
@@ -186,19 +195,53 @@ def _relaxation(
         options.append(f"--max-days {days:g}")
     if options:
         match = match_exposure(session, science.rootname, rule, relaxed)
-    rank = _rank(match, dark)
+    rank = _rank(session, science, dark, rule, match, relaxed)
     terms = matching.score(rule, science, dark)
     if rank is None and terms is not None and terms.delta_sigma is not None:
         sigma = math.ceil(abs(terms.delta_sigma) * 100) / 100
         options.append(f"--max-sigma {sigma:g}")
-        rank = _rank(match_exposure(session, science.rootname, rule, replace(relaxed, max_sigma=sigma)), dark)
+        relaxed = replace(relaxed, max_sigma=sigma)
+        match = match_exposure(session, science.rootname, rule, relaxed)
+        rank = _rank(session, science, dark, rule, match, relaxed)
     if rank is not None and rank > wanted.top:
         options.append(f"--top {rank}")
     return " ".join(options) or None
 
 
-def _rank(match: Match, dark: MatchValues) -> int | None:
-    return next((found.rank for found in match.darks if found.dark == dark.rootname), None)
+def _before_options(science: MatchValues, dark: MatchValues) -> str | None:
+    """Return what has to be done about a dark that no option of `match` admits; None where one may."""
+    if matching.too_bright(science, dark):
+        return f"only naming it: --use {dark.rootname} (masterdark, photometry, run)"
+    if dark.quality not in USABLE:
+        return f'sbcdark restore {dark.rootname} --reason "..."'
+    if not dark.is_present:
+        if dark.file is not None and dark.file.state == "changed":
+            return "sbcdark ingest PATH, with its RAW as it is now"
+        return "sbcdark relocate DIR, with the folder where its RAW is now"
+    return None
+
+
+def _tolerance(rule: Rule, match: Match, wanted: Requirements) -> float:
+    steps = dict(matching.ladder(rule, wanted.max_sigma))
+    return steps.get(match.tier, max(steps.values()))
+
+
+def _rank(
+    session: Session, science: MatchValues, dark: MatchValues, rule: Rule, match: Match, wanted: Requirements
+) -> int | None:
+    """Return a dark's place among those within the tier, counted by the database where it is not among the first."""
+    place = next((found.rank for found in match.darks if found.dark == dark.rootname), None)
+    terms = matching.score(rule, science, dark)
+    tolerance = _tolerance(rule, match, wanted)
+    if place is not None or match.tier == "none" or terms is None:
+        return place
+    if matching.gate_reasons(science, dark, wanted) or not matching.within(terms, tolerance):
+        return None
+    better = nearest.count_better(
+        session, matching.ranking(rule, science), matching.gates(science, wanted), dark.rootname, within=tolerance
+    )
+    # A file that is gone from its place may let this one through, but it was not taken.
+    return max(better, len(match.darks)) + 1
 
 
 def _summary(name: str, match: Match, rank: int | None, taken: bool, reasons: list[str], terms: matching.Score) -> str:
@@ -208,8 +251,11 @@ def _summary(name: str, match: Match, rank: int | None, taken: bool, reasons: li
         return f"{name} is the best dark for {match.exposure} by the rule {match.rule}."
     if rank is not None:
         word = "is taken" if taken else "fits, and is not among the first"
-        return f"{name} {word}: rank {rank} of {len(match.darks)} within {match.tier}."
+        return f"{name} {word}: rank {rank} within {match.tier}."
     sigma = abs(terms.delta_sigma or 0.0)
-    others = {0: "none fits", 1: "one dark fits"}.get(len(match.darks), f"{len(match.darks)} darks fit")
-    where = "" if match.tier == "none" else f" within {match.tier}"
-    return f"{name} is not taken: it is {sigma:.1f} sigma away, and {others}{where}."
+    if match.tier == "none":
+        return f"{name} is not taken: it is {sigma:.1f} sigma away, and no dark fits."
+    return (
+        f"{name} is not taken: it is {sigma:.1f} sigma away, and {match.darks[0].dark} and others like it fit within "
+        f"{match.tier}."
+    )

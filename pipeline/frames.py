@@ -28,7 +28,7 @@ from sbcdark.pipeline.fits_input import (
     require_unchanged,
     unpacked,
 )
-from sbcdark.pipeline.rates import measure_regions, unwrapped_counts
+from sbcdark.pipeline.rates import count_hot_pixels, measure_regions, unwrapped_counts
 from sbcdark.pipeline.regions import DETECTOR_SHAPE, REGIONS
 
 if TYPE_CHECKING:
@@ -226,6 +226,10 @@ def _exposure(hdus: HDUList, regions: Sequence[Region] | None) -> ExposureFacts:
             REGIONS if regions is None else regions,
             subtracted=_text(primary, "DARKCORR") == "COMPLETE",
         ),
+        observation_quality=_text(primary, "QUALITY"),
+        guide_star_lock=_text(primary, "FGSLOCK"),
+        # The cores of sources are sharp too, and of a frame that is read in part the other pixels are not known.
+        hot_pixels=count_hot_pixels(unwrapped_counts(data)) if exposure_kind == "dark" and regions is None else None,
     )
 
 

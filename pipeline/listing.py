@@ -70,6 +70,9 @@ def show(catalog: sa.Engine | str | Path, name: str) -> dict[str, Any]:
         return asdict(record) | {
             "target": values.target,
             "exposure_flag": values.exposure_flag,
+            "observation_quality": values.observation_quality,
+            "guide_star_lock": values.guide_star_lock,
+            "hot_pixels": values.hot_pixels,
             "quality_reason": values.quality_reason,
             "files": [asdict(file) for file in files],
             "measurements": measured,

@@ -1,4 +1,4 @@
-"""How darks are ranked for an exposure: rules, gates, the ladder of tolerances, and what looks wrong. Pure numbers."""
+"""How darks are ranked for an exposure: rules, gates and the ladder of tolerances. Pure numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sbcdark.catalog.criteria import USABLE, Ceiling, Gates, Ranking
 from sbcdark.catalog.records import ScoredDark
 
 if TYPE_CHECKING:
@@ -54,14 +55,22 @@ _METRICS = {
 }
 
 LADDER = (("2 sigma", 2.0), ("5 sigma", 5.0), ("any", math.inf))
-"""Tolerances on |z|, tried in order; the first at which a dark passes is the tier."""
+"""Tolerances on |z|, tried in order; the first that the best dark passes is the tier."""
 
 FORCED = "forced"
 """The rule and tier of a dark that the user named."""
 
 MIN_EXPTIME_S = 300.0
-"""Default of the exposure-time gate. A shorter dark has under 90 counts in the cold box: its error alone would let
-it pass as anything."""
+"""Default of the exposure-time gate. A shorter dark has under 90 counts in the cold box: too few to know its glow."""
+
+BASE_SCATTER = 0.08
+"""Relative scatter of the base from frame to frame, everywhere on the detector together (darks of program 13961)."""
+
+FLAT_BIAS = 0.05
+"""Relative: an FLT is divided by the flat, which is 4 % above its mean in the box; the RAW of a dark is not."""
+
+BRIGHTER_SIGMA = 5.0
+"""A dark that is brighter than the exposure by more than this, in the box or in the quiet rows, is not its dark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,15 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One dark against one exposure. Every difference is science minus dark."""
+    """One dark against one exposure. Every difference is science minus dark.
+
+    Attributes
+    ----------
+    score : float
+        What ranks: the smaller, the better the dark (`score`).
+    delta_sigma : float or None
+        z, the difference over the errors of both.
+    """
 
     score: float
     delta_sigma: float | None
@@ -130,8 +147,10 @@ def difference(science: float | None, dark: float | None) -> float | None:
 def score(rule: Rule, science: MatchValues, dark: MatchValues) -> Score | None:
     """Compare a dark with an exposure.
 
-    z = (m_science - m_dark) / sqrt(sigma_science^2 + sigma_dark^2), m being the rule's value; for `temperature` the
-    denominator is 0.5 C; for `notebook` the score is the difference of the raw sums and z that of the box rates.
+    With m the rule's value and delta = m_science - m_dark, the score is sqrt(delta^2 + sigma_dark^2) / sigma_science:
+    how far the exposure's own dark is expected to be from this frame. The frame's noise makes it worse, never better.
+    z = delta / sqrt(sigma_science^2 + sigma_dark^2) tells whether the two are compatible. For `temperature` both are
+    |delta| / 0.5 C; for `notebook` the score is the difference of the raw sums and z that of the box rates.
 
     Returns
     -------
@@ -146,9 +165,10 @@ def score(rule: Rule, science: MatchValues, dark: MatchValues) -> Score | None:
         z = None if rates is None else rates.delta_sigma
         size = abs(delta)
     else:
-        sigma = math.hypot(_error(rule, science), _error(rule, dark))
-        z = delta / sigma if sigma > 0 else math.copysign(math.inf, delta) if delta else 0.0
-        size = abs(z)
+        ours, theirs = _error(rule, science), _error(rule, dark)
+        z = _in_units(delta, math.hypot(ours, theirs))
+        # As SQL computes it, so that both order alike.
+        size = abs(z) if error_column(rule) is None else _in_units(math.sqrt(delta * delta + theirs * theirs), ours)
     return Score(
         size,
         z,
@@ -159,21 +179,67 @@ def score(rule: Rule, science: MatchValues, dark: MatchValues) -> Score | None:
     )
 
 
-def farther_scores(rule: Rule, science: MatchValues, distance: float, largest_error: float) -> float:
-    """Return the smallest score that a dark at this distance or farther can still have.
+def _in_units(delta: float, sigma: float) -> float:
+    return delta / sigma if sigma > 0 else math.copysign(math.inf, delta) if delta else 0.0
 
-    Parameters
-    ----------
-    distance : float
-        |m_science - m_dark| of the nearest dark not looked at yet.
-    largest_error : float
-        Largest error of the value among all darks.
+
+def ranking(rule: Rule, science: MatchValues) -> Ranking:
+    """Return how the catalog is to order the darks for an exposure whose value was measured."""
+    compared = Rule.BOX if rule is Rule.NOTEBOOK else rule
+    z_error = error_column(compared)
+    ours = _error(compared, science)
+    return Ranking(
+        column=metric_column(rule),
+        error_column=error_column(rule),
+        value=metric(rule, science) or 0.0,
+        z_column=metric_column(compared),
+        z_error_column=z_error,
+        z_value=metric(compared, science) or 0.0,
+        z_variance=ours**2 if z_error is not None else 2.0 * ours**2,
+        temperature_c=science.temperature_mean_c,
+        start_mjd=science.start_mjd,
+    )
+
+
+def ceilings(science: MatchValues) -> tuple[Ceiling, ...]:
+    """Return how bright a dark of an exposure can be in the box and in the quiet rows.
+
+    sigma holds the Poisson errors of both, the scatter of the base of both (`BASE_SCATTER`), and in the box the flat
+    (`FLAT_BIAS`). What was not measured has no ceiling.
     """
-    if rule is Rule.NOTEBOOK:
-        return distance
-    column = error_column(rule)
-    sigma = math.hypot(_error(rule, science), largest_error if column is not None else _error(rule, science))
-    return distance / sigma if sigma > 0 else math.inf
+    regions = (
+        ("box", "box_rate_count_s_pix", "box_rate_err_count_s_pix", FLAT_BIAS),
+        ("quiet rows", "quiet_rate_count_s_pix", "quiet_rate_err_count_s_pix", 0.0),
+    )
+    found = []
+    for region, column, error_name, bias in regions:
+        value: float | None = getattr(science, column)
+        if value is None or science.quiet_rate_count_s_pix is None:
+            continue
+        variance = (getattr(science, error_name) or 0.0) ** 2 + (bias * value) ** 2
+        quiet = max(science.quiet_rate_count_s_pix, 0.0)
+        found.append(
+            Ceiling(region, column, error_name, value, variance, quiet, math.sqrt(2.0) * BASE_SCATTER, BRIGHTER_SIGMA)
+        )
+    return tuple(found)
+
+
+def sigma_above(ceiling: Ceiling, dark: MatchValues) -> float | None:
+    """Return by how many sigma a dark is brighter than an exposure in a region; negative where it is fainter.
+
+    None where the dark was not measured.
+    """
+    rate: float | None = getattr(dark, ceiling.column)
+    if rate is None or dark.quiet_rate_count_s_pix is None:
+        return None
+    base = min(dark.quiet_rate_count_s_pix, ceiling.quiet)
+    error = getattr(dark, ceiling.error_column) or 0.0
+    return _in_units(rate - ceiling.value, math.sqrt(error**2 + (ceiling.base_share * base) ** 2 + ceiling.variance))
+
+
+def gates(science: MatchValues, wanted: Requirements) -> Gates:
+    """Return what the catalog is to leave out before it ranks; `gate_reasons` is the judge."""
+    return Gates(wanted.min_exptime_s, wanted.max_days, ceilings=ceilings(science), other_than=science.rootname)
 
 
 def gate_reasons(science: MatchValues, dark: MatchValues, wanted: Requirements) -> list[str]:
@@ -181,12 +247,14 @@ def gate_reasons(science: MatchValues, dark: MatchValues, wanted: Requirements) 
     reasons = []
     if dark.rootname == science.rootname:
         reasons.append("it is the exposure itself")
-    if dark.quality != "good":
-        reasons.append(f"quality {dark.quality}" + (f": {dark.quality_reason}" if dark.quality_reason else ""))
+    if dark.quality not in USABLE:
+        reasons.append(quality_told(dark))
     if dark.file is None:
         reasons.append("its RAW is not present")
     elif dark.file.state == "missing":
         reasons.append(f"its RAW is missing: {dark.file.uri}")
+    elif dark.file.state == "changed":
+        reasons.append(f"its RAW changed after the ingest: {dark.file.uri}")
     if dark.contrast_count_s_pix is None:
         reasons.append("its regions are not measured")
     if dark.exptime_s < wanted.min_exptime_s:
@@ -194,7 +262,23 @@ def gate_reasons(science: MatchValues, dark: MatchValues, wanted: Requirements) 
     days = abs(science.start_mjd - dark.start_mjd)
     if wanted.max_days is not None and days > wanted.max_days:
         reasons.append(f"{days:.1f} days away, over {wanted.max_days:g}")
-    return reasons
+    return reasons + too_bright(science, dark)
+
+
+def quality_told(dark: MatchValues) -> str:
+    """Return a dark's quality with its reason, in words."""
+    return f"quality {dark.quality}" + (f": {dark.quality_reason}" if dark.quality_reason else "")
+
+
+def too_bright(science: MatchValues, dark: MatchValues) -> list[str]:
+    """Return where a dark is brighter than the whole exposure, in words: it holds more than the exposure's dark."""
+    above = [(ceiling, sigma_above(ceiling, dark)) for ceiling in ceilings(science)]
+    return [
+        f"its {ceiling.region} {'are' if ceiling.region.endswith('s') else 'is'} brighter than the exposure's by "
+        f"{sigma:.1f} sigma"
+        for ceiling, sigma in above
+        if sigma is not None and sigma > ceiling.sigma
+    ]
 
 
 def ladder(rule: Rule, max_sigma: float | None) -> tuple[tuple[str, float], ...]:
@@ -204,17 +288,30 @@ def ladder(rule: Rule, max_sigma: float | None) -> tuple[tuple[str, float], ...]
     return LADDER[-1:] if rule is Rule.NOTEBOOK else LADDER
 
 
-def within(terms: Score, tolerance: float | None) -> bool:
-    """Tell whether |z| is within a tolerance; None stands for any, and so does a z that is not known."""
-    return tolerance is None or terms.delta_sigma is None or abs(terms.delta_sigma) <= tolerance
+def tier_of(rule: Rule, best: Score, max_sigma: float | None) -> tuple[str, float]:
+    """Return the tier and its tolerance: the first that the best-ranked dark passes.
+
+    A dark that is compatible with everything for its large errors alone does not rank first, and so sets no tier.
+    """
+    steps = ladder(rule, max_sigma)
+    return next((step for step in steps if within(best, step[1])), steps[-1])
+
+
+def within(terms: Score, tolerance: float) -> bool:
+    """Tell whether |z| is within a tolerance; a z that is not known is."""
+    return terms.delta_sigma is None or abs(terms.delta_sigma) <= tolerance
+
+
+def in_order(pair: tuple[Score, MatchValues]) -> tuple[float, float, float, str]:
+    """Return what darks are sorted by: the score, then temperature, then time, then the root name."""
+    terms, dark = pair
+    return terms.score, abs(terms.delta_temperature_c), abs(terms.delta_days), dark.rootname
 
 
 def choose(
     rule: Rule, scored: Iterable[tuple[Score, MatchValues]], wanted: Requirements
 ) -> tuple[str, tuple[ScoredDark, ...], tuple[tuple[Score, MatchValues], ...]]:
-    """Rank scored darks and keep those within the first tolerance that any passes.
-
-    Ties go to temperature, then to time, then to the root name.
+    """Rank scored darks and keep those within the tolerance that the best of them passes.
 
     Returns
     -------
@@ -223,18 +320,16 @@ def choose(
     darks : tuple of ScoredDark
         At most `wanted.top`; the weight is each dark's share of the exposure time of all of them.
     left : tuple of (Score, MatchValues)
-        Those outside the tolerance, nearest first.
+        Those outside the tolerance, best first.
     """
-    ordered = sorted(
-        scored,
-        key=lambda pair: (pair[0].score, abs(pair[0].delta_temperature_c), abs(pair[0].delta_days), pair[1].rootname),
-    )
-    for tier, tolerance in ladder(rule, wanted.max_sigma):
-        passing = [pair for pair in ordered if within(pair[0], tolerance)]
-        if passing:
-            left = tuple(pair for pair in ordered if not within(pair[0], tolerance))
-            return tier, as_named(passing[: wanted.top]), left
-    return "none", (), tuple(ordered)
+    ordered = sorted(scored, key=in_order)
+    allowed = [pair for pair in ordered if wanted.max_sigma is None or within(pair[0], wanted.max_sigma)]
+    if not allowed:
+        return "none", (), tuple(ordered)
+    tier, tolerance = tier_of(rule, allowed[0][0], wanted.max_sigma)
+    passing = [pair for pair in ordered if within(pair[0], tolerance)]
+    left = tuple(pair for pair in ordered if not within(pair[0], tolerance))
+    return tier, as_named(passing[: wanted.top]), left
 
 
 def as_named(scored: Sequence[tuple[Score, MatchValues]]) -> tuple[ScoredDark, ...]:

@@ -9,7 +9,7 @@ from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.catalogs import as_engine
 from sbcdark.pipeline.fits_input import clean
-from sbcdark.pipeline.outliers import outliers, runs
+from sbcdark.pipeline.outliers import judge
 from sbcdark.pipeline.select import resolve_exposure
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
@@ -22,7 +22,7 @@ _LONGEST_REASON = 500
 
 
 def flag_outliers(engine: sa.Engine, run_id: int | None) -> int | None:
-    """Bring the suspect flags of all darks up to date with the outlier test; what was set by hand stays.
+    """Bring the quality of all darks up to date: good, suspect or untested; what was set by hand stays.
 
     Returns
     -------
@@ -31,17 +31,20 @@ def flag_outliers(engine: sa.Engine, run_id: int | None) -> int | None:
     """
     with reading(engine) as session:
         darks = qualities.darks_of_runs(session)
-    trusted = [dark for dark in darks if dark.quality != "retired"]
-    suspects = {found.rootname: found.reason for run in runs(trusted) for found in outliers(run)}
+    verdicts = judge([dark for dark in darks if dark.quality != "retired"])
     changes = []
     for dark in darks:
-        reason = suspects.get(dark.rootname)
-        if dark.by_hand or (reason is None) == (dark.quality == "good"):
+        if dark.by_hand:
             continue
-        if reason is None:
-            changes.append((dark.rootname, "good", "it fits the relation of its run now"))
+        name = dark.rootname
+        if name in verdicts.suspect:
+            quality, reason = "suspect", verdicts.suspect[name]
+        elif name in verdicts.untested:
+            quality, reason = "untested", verdicts.untested[name]
         else:
-            changes.append((dark.rootname, "suspect", reason))
+            quality, reason = "good", "it fits the darks that it can be compared with now"
+        if quality != dark.quality:
+            changes.append((name, quality, reason))
     if not changes:
         return run_id
     with writing(engine) as session:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbcdark.catalog.records import RegionMeasurement
-from sbcdark.pipeline.regions import REGIONS, good_pixels
+from sbcdark.pipeline.regions import DEAD_ROWS, REGIONS, good_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +108,70 @@ def measure_regions(
             )
         )
     return tuple(measured)
+
+
+_CHANCE = 1e-9
+"""Poisson chance of a hot pixel by accident: 0.001 false ones in a frame."""
+
+_BLOCK = 64
+"""Side of the squares whose mean is a frame's local level, pixels: 31 counts in 1000 s of the cold dark."""
+
+
+def count_hot_pixels(counts: NDArray[np.generic]) -> int:
+    """Count the pixels of a dark that its own local level does not explain: their Poisson chance is under 1e-9.
+
+    The level is the mean of the other pixels in a square of 64 x 64, with one count more than were seen, so that
+    squares without a count do not make every count a hot pixel. Dead rows are left out.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (1024, 1024)
+        Counts; pixels that are not finite are left out.
+
+    Returns
+    -------
+    int
+    """
+    ny, nx = counts.shape
+    pixels = np.isfinite(counts)
+    pixels[DEAD_ROWS] = False
+    seen = np.where(pixels, counts, 0)
+    y, x = np.nonzero(seen >= 2)  # at the least level that can be, 1 in 4096 pixels, one count is no surprise
+    values = seen[y, x].astype(np.float64)
+    squares = (y // _BLOCK) * (nx // _BLOCK) + x // _BLOCK
+    total, number = (
+        one.reshape(ny // _BLOCK, _BLOCK, nx // _BLOCK, _BLOCK).sum(axis=(1, 3), dtype=np.float64).ravel()
+        for one in (seen, pixels)
+    )
+    hot = np.zeros(len(values), dtype=bool)
+    for _ in range(10):  # each hot pixel that is taken out lowers the level for the others
+        clean = total - np.bincount(squares[hot], values[hot], len(total))
+        left = number - np.bincount(squares[hot], minlength=len(number))
+        level = (clean + 1.0) / np.maximum(left, 1.0)
+        now = hot | (values >= _least_counts(level)[squares])
+        if np.array_equal(now, hot):
+            break
+        hot = now
+    return int(hot.sum())
+
+
+def _least_counts(level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the least counts of a pixel whose Poisson chance at some mean is under `_CHANCE`; of any one shape.
+
+    The Poisson sum up to a mean of 100; above it the Cornish-Fisher expansion at 6 sigma, right to a count there.
+    """
+    least = np.ceil(level + 6.0 * np.sqrt(level) + 35.0 / 6.0) + 1.0
+    found = level > 100.0
+    term = np.exp(-np.minimum(level, 100.0))
+    below, number = term.copy(), 1
+    while not found.all():
+        now = ~found & (1.0 - below < _CHANCE)
+        least[now] = number
+        found |= now
+        term *= np.minimum(level, 100.0) / number
+        below += term
+        number += 1
+    return least
 
 
 _GOOD = good_pixels()

@@ -59,10 +59,8 @@ def record(
         fits: dict[int, dict[str, Any]] = {}
         for match, dark, member in zip(made.matches, made.estimate.exposures, made.masterdark.members, strict=True):
             darks = tuple(replace(entry, weight=dark.weights.get(entry.dark, 0.0)) for entry in match.darks)
-            kept = replace(match, darks=darks)
-            selection = results.write_selection(
-                session, kept, SOFTWARE_VERSION, file_id=files[match.exposure], revision=made.revision
-            )
+            kept = replace(match, darks=darks, file_id=files[match.exposure], catalog_revision=made.revision)
+            selection = results.write_selection(session, kept, SOFTWARE_VERSION)
             matches.append(replace(kept, selection_id=selection))
             members.append(replace(member, selection=selection))
             fits[selection] = {

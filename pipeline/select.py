@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from bisect import insort
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from sbcdark.catalog import queries, results
+from sbcdark.catalog import nearest, queries, results
+from sbcdark.catalog.criteria import Gates
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.records import Match, RejectedDark
@@ -18,7 +18,7 @@ from sbcdark.pipeline.matching import Combine, Requirements, Rule
 from sbcdark.pipeline.version import SOFTWARE_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import sqlalchemy as sa
@@ -53,17 +53,18 @@ def resolve_exposure(session: Session, name: str) -> str:
     wanted = name.strip().lower()
     if wanted.isalnum() and len(wanted) == 9 and queries.find_exposure(session, wanted) is not None:
         return wanted
-    near = queries.similar_rootnames(session, wanted) if wanted.isalnum() and wanted.isascii() else []
-    if len(wanted) == 8:
-        complete = [rootname for rootname in near if rootname[:8] == wanted]
+    plain = wanted.isalnum() and wanted.isascii()
+    if plain and len(wanted) == 8:
+        complete = queries.completions(session, wanted)
         if len(complete) == 1:
             return complete[0]
+    near = queries.similar_names(session, wanted) if plain else []
     hint = f" Did you mean {', '.join(near)}?" if near else ""
     raise UsageError(f"The catalog has no exposure {name!r}.{hint}", "List what it has: sbcdark exposures")
 
 
 def resolve_target(session: Session, names: Sequence[str]) -> list[Target]:
-    """Return what is to be worked on: an association each, and all lone exposures as one target.
+    """Return what is to be worked on: an association each, and all lone exposures as one target, each once.
 
     Raises
     ------
@@ -71,15 +72,15 @@ def resolve_target(session: Session, names: Sequence[str]) -> list[Target]:
         A name is neither an association nor an exposure.
     """
     targets = []
-    exposures = []
+    exposures: dict[str, None] = {}
     for name in dict.fromkeys(name.strip().lower() for name in names):
         association = queries.find_association(session, name) if name.isalnum() else None
         if association is not None:
             targets.append(Target(name, association.present, association.absent))
         else:
-            exposures.append(resolve_exposure(session, name))
+            exposures.setdefault(resolve_exposure(session, name))
     if exposures:
-        targets.append(Target(exposures[0], tuple(exposures)))
+        targets.append(Target(next(iter(exposures)), tuple(exposures)))
     return targets
 
 
@@ -131,84 +132,89 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     science = queries.match_values(session, rootname)
     if science is None:
         raise UsageError(f"The catalog has no exposure {rootname!r}.", "List what it has: sbcdark exposures")
-    value = matching.metric(rule, science)
-    if value is None:
+    if matching.metric(rule, science) is None:
         raise UsageError(f"{rootname} has no measured regions.", "Ingest its FLT or RAW again.")
-    scored, gone = _nearest(session, science, rule, value, wanted)
-    tier, darks, left = matching.choose(rule, scored, wanted)
-    by_name = {dark.rootname: dark for _, dark in scored}
-    limit = f"the tier is {tier}" if tier != "none" or wanted.max_sigma is None else f"over {wanted.max_sigma:g}"
+    science = presence.looked_up(session, science)
+    darks = _Darks(session, science, rule, wanted)
+    best = next(darks.fitting(math.inf if wanted.max_sigma is None else wanted.max_sigma), None)
+    if best is None:
+        tier, tolerance = "none", wanted.max_sigma if wanted.max_sigma is not None else math.inf
+        limit = f"over {tolerance:g}"
+    else:
+        tier, tolerance = matching.tier_of(rule, best[0], wanted.max_sigma)
+        limit = f"the tier is {tier}"
+    kept = list(islice(darks.fitting(tolerance), wanted.top)) if best is not None else []
+    chosen = matching.as_named(kept)
     rejected = [
-        RejectedDark(dark.rootname, f"{abs(terms.delta_sigma or 0.0):.2f} sigma away, {limit}") for terms, dark in left
+        RejectedDark(dark.rootname, f"{abs(terms.delta_sigma or 0.0):.2f} sigma away, {limit}")
+        for terms, dark in darks.beyond(tolerance)
     ]
-    gated = _gated(session, science, rule, value, wanted)
     return Match(
         exposure=rootname,
         rule=rule.value,
         tier=tier,
-        darks=darks,
-        nearest_rejected=tuple((gated + rejected)[:_REJECTED_TOLD]),
+        darks=chosen,
+        nearest_rejected=tuple((darks.gated() + rejected)[:_REJECTED_TOLD]),
         warnings=(
-            *cautions.warnings_about(rule, science, [(dark, by_name[dark.dark]) for dark in darks]),
-            *cautions.warnings_about_missing(gone, darks),
+            *cautions.warnings_about(rule, science, [(dark, pair[1]) for dark, pair in zip(chosen, kept, strict=True)]),
+            *cautions.warnings_about_missing(list(darks.gone.values()), chosen),
         ),
         parameters=asdict(wanted),
+        file_id=None if science.file is None else science.file.id,
+        catalog_revision=queries.catalog_revision(session),
     )
 
 
-def _nearest(
-    session: Session, science: MatchValues, rule: Rule, value: float, wanted: Requirements
-) -> tuple[list[tuple[matching.Score, MatchValues]], list[tuple[matching.Score, MatchValues]]]:
-    """Walk outward from the exposure's value until no dark farther out can rank among the first `top`.
+class _Darks:
+    """The darks of a catalog as one exposure and one rule see them; a file is looked at once, when it may be taken."""
 
-    Returns
-    -------
-    kept, gone : list of (Score, MatchValues)
-        The darks that pass every gate, and those that would but for their file, which is not at its place any more.
-    """
-    column = matching.metric_column(rule)
-    error = matching.error_column(rule)
-    largest = queries.largest_error(session, error, wanted.min_exptime_s) if error is not None else 0.0
-    gates = queries.Gates(wanted.min_exptime_s, wanted.max_days)
-    kept: list[tuple[matching.Score, MatchValues]] = []
-    gone: list[tuple[matching.Score, MatchValues]] = []
-    needed = wanted.top + _REJECTED_TOLD
-    best: list[float] = []
-    for dark in queries.darks_outward(session, column, value, science.start_mjd, gates):
-        distance = abs(getattr(dark, column) - value)
-        if len(best) == needed and matching.farther_scores(rule, science, distance, largest) > best[-1]:
-            break
-        terms = matching.score(rule, science, dark)
-        if terms is not None and not matching.gate_reasons(science, dark, wanted):
-            here = presence.looked_up(session, dark)
-            if matching.gate_reasons(science, here, wanted):
-                gone.append((terms, here))
+    def __init__(self, session: Session, science: MatchValues, rule: Rule, wanted: Requirements) -> None:
+        self._session, self._science, self._rule, self._wanted = session, science, rule, wanted
+        self._ranking = matching.ranking(rule, science)
+        self._gates = matching.gates(science, wanted)
+        self._here: dict[str, MatchValues] = {}
+        self.gone: dict[str, tuple[matching.Score, MatchValues]] = {}
+        """Those that would pass every gate but for their file, which is gone or was changed."""
+
+    def fitting(self, tolerance: float) -> Iterator[tuple[matching.Score, MatchValues]]:
+        """Return the darks within a tolerance that pass every gate, best first."""
+        for dark in nearest.ranked_darks(self._session, self._ranking, self._gates, within=tolerance):
+            terms = matching.score(self._rule, self._science, dark)
+            if terms is None or matching.gate_reasons(self._science, dark, self._wanted):
                 continue
-            kept.append((terms, here))
-            # Only `notebook` ranks by something else than z: there a near dark can lie outside the tolerance.
-            if matching.within(terms, wanted.max_sigma) or rule is not Rule.NOTEBOOK:
-                insort(best, terms.score)
-                del best[needed:]
-    return kept, gone
+            if dark.rootname not in self._here:
+                self._here[dark.rootname] = presence.looked_up(self._session, dark)
+            here = self._here[dark.rootname]
+            if matching.gate_reasons(self._science, here, self._wanted):
+                self.gone[dark.rootname] = (terms, here)
+            else:
+                yield terms, here
 
+    def beyond(self, tolerance: float) -> list[tuple[matching.Score, MatchValues]]:
+        """Return the first few darks that pass the gates and lie outside a tolerance, by what the catalog knows."""
+        if math.isinf(tolerance):
+            return []
+        walk = nearest.ranked_darks(self._session, self._ranking, self._gates, beyond=tolerance)
+        scored = ((matching.score(self._rule, self._science, dark), dark) for dark in walk)
+        return list(islice(((terms, dark) for terms, dark in scored if terms is not None), _REJECTED_TOLD))
 
-def _gated(
-    session: Session, science: MatchValues, rule: Rule, value: float, wanted: Requirements
-) -> list[RejectedDark]:
-    """Return the nearest darks that a gate keeps out, with the reason."""
-    walk = queries.darks_outward(session, matching.metric_column(rule), value, science.start_mjd, None)
-    rejected = []
-    for dark in islice(walk, _REJECTED_LOOKED_AT):
-        if dark.rootname == science.rootname:
-            continue
-        reasons = matching.gate_reasons(science, dark, wanted) or matching.gate_reasons(
-            science, presence.looked_up(session, dark), wanted
-        )
-        if reasons:
-            rejected.append(RejectedDark(dark.rootname, "; ".join(reasons)))
-            if len(rejected) == _REJECTED_TOLD:
-                break
-    return rejected
+    def gated(self) -> list[RejectedDark]:
+        """Return the nearest darks that a gate keeps out, with the reason.
+
+        No file is looked at that `fitting` has not looked at: of the others the catalog's word is taken.
+        """
+        value = matching.metric(self._rule, self._science) or 0.0
+        walk = nearest.darks_outward(self._session, self._ranking.column, value, self._science.start_mjd, None)
+        found = []
+        for dark in islice(walk, _REJECTED_LOOKED_AT):
+            if dark.rootname == self._science.rootname:
+                continue
+            here = self._here.get(dark.rootname, dark)
+            if reasons := matching.gate_reasons(self._science, here, self._wanted):
+                found.append(RejectedDark(dark.rootname, "; ".join(reasons)))
+                if len(found) == _REJECTED_TOLD:
+                    break
+        return found
 
 
 def match(
@@ -279,8 +285,8 @@ def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule
     exposures = [values for name in rootnames if (values := queries.match_values(session, name)) is not None]
     for science in exposures:
         for low, high in ((None, COLD_BELOW_C), (queries.HOT_ABOVE_C, None)):
-            gates = queries.Gates(wanted.min_exptime_s, wanted.max_days, (low, high))
-            walk = queries.darks_outward(session, "start_mjd", science.start_mjd, science.start_mjd, gates)
+            gates = Gates(wanted.min_exptime_s, wanted.max_days, (low, high))
+            walk = nearest.darks_outward(session, "start_mjd", science.start_mjd, science.start_mjd, gates)
             there = (dark.rootname for dark in walk if presence.looked_up(session, dark).is_present)
             chosen |= set(islice(there, _FOR_TEMPLATES))
     chosen -= set(rootnames)
@@ -310,22 +316,30 @@ def forced_match(session: Session, rootname: str, names: Sequence[str], wanted: 
     if science is None:
         raise UsageError(f"The catalog has no exposure {rootname!r}.", "List what it has: sbcdark exposures")
     scored = []
-    for name in names:
-        dark = queries.match_values(session, resolve_exposure(session, name))
+    for resolved in dict.fromkeys(resolve_exposure(session, name) for name in names):
+        dark = queries.match_values(session, resolved)
         dark = None if dark is None else presence.looked_up(session, dark)
-        if dark is None or dark.kind != "dark" or not dark.is_present:
-            raise UsageError(f"{name!r} is no dark with a RAW that is present.", "List them: sbcdark darks")
+        if dark is None or dark.kind != "dark" or dark.file is None:
+            raise UsageError(f"{resolved!r} is no dark with a RAW that is present.", "List them: sbcdark darks")
+        if not dark.is_present:
+            todo = "sbcdark ingest PATH" if dark.file.state == "changed" else "sbcdark relocate DIR"
+            what = "changed after the ingest" if dark.file.state == "changed" else "is not at its place any more"
+            raise UsageError(f"The RAW of {resolved} {what}: {dark.file.uri}", f"Bring the catalog up to date: {todo}")
         terms = matching.score(Rule.BOX, science, dark)
         if terms is None:
-            raise UsageError(f"{name!r} or {rootname} has no measured regions.", "Ingest it again.")
+            raise UsageError(f"{resolved} or {rootname} has no measured regions.", "Ingest it again.")
         scored.append((terms, dark))
+    science = presence.looked_up(session, science)
     return Match(
         exposure=rootname,
         rule=matching.FORCED,
         tier=matching.FORCED,
         darks=matching.as_named(scored),
         nearest_rejected=(),
-        warnings=tuple(cautions.warnings_about_file(science)),
+        warnings=(
+            *cautions.warnings_about_file(science),
+            *cautions.warnings_about_forced(science, [dark for _, dark in scored]),
+        ),
         parameters=asdict(wanted),
     )
 

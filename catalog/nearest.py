@@ -1,0 +1,269 @@
+"""The darks nearest to an exposure: in the order of a ranking, or outward along one column, a few rows at a time."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from sbcdark.catalog import models
+from sbcdark.catalog.chunks import chunks
+from sbcdark.catalog.criteria import USABLE
+from sbcdark.catalog.queries import best_file, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from sbcdark.catalog.criteria import Gates, Ranking
+    from sbcdark.catalog.records import MatchValues
+
+_PAGE = 64
+"""How many darks are read at a time while walking outward from a value."""
+
+_FIRST_PAGE, _LARGEST_PAGE = 16, 8192
+"""How many darks of a ranking are read at first, and at most at a time: each page is twice the one before."""
+
+
+def ranked_darks(
+    session: Session, ranking: Ranking, gates: Gates, *, within: float = math.inf, beyond: float | None = None
+) -> Iterator[MatchValues]:
+    """Return the darks that pass some gates in the order of a ranking, best first.
+
+    The database ranks. For each page, the nearest neighbours by index on either side say how far the last dark of the
+    page can be, and one scan of the index up to there gives the page; rows outside it are not read.
+
+    Parameters
+    ----------
+    within : float
+        Only darks with |z| up to this.
+    beyond : float or None
+        Only darks with |z| over this.
+    """
+    conditions = [*_passing(gates, ranking.start_mjd), *_tolerance(ranking, within, beyond)]
+    seen: set[int] = set()
+    page = _FIRST_PAGE
+    while True:
+        ids = session.scalars(ranked_page(session, ranking, conditions, limit=page, offset=len(seen))).all()
+        # Another process may have committed between two pages.
+        yield from _in_order(session, [identity for identity in ids if identity not in seen])
+        seen.update(ids)
+        if len(ids) < page:
+            return
+        page = min(2 * page, _LARGEST_PAGE)
+
+
+def ranked_page(
+    session: Session, ranking: Ranking, conditions: Sequence[sa.ColumnElement[bool]], *, limit: int, offset: int
+) -> sa.Select[int]:
+    """Return the query for the ids of one page of a ranking."""
+    table = models.Exposure
+    column = getattr(table, ranking.column)
+    query = (
+        sa.select(table.id)
+        .where(*conditions)
+        .order_by(
+            _cost(ranking, table),
+            sa.func.abs(table.temperature_mean_c - ranking.temperature_c),
+            sa.func.abs(table.start_mjd - ranking.start_mjd),
+            table.rootname,
+        )
+        .limit(limit)
+        .offset(offset)
+    )
+    distance = _distance_of_last(session, ranking, conditions, limit + offset)
+    return query if distance is None else query.where(_near(column, ranking.value, distance))
+
+
+def neighbours(
+    ranking: Ranking, conditions: Sequence[sa.ColumnElement[bool]], number: int, *, upward: bool
+) -> sa.Select[float]:
+    """Return the query for what the nearest darks by the compared column alone, on one side, cost in the ranking."""
+    table = models.Exposure
+    column = getattr(table, ranking.column)
+    side = column >= ranking.value if upward else column < ranking.value
+    order = (column.asc(), table.id.asc()) if upward else (column.desc(), table.id.desc())
+    return sa.select(_cost(ranking, table)).where(*conditions, side).order_by(*order).limit(number)
+
+
+def _distance_of_last(
+    session: Session, ranking: Ranking, conditions: Sequence[sa.ColumnElement[bool]], number: int
+) -> float | None:
+    """Return how far from the value the `number` best darks can be at most; None where there are not so many."""
+    costs = sorted(
+        cost
+        for upward in (True, False)
+        for cost in session.scalars(neighbours(ranking, conditions, number, upward=upward))
+    )
+    # None of the best costs more than the worst of these, and the square of its distance is a part of its cost.
+    return math.sqrt(costs[number - 1]) if len(costs) >= number else None
+
+
+def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str, *, within: float) -> int:
+    """Return how many darks that pass some gates stand before one of them in a ranking.
+
+    Parameters
+    ----------
+    within : float
+        Only darks with |z| up to this.
+    """
+    table, one = models.Exposure, aliased(models.Exposure)
+    cost = session.scalar(sa.select(_cost(ranking, one)).where(one.rootname == rootname))
+    if cost is None:
+        return 0
+
+    def place(row: Any) -> tuple[Any, ...]:
+        return (
+            _cost(ranking, row),
+            sa.func.abs(row.temperature_mean_c - ranking.temperature_c),
+            sa.func.abs(row.start_mjd - ranking.start_mjd),
+            row.rootname,
+        )
+
+    query = (
+        sa.select(sa.func.count())
+        .select_from(table)
+        .join(one, one.rootname == rootname)
+        .where(
+            *_passing(gates, ranking.start_mjd),
+            *_tolerance(ranking, within, None),
+            _near(getattr(table, ranking.column), ranking.value, math.sqrt(cost)),
+            # Both sides are computed by the same engine, so that a dark is never before itself.
+            sa.tuple_(*place(table)) < sa.tuple_(*place(one)),
+        )
+    )
+    return session.scalar(query) or 0
+
+
+def _cost(ranking: Ranking, table: Any) -> sa.ColumnElement[float]:
+    delta: sa.ColumnElement[float] = getattr(table, ranking.column) - ranking.value
+    if ranking.error_column is None:
+        return delta * delta
+    error: sa.ColumnElement[float] = getattr(table, ranking.error_column)
+    return delta * delta + error * error
+
+
+def _near(column: sa.ColumnElement[float], value: float, distance: float) -> sa.ColumnElement[bool]:
+    """Return whether a column is up to a distance away, the last one with all its digits."""
+    reach = distance * (1 + 1e-9) + 4 * sys.float_info.epsilon * abs(value)
+    return column.between(value - reach, value + reach)
+
+
+def _tolerance(ranking: Ranking, within: float, beyond: float | None) -> list[sa.ColumnElement[bool]]:
+    table = models.Exposure
+    delta = getattr(table, ranking.z_column) - ranking.z_value
+    variance: Any = ranking.z_variance
+    if ranking.z_error_column is not None:
+        error = getattr(table, ranking.z_error_column)
+        variance = error * error + ranking.z_variance
+    conditions = []
+    if not math.isinf(within):
+        conditions.append(delta * delta <= within * within * variance)
+    if beyond is not None and not math.isinf(beyond):
+        conditions.append(delta * delta > beyond * beyond * variance)
+    return conditions
+
+
+def _passing(gates: Gates, near_mjd: float) -> list[sa.ColumnElement[bool]]:
+    """Return what a dark must be, its file apart from the order in which copies are preferred."""
+    table, file = models.Exposure, aliased(models.File)
+    there = sa.select(file.id).where(file.exposure_id == table.id, file.kind == "RAW", file.state == "present")
+    conditions = [
+        table.kind == "dark",
+        table.quality.in_(USABLE),
+        table.exptime_s >= gates.min_exptime_s,
+        table.contrast_count_s_pix.is_not(None),
+        there.exists(),
+    ]
+    low, high = gates.temperature_c
+    if low is not None:
+        conditions.append(table.temperature_mean_c >= low)
+    if high is not None:
+        conditions.append(table.temperature_mean_c <= high)
+    if gates.max_days is not None:
+        conditions.append(table.start_mjd.between(near_mjd - gates.max_days, near_mjd + gates.max_days))
+    if gates.other_than is not None:
+        conditions.append(table.rootname != gates.other_than)
+    for ceiling in gates.ceilings:
+        column, error = getattr(table, ceiling.column), getattr(table, ceiling.error_column)
+        delta = column - ceiling.value
+        base = sa.case(
+            (table.quiet_rate_count_s_pix < ceiling.quiet, table.quiet_rate_count_s_pix), else_=ceiling.quiet
+        )
+        variance = error * error + ceiling.base_share**2 * base * base + ceiling.variance
+        conditions.append((delta <= 0) | (delta * delta <= ceiling.sigma**2 * variance))
+    return conditions
+
+
+def _in_order(session: Session, ids: Sequence[int]) -> Iterator[MatchValues]:
+    found: dict[int, MatchValues] = {}
+    for chunk in chunks(ids):
+        query = (
+            sa.select(models.Exposure, models.File)
+            .outerjoin(models.File, models.File.id == best_file("RAW"))
+            .where(models.Exposure.id.in_(chunk))
+        )
+        found |= {row.id: values_of(row, file) for row, file in session.execute(query)}
+    return (found[identity] for identity in ids if identity in found)
+
+
+def darks_outward(
+    session: Session, column: str, value: float, near_mjd: float, gates: Gates | None
+) -> Iterator[MatchValues]:
+    """Walk through the darks by the distance of one column from a value, nearest first.
+
+    Two index scans, one upward and one downward, a page at a time; nothing farther than what the caller consumes
+    is read.
+
+    Parameters
+    ----------
+    column : str
+        One of the indexed columns of `exposures`.
+    gates : Gates or None
+        What to leave out in SQL; None walks through every dark.
+    """
+    up = _walk(session, column, value, near_mjd, gates, upward=True)
+    down = _walk(session, column, value, near_mjd, gates, upward=False)
+    return heapq.merge(up, down, key=lambda dark: (abs(getattr(dark, column) - value), dark.rootname))
+
+
+def outward_page(
+    column: str, value: float, near_mjd: float, gates: Gates | None, *, upward: bool, after: int | None
+) -> sa.Select[models.Exposure, models.File]:
+    """Return the query for one page of a walk: the next darks beyond (value, id) in one direction."""
+    table = models.Exposure
+    compared = getattr(table, column)
+    conditions = [table.kind == "dark"] if gates is None else _passing(gates, near_mjd)
+    if after is None:
+        side = compared >= value if upward else compared < value
+    else:
+        here, last = sa.tuple_(compared, table.id), sa.tuple_(sa.literal(value), sa.literal(after))
+        side = here > last if upward else here < last
+    order = (compared.asc(), table.id.asc()) if upward else (compared.desc(), table.id.desc())
+    return (
+        sa.select(table, models.File)
+        .outerjoin(models.File, models.File.id == best_file("RAW"))
+        .where(*conditions, side)
+        .order_by(*order)
+        .limit(_PAGE)
+    )
+
+
+def _walk(
+    session: Session, column: str, value: float, near_mjd: float, gates: Gates | None, *, upward: bool
+) -> Iterator[MatchValues]:
+    after: int | None = None
+    start = value
+    while True:
+        page = session.execute(outward_page(column, start, near_mjd, gates, upward=upward, after=after)).all()
+        for row, file in page:
+            yield values_of(row, file)
+        if len(page) < _PAGE:
+            return
+        last = page[-1][0]
+        start, after = getattr(last, column), last.id
