@@ -359,7 +359,9 @@ def _difference(file: ArchiveFile, copy: PresentFile) -> str:
     if size is not None and file.size_byte is not None and size != file.size_byte:
         return f"{size:,} bytes here, {file.size_byte:,} bytes at the archive"
     archived_utc, here_s = file.dataset.archived_utc, copy.mtime_ns / 1e9
-    if archived_utc is not None and 0 < here_s < archived_utc.timestamp():
+    # A copy may have kept the time of its processing, some hours before it came into the archive.
+    is_dated = archived_utc is not None and copy.uri.startswith("file:") and here_s > 0
+    if archived_utc is not None and is_dated and here_s + 86_400 < archived_utc.timestamp():
         here = datetime.fromtimestamp(here_s, UTC)
         return f"of {here:%Y-%m-%d %H:%M} here, archived on {archived_utc:%Y-%m-%d %H:%M} UTC"
     return ""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from commands import Done, plain_environment, subprocess_of
-from mast_content import Row
+from helpers import with_card
+from mast_content import Row, Served
 from mast_server import Fault, MastServer
 
 from sbcdark.catalog.errors import UnreachableError
@@ -71,6 +74,74 @@ def test_whole_files_in_the_folder_are_only_ingested(
     (folder / f"{names[0]}_raw.fits").write_bytes(mast.files[f"{names[0]}_raw.fits"].body[:-200_000])
     report = asking_sqlite("fetch", "--program", "13961", "-o", folder, "--json").json()
     assert [report[key] for key in ("here", "fetched", "added")] == [1, 1, 2]
+
+
+def test_a_file_that_differs_from_the_archives_is_named_and_renewed(
+    asking: Callable[..., Done], mast: MastServer, shared_data: Path, tmp_path: Path
+) -> None:
+    names = mast.add_real_darks(shared_data, 0, 3)
+    folder = tmp_path / "mine"
+    fetching = ("fetch", "--program", "13961", "-o", folder)
+    assert asking(*fetching).code == 0
+    assert asking(*fetching, "--renew", "--json").json()["differing"] == []
+    # The archive processed two exposures again: one file has another size, the other only another date.
+    longer, newer = (f"{name}_raw.fits" for name in names[:2])
+    extension = b"XTENSION= 'IMAGE   '".ljust(80) + b"BITPIX  =                    8".ljust(80)
+    extension += b"".join(
+        f"{key:8}= {value:20}".encode().ljust(80) for key, value in (("NAXIS", 0), ("PCOUNT", 0), ("GCOUNT", 1))
+    )
+    body = mast.files[longer].body
+    mast.files[longer] = Served(longer, content=body + (extension + b"END").ljust(2880))
+    mast.files[newer] = Served(newer, content=with_card(mast.files[newer].body, "EXPTIME", "999.0"))
+    mast.rows[1].archived = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+    done = asking(*fetching, "--json")
+    assert done.code == 0
+    report = done.json()
+    assert [report[key] for key in ("wanted", "here", "fetched", "updated")] == [3, 3, 0, 0]
+    assert [(one["file"], one["path"]) for one in report["differing"]] == [
+        (longer, str(folder / longer)),
+        (newer, str(folder / newer)),
+    ]
+    assert report["differing"][0]["how"] == "2,134,080 bytes here, 2,136,960 bytes at the archive"
+    assert "archived on" in report["differing"][1]["how"]
+    assert "2 files differ from the archive's; get the archive's with --renew" in done.stderr
+    assert f"differs: {folder / longer}: 2,134,080 bytes here" in asking(*fetching).stderr.replace("\n", "")
+    sent = len(mast.of("file"))
+    assert asking(*fetching, "--renew", "--dry-run").stdout.split()[::3] == [longer, newer]
+    assert len(mast.of("file")) == sent
+
+    report = asking(*fetching, "--renew", "--json").json()
+    assert [report[key] for key in ("here", "fetched", "failed", "updated")] == [1, 2, 0, 2]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        name: file.body for name, file in mast.files.items()
+    }
+    states = {name: [file["state"] for file in asking("show", name, "--json").json()[0]["files"]] for name in names}
+    assert states == {
+        names[0]: ["present", "changed"],
+        names[1]: ["present", "changed"],
+        names[2]: ["present"],
+    }
+    assert asking("show", names[1], "--json").json()[0]["exptime_s"] == 999.0
+    mast.rows[1].archived = None
+    assert asking(*fetching, "--json").json()["differing"] == []
+
+
+def test_a_file_in_the_folder_alone_and_an_update_are_compared_too(
+    asking_sqlite: Callable[..., Done], mast: MastServer, shared_data: Path, tmp_path: Path
+) -> None:
+    (name,) = mast.add_real_darks(shared_data, 0, 1)
+    target = tmp_path / "mine" / "13961" / f"{name}_raw.fits"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(mast.files[target.name].body)
+    os.utime(target, (1_500_000_000, 1_500_000_000))  # 2017
+    report = asking_sqlite("fetch", "--program", "13961", "-o", target.parent, "--json").json()
+    assert [report[key] for key in ("here", "fetched", "added")] == [1, 0, 1]
+    assert report["differing"][0]["how"] == "of 2017-07-14 02:40 here, archived on 2019-06-01 12:00 UTC"
+    assert asking_sqlite("fetch", "--update", "-o", tmp_path / "mine", "--json").json()["differing"] == []
+    report = asking_sqlite("fetch", "--update", "--renew", "-o", tmp_path / "mine", "--json").json()
+    assert [report[key] for key in ("wanted", "here", "fetched", "unchanged")] == [1, 0, 1, 1]
+    report = asking_sqlite("fetch", "--update", "--renew", "-o", tmp_path / "mine", "--json").json()
+    assert [report[key] for key in ("wanted", "here", "fetched")] == [1, 1, 0]
 
 
 def test_a_program_by_visit_and_kind(asking_sqlite: Callable[..., Done], mast: MastServer, shared_data: Path) -> None:
