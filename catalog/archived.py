@@ -101,23 +101,33 @@ def baseline(session: Session) -> datetime | None:
     )
 
 
-def present_products(session: Session, names: Iterable[str]) -> set[tuple[str, str]]:
-    """Return (root name, RAW, FLT or ASN) of every file that is present, of some exposures and associations."""
-    present: set[tuple[str, str]] = set()
+@dataclass(frozen=True, slots=True)
+class PresentFile:
+    """Where the catalog knows a product to be: URI, bytes, and its time in nanoseconds since 1970."""
+
+    uri: str
+    size_byte: int
+    mtime_ns: int
+
+
+def present_products(session: Session, names: Iterable[str]) -> dict[tuple[str, str], list[PresentFile]]:
+    """Return the files that are present of some exposures and associations, by root name and RAW, FLT or ASN."""
+    present: dict[tuple[str, str], list[PresentFile]] = {}
     file = models.File
     for chunk in chunks(sorted(set(names))):
         exposures = (
-            sa.select(models.Exposure.rootname, file.kind)
+            sa.select(models.Exposure.rootname, file.kind, file.uri, file.size_byte, file.mtime_ns)
             .join(file, file.exposure_id == models.Exposure.id)
             .where(models.Exposure.rootname.in_(chunk), file.state == "present")
         )
         associations = (
-            sa.select(models.Association.name, file.kind)
+            sa.select(models.Association.name, file.kind, file.uri, file.size_byte, file.mtime_ns)
             .join(file, file.association_id == models.Association.id)
             .where(models.Association.name.in_(chunk), file.state == "present")
         )
         for query in (exposures, associations):
-            present |= {(name, kind) for name, kind in session.execute(query)}
+            for name, kind, uri, size_byte, mtime_ns in session.execute(query):
+                present.setdefault((name, kind), []).append(PresentFile(uri, size_byte, mtime_ns))
     return present
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from contextlib import suppress
 
 INTERRUPTED = 130
 """What a shell gives to a program that ended by Ctrl-C."""
@@ -19,6 +21,11 @@ def main() -> None:
     except KeyboardInterrupt:
         _let_nothing_interrupt()
         code = INTERRUPTED
+    if code == INTERRUPTED:
+        # Python would wait for threads that wait for a silent server.
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -31,12 +31,12 @@ from sbcdark.cli.output import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sbcdark.pipeline.download import ByteProgress
     from sbcdark.pipeline.fetch import FetchReport
     from sbcdark.pipeline.ingest import Progress
-    from sbcdark.pipeline.transfers import ByteProgress
 
 _SHOWN = 20
-"""So many files are told of each kind; --json lists them all."""
+"""So many files of each kind are shown; --json lists them all."""
 
 
 @app.command()
@@ -55,6 +55,10 @@ def fetch(
     since: Annotated[
         str | None, typer.Option("--since", metavar="DATE", help="With --update: also those started since DATE, UTC.")
     ] = None,
+    renew: Annotated[
+        bool,
+        typer.Option("--renew", help="Also files here that differ from the archive's.", show_default=False),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, get nothing.")] = False,
     folder: Annotated[
         Path | None,
@@ -76,19 +80,12 @@ def fetch(
         raise UsageError("--since goes with --update.", "sbcdark fetch --update --since DATE")
     engine = catalog_to_fill(dry_run=dry_run)
     with _bars() as (bytes_here, files_read):
-        talk = fetching.Talk(say, bytes_here, files_read)
+        wish = fetching.Wish(folder, dry_run, renew, fetching.Talk(say, bytes_here, files_read))
         if update:
-            report = fetching.fetch_update(engine, since=utc_time(since), folder=folder, dry_run=dry_run, talk=talk)
+            report = fetching.fetch_update(engine, wish, since=utc_time(since))
         else:
             report = fetching.fetch_program(
-                engine,
-                program or 0,
-                visit=visit,
-                darks=darks or not science,
-                science=science or not darks,
-                folder=folder,
-                dry_run=dry_run,
-                talk=talk,
+                engine, program or 0, wish, visit=visit, darks=darks or not science, science=science or not darks
             )
     if as_json:
         print_json(report.as_json())
@@ -130,6 +127,7 @@ def programs(
 
 
 def _print(report: FetchReport, *, dry_run: bool) -> None:
+    _say_some([f"differs: {one['path']}: {one['how']}" for one in report.differing])
     if dry_run:
         for file in report.to_fetch:
             size = "" if file["size_byte"] is None else f"  {file['size_byte']} bytes"
@@ -137,24 +135,27 @@ def _print(report: FetchReport, *, dry_run: bool) -> None:
         return
     typer.echo(
         f"{report.fetched} of {report.wanted} files fetched ({report.fetched_byte / 1e6:.1f} MB), "
-        f"{report.here} were here, {report.failed} failed"
+        f"{report.here} already here, {report.failed} failed"
     )
-    for failure in report.failures[:_SHOWN]:
-        say(f"  failed: {failure['path']}: {failure['reason']}")
-    if len(report.failures) > _SHOWN:
-        say(f"  and {len(report.failures) - _SHOWN} more failed; --json lists them all")
+    _say_some([f"failed: {failure['path']}: {failure['reason']}" for failure in report.failures])
     if report.fetched_files:
         folders = sorted({str(Path(path).parent) for path in report.fetched_files})
         say(f"the files are in {', '.join(folders)}")
     print_report(report.ingest)
 
 
+def _say_some(lines: list[str]) -> None:
+    for line in lines[:_SHOWN]:
+        say(f"  {line}")
+    if len(lines) > _SHOWN:
+        say(f"  and {len(lines) - _SHOWN} more; --json lists them all")
+
+
 def _complain(report: FetchReport) -> None:
     bad = report.failed + report.ingest.rejected
     if bad:
         raise RejectedFilesError(
-            f"{report.failed} files could not be fetched and {report.ingest.rejected} were rejected; "
-            "all others are in the catalog.",
+            f"{report.failed} failed to arrive, {report.ingest.rejected} rejected; the other files are in the catalog.",
             "Run the same command again: it gets only what is missing.",
         )
 

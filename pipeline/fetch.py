@@ -8,24 +8,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sbcdark.catalog import archived, writes
-from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog import archived
+from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UnreachableError, UsageError
 from sbcdark.catalog.times import mjd_of_utc
-from sbcdark.pipeline.archive import Archive
-from sbcdark.pipeline.download import Patience, is_whole
+from sbcdark.pipeline.download import download_all, is_whole
+from sbcdark.pipeline.fits_input import clean, local_path
 from sbcdark.pipeline.ingest import IngestReport, ingest
-from sbcdark.pipeline.transfers import transfer
-from sbcdark.pipeline.version import SOFTWARE_VERSION
+from sbcdark.pipeline.mast import Archive
+from sbcdark.pipeline.programs import list_darks, record_darks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     import sqlalchemy as sa
 
-    from sbcdark.pipeline.archive import ArchiveFile, Dataset
+    from sbcdark.catalog.archived import PresentFile
+    from sbcdark.pipeline.download import ByteProgress
     from sbcdark.pipeline.ingest import Progress
-    from sbcdark.pipeline.transfers import ByteProgress
+    from sbcdark.pipeline.mast import ArchiveFile, Dataset
 
 _VISIT = re.compile(r"[0-9a-z]{1,2}")
 
@@ -38,8 +39,10 @@ class FetchReport:
     ----------
     wanted : int
         Files at the archive that were asked for; `here` of them were here before.
+    differing : list
+        Name, place and difference of files here that are not those of the archive.
     to_fetch : list
-        Name and size (as the archive lists it) of those that were not.
+        Name and size (as the archive lists it) of those that were not here, or are renewed.
     fetched_byte : int
         Bytes that travelled.
     failures : list
@@ -55,6 +58,7 @@ class FetchReport:
     fetched: int = 0
     failed: int = 0
     fetched_byte: int = 0
+    differing: list[dict[str, str]] = field(default_factory=list)
     to_fetch: list[dict[str, Any]] = field(default_factory=list)
     fetched_files: list[str] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
@@ -81,19 +85,31 @@ class UpdateReport:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """How a fetch tells what it does.
-
-    Attributes
-    ----------
-    say : callable
-        Takes a sentence.
-    bytes_here, files_read : callable or None
-        Take the progress of the download and of the ingest.
-    """
+    """How a fetch says what it does: `say` takes a sentence, the others the progress of download and ingest."""
 
     say: Callable[[str], None] = lambda _text: None
     bytes_here: ByteProgress | None = None
     files_read: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of a fetch.
+
+    Attributes
+    ----------
+    folder : Path, optional
+        Where the files go; by default the program's folder below `default_folder`.
+    dry_run : bool
+        Ask the archive and report, get nothing.
+    renew : bool
+        Get also what is here and differs from the archive's in size, or is older than that.
+    """
+
+    folder: Path | None = None
+    dry_run: bool = False
+    renew: bool = False
+    talk: Talk = field(default_factory=Talk)
 
 
 def default_folder() -> Path:
@@ -106,40 +122,33 @@ def default_folder() -> Path:
 def fetch_program(
     engine: sa.Engine | None,
     program: int,
+    wish: Wish,
     *,
     visit: str | None = None,
     darks: bool = True,
     science: bool = True,
-    folder: Path | None = None,
-    dry_run: bool = False,
-    talk: Talk | None = None,
-    patience: Patience | None = None,
 ) -> FetchReport:
     """Get the RAW of a program's darks and the FLT and ASN of its science exposures, then ingest them.
 
     Parameters
     ----------
     engine : Engine or None
-        The catalog; None (with `dry_run`) stands for one that is not there yet.
+        The catalog; None (with a dry run) stands for one that does not exist yet.
     visit : str, optional
         The two letters or digits of a visit.
-    folder : Path, optional
-        Where the files go; by default the program's folder below `default_folder`.
-    dry_run : bool
-        Ask the archive and report, get nothing.
 
     Raises
     ------
     UsageError
-        The visit is none.
+        The visit is malformed, or a folder cannot be made.
     NothingMatchedError
         The archive has no such exposure.
     UnreachableError
-        The archive cannot be asked, or not one file could be had of it.
+        The archive cannot be asked, or gave not one file.
     """
     wanted_visit = None if visit is None else visit.strip().lower().zfill(2)
     if wanted_visit is not None and not _VISIT.fullmatch(wanted_visit):
-        raise UsageError(f"{visit!r} is no visit.", "Give two letters or digits, as in --visit 11.")
+        raise UsageError(f"{visit!r} is not a visit.", "Give two letters or digits, as in --visit 11.")
     archive = Archive()
     datasets = [
         dataset
@@ -153,201 +162,167 @@ def fetch_program(
             f"The archive has no {what} of program {program}{of_visit}.",
             "Check the number; the programs with darks are listed by: sbcdark programs",
         )
-    where = folder if folder is not None else default_folder() / str(program)
+    where = wish.folder if wish.folder is not None else default_folder() / str(program)
     offered = [
         file
         for file in archive.files(datasets)
-        if file.kind in _kinds(file.dataset) and (wanted_visit is None or file.rootname[4:6] == wanted_visit)
+        # Of a dark what was read out, of science what is flat-fielded.
+        if file.kind in (("RAW",) if file.dataset.dark else ("FLT", "ASN"))
+        and (wanted_visit is None or file.rootname[4:6] == wanted_visit)
     ]
     if not offered:
         raise NothingMatchedError(
-            f"The archive lists {len(datasets)} data sets of program {program} and no file of them that is of use.",
-            "It may be processing them: run the same command again later.",
+            f"The archive lists {_number(len(datasets), 'data set')} of program {program}, but no RAW, FLT or ASN.",
+            "They may be in processing: run the same command again later.",
         )
-    job = _Job(engine, archive, talk or Talk(), patience, dry_run=dry_run)
-    return job.run([(file, where / file.name) for file in offered])
+    return _Job(engine, archive.server, wish).run([(file, where / file.name) for file in offered])
 
 
-def fetch_update(
-    engine: sa.Engine | None,
-    *,
-    since: datetime | None = None,
-    folder: Path | None = None,
-    dry_run: bool = False,
-    talk: Talk | None = None,
-    patience: Patience | None = None,
-) -> FetchReport:
+def fetch_update(engine: sa.Engine | None, wish: Wish, *, since: datetime | None = None) -> FetchReport:
     """Get the darks that came to the archive since this catalog's first update, and ingest them.
 
     The first update of a catalog only notes what the archive has: its baseline. Later ones get what was first seen
-    after that and is not in the catalog, so that what failed once is tried again.
+    after that and is not in the catalog, so that what failed once is tried again. With `renew` the darks of the catalog
+    are compared with the archive's, too.
 
     Parameters
     ----------
     engine : Engine or None
-        The catalog; None (with `dry_run`) stands for one that is not there yet.
+        The catalog; None (with a dry run) stands for one that does not exist yet.
     since : datetime, optional
         Get also what started at or after this time (UTC) and is not in the catalog.
-    folder : Path, optional
-        Each program's files go into a folder of its own below this one.
 
     Raises
     ------
     UnreachableError
-        The archive cannot be asked, or not one file could be had of it.
+        The archive cannot be asked, or gave not one file.
     """
-    talk = talk or Talk()
     archive = Archive()
     listed = list_darks(archive)
     now = datetime.now(UTC)
     seen: dict[str, datetime] = {}
-    present: set[tuple[str, str]] = set()
+    in_catalog: set[str] = set()
     begun: datetime | None = None
     if engine is not None:
         with reading(engine) as session:
             seen, begun = archived.first_seen(session), archived.baseline(session)
             present = archived.present_products(session, [dark.name for dark in listed])
+            in_catalog = {name for name, kind in present if kind == "RAW"}
     is_baseline = begun is None
-    if engine is not None and not dry_run:
+    if engine is not None and not wish.dry_run:
         begun = record_darks(engine, listed, now, baseline=is_baseline)
     since_mjd = None if since is None else mjd_of_utc(since)
-    news = [
-        dark
-        for dark in listed
-        if (not is_baseline and begun is not None and seen.get(dark.name, now) > begun)
-        or (since_mjd is not None and dark.start_mjd >= since_mjd)
-    ]
-    missing = [dark for dark in news if (dark.name, "RAW") not in present]
+
+    def is_wanted(dark: Dataset) -> bool:
+        if dark.name in in_catalog:
+            return wish.renew
+        is_new = not is_baseline and begun is not None and seen.get(dark.name, now) > begun
+        return is_new or (since_mjd is not None and dark.start_mjd >= since_mjd)
+
     update = UpdateReport(
         darks_at_archive=len(listed),
-        darks_in_catalog=len({name for name, kind in present if kind == "RAW"}),
+        darks_in_catalog=len(in_catalog),
         first_seen_now=sum(dark.name not in seen for dark in listed),
         baseline_utc=begun or now,
         is_baseline=is_baseline,
     )
-    _tell_update(talk, update, dry_run=dry_run)
-    where = folder if folder is not None else default_folder()
-    names = {dark.name for dark in missing}
-    offered = [file for file in archive.files(missing) if file.kind == "RAW" and file.rootname in names]
+    _say_update(wish, update)
+    where = wish.folder if wish.folder is not None else default_folder()
+    wanted = [dark for dark in listed if is_wanted(dark)]
+    names = {dark.name for dark in wanted}
+    offered = [file for file in archive.files(wanted) if file.kind == "RAW" and file.rootname in names]
     without = len(names - {file.rootname for file in offered})
     if without:
-        talk.say(f"{without} of the new darks have no RAW at the archive yet; the next update asks again")
-    report = _Job(engine, archive, talk, patience, dry_run=dry_run).run(
+        has = "dark has" if without == 1 else "darks have"
+        wish.talk.say(f"{without} {has} no RAW at the archive yet; the next update asks again")
+    report = _Job(engine, archive.server, wish).run(
         [(file, where / str(file.dataset.program) / file.name) for file in offered]
     )
     report.update = update
     return report
 
 
-def list_darks(archive: Archive) -> list[Dataset]:
-    """Return every SBC dark at the archive.
-
-    Raises
-    ------
-    UnreachableError
-        It lists none, which cannot be: such an answer must not pass for the state of the archive.
-    """
-    listed = archive.darks()
-    if not listed:
-        raise UnreachableError(
-            f"The archive {archive.server} lists no SBC dark at all, which cannot be.",
-            "Try again later; if it stays so, its interface has changed and this program needs an update.",
-        )
-    return listed
-
-
-def record_darks(engine: sa.Engine, listed: Iterable[Dataset], now: datetime, *, baseline: bool = False) -> datetime:
-    """Write a listing of all darks into the catalog and return the time of the catalog's baseline, made if wanted."""
-    with writing(engine) as session:
-        archived.record_listing(
-            session,
-            [archived.ArchivedExposure(dark.name, dark.program, dark.start_mjd, dark.exptime_s) for dark in listed],
-            now,
-        )
-        if baseline and archived.baseline(session) is None:
-            writes.start_run(session, archived.UPDATE_ACTION, SOFTWARE_VERSION)
-        return archived.baseline(session) or now
-
-
-def _kinds(dataset: Dataset) -> tuple[str, ...]:
-    """Return the products that are of use: of a dark what was read out, of science what is flat-fielded."""
-    return ("RAW",) if dataset.dark else ("FLT", "ASN")
-
-
-def _tell_update(talk: Talk, update: UpdateReport, *, dry_run: bool) -> None:
+def _say_update(wish: Wish, update: UpdateReport) -> None:
+    are = "is" if update.darks_in_catalog == 1 else "are"
     state = (
-        f"The archive has {update.darks_at_archive} SBC darks; {update.darks_in_catalog} of them are in the catalog."
+        f"The archive has {_number(update.darks_at_archive, 'SBC dark')}; "
+        f"{update.darks_in_catalog} of them {are} in the catalog."
     )
     if update.is_baseline:
-        makes = "would make" if dry_run else "makes"
-        talk.say(
+        makes = "would make" if wish.dry_run else "makes"
+        wish.talk.say(
             f"{state} This first update {makes} the baseline: later ones get what is new from now on. "
             "Get older darks with: sbcdark fetch --program N --darks, or sbcdark fetch --update --since DATE"
         )
     else:
-        talk.say(
-            f"{state} {update.first_seen_now} were not seen before; "
-            f"news counts from {update.baseline_utc:%Y-%m-%d %H:%M} UTC on."
-        )
+        wish.talk.say(f"{state} {update.first_seen_now} new since {update.baseline_utc:%Y-%m-%d %H:%M} UTC.")
 
 
 class _Job:
-    """One fetch: what is missing, getting it, ingesting it."""
+    """One fetch: what is missing or differs, getting it, ingesting it."""
 
-    def __init__(
-        self, engine: sa.Engine | None, archive: Archive, talk: Talk, patience: Patience | None, *, dry_run: bool
-    ) -> None:
-        self._engine = engine
-        self._archive = archive
-        self._talk = talk
-        self._patience = patience or Patience(read_s=min(Patience().read_s, archive.timeout_s))
-        self._dry_run = dry_run
+    def __init__(self, engine: sa.Engine | None, server: str, wish: Wish) -> None:
+        self._engine, self._server, self._wish = engine, server, wish
+        self._report = FetchReport()
 
     def run(self, offered: Sequence[tuple[ArchiveFile, Path]]) -> FetchReport:
-        if self._engine is None and not self._dry_run:
+        if self._engine is None and not self._wish.dry_run:
             raise SbcdarkError("There is no catalog to write to.")
-        report = FetchReport(wanted=len(offered))
-        missing, whole = self._missing(offered, report)
+        report, say = self._report, self._wish.talk.say
+        report.wanted = len(offered)
+        missing, whole = self._missing(offered)
         total = sum(file.size_byte or 0 for file, _ in missing)
         report.to_fetch = [{"file": file.name, "size_byte": file.size_byte} for file, _ in missing]
-        self._talk.say(
-            f"{len(missing)} files to get, {total / 1e6:.1f} MB; {report.here} are here already"
-            + (f"; {report.failed} are not public" if report.failed else "")
+        say(
+            f"{_number(len(missing), 'file')} to get, {total / 1e6:.1f} MB; {report.here} already here"
+            + (f"; {report.failed} not public" if report.failed else "")
         )
-        if self._dry_run or self._engine is None:
+        if report.differing and not self._wish.renew:
+            differ = "file differs" if len(report.differing) == 1 else "files differ"
+            say(f"{len(report.differing)} {differ} from the archive's; get the archive's with --renew")
+        if self._wish.dry_run or self._engine is None:
             return report
-        lost = self._get(missing, whole, report)
+        lost = self._get(missing, whole)
         if whole:
-            report.ingest = ingest(self._engine, whole, progress=self._talk.files_read)
+            report.ingest = ingest(self._engine, whole, progress=self._wish.talk.files_read)
         if lost and not report.fetched:
+            files = "The file" if len(missing) == 1 else f"Not one of {len(missing)} files"
             raise UnreachableError(
-                f"Not one of {len(missing)} files could be had from {self._archive.server}: {lost}.",
-                "Check the network (and https_proxy, if one is set), then run the same command again.",
+                f"{files} could be had from {self._server}: {lost}.".replace("The file could", "The file could not"),
+                "Check the network (and https_proxy, if it is set), then run the same command again.",
             )
         return report
 
     def _missing(
-        self, offered: Sequence[tuple[ArchiveFile, Path]], report: FetchReport
+        self, offered: Sequence[tuple[ArchiveFile, Path]]
     ) -> tuple[list[tuple[ArchiveFile, Path]], list[Path]]:
-        """Return what has to be downloaded, and what lies in its folder whole and is not in the catalog."""
-        present: set[tuple[str, str]] = set()
+        """Return what has to be downloaded, and what is whole in its folder and not in the catalog."""
+        present: dict[tuple[str, str], list[PresentFile]] = {}
         if self._engine is not None:
             with reading(self._engine) as session:
                 present = archived.present_products(session, [file.rootname for file, _ in offered])
         missing, whole = [], []
         for file, target in offered:
-            if (file.rootname, file.kind) in present:
-                report.here += 1
-            elif is_whole(target):
-                report.here += 1
-                whole.append(target)
+            copies = present.get((file.rootname, file.kind), [])
+            is_whole_here = not copies and is_whole(target)
+            if is_whole_here:
+                status = target.stat()
+                copies = [archived.PresentFile(target.as_uri(), status.st_size, status.st_mtime_ns)]
+            differences = [_difference(file, copy) for copy in copies]
+            differs = bool(copies) and all(differences)
+            if differs:
+                entry = {"file": file.name, "path": _place(copies[0]), "how": differences[0]}
+                self._report.differing.append(entry)
+            if copies and not (differs and self._wish.renew):
+                self._report.here += 1
+                whole += [target] if is_whole_here else []
             elif not file.public:
-                _fail(report, target, "the archive does not give it to everybody yet")
+                self._fail(target, "it is not public yet")
             else:
                 missing.append((file, target))
         return missing, whole
 
-    def _get(self, missing: Sequence[tuple[ArchiveFile, Path]], whole: list[Path], report: FetchReport) -> str:
+    def _get(self, missing: Sequence[tuple[ArchiveFile, Path]], whole: list[Path]) -> str:
         """Download; return why the archive was lost on the way, or an empty text."""
         for folder in {target.parent for _, target in missing}:
             try:
@@ -356,22 +331,45 @@ class _Job:
                 raise UsageError(
                     f"The folder {folder} cannot be made: {error.strerror}.", "Give -o another place."
                 ) from error
-        lost = ""
-        for target, outcome in transfer(missing, self._patience, self._talk.bytes_here):
+        report, lost = self._report, ""
+        for target, outcome in download_all(missing, self._wish.talk.bytes_here):
             if isinstance(outcome, int):
                 report.fetched += 1
                 report.fetched_byte += outcome
                 report.fetched_files.append(str(target))
                 whole.append(target)
+            elif isinstance(outcome, OSError):
+                self._fail(target, f"it cannot be written: {outcome.strerror or outcome}")
             else:
-                reason = outcome.what.rstrip(".")
-                lost = lost or (reason if outcome.lost else "")
-                _fail(report, target, reason)
+                reason = getattr(outcome, "what", str(outcome)).rstrip(".")
+                lost = lost or (reason if isinstance(outcome, UnreachableError) else "")
+                self._fail(target, reason)
         report.fetched_files.sort()
         report.failures.sort(key=lambda failure: failure["path"])
         return lost
 
+    def _fail(self, target: Path, reason: str) -> None:
+        self._report.failed += 1
+        self._report.failures.append({"path": str(target), "reason": reason})
 
-def _fail(report: FetchReport, target: Path, reason: str) -> None:
-    report.failed += 1
-    report.failures.append({"path": str(target), "reason": reason})
+
+def _difference(file: ArchiveFile, copy: PresentFile) -> str:
+    """Return how a file here differs from the archive's; an empty text where it does not, as far as can be told."""
+    size = None if copy.uri.endswith((".gz", ".bz2", ".xz", ".fz")) else copy.size_byte
+    if size is not None and file.size_byte is not None and size != file.size_byte:
+        return f"{size:,} bytes here, {file.size_byte:,} bytes at the archive"
+    archived_utc, here_s = file.dataset.archived_utc, copy.mtime_ns / 1e9
+    # A copy may have kept the time of its processing, some hours before it came into the archive.
+    is_dated = archived_utc is not None and copy.uri.startswith("file:") and here_s > 0
+    if archived_utc is not None and is_dated and here_s + 86_400 < archived_utc.timestamp():
+        here = datetime.fromtimestamp(here_s, UTC)
+        return f"of {here:%Y-%m-%d %H:%M} here, archived on {archived_utc:%Y-%m-%d %H:%M} UTC"
+    return ""
+
+
+def _place(copy: PresentFile) -> str:
+    return str(local_path(copy.uri)) if copy.uri.startswith("file:") else clean(copy.uri)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sbcdark.catalog import archived, queries
-from sbcdark.catalog.engine import reading
+from sbcdark.catalog import archived, queries, writes
+from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.errors import UnreachableError
 from sbcdark.catalog.times import utc_of_mjd
-from sbcdark.pipeline.archive import Archive
-from sbcdark.pipeline.fetch import list_darks, record_darks
+from sbcdark.pipeline.mast import Archive
 from sbcdark.pipeline.select import resolve_exposure
+from sbcdark.pipeline.version import SOFTWARE_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import sqlalchemy as sa
+
+    from sbcdark.pipeline.mast import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +93,33 @@ def _start_mjd(engine: sa.Engine, name: str) -> float:
             message = f"{name} vanished while it was read"
             raise LookupError(message)
         return record.start_mjd
+
+
+def list_darks(archive: Archive) -> list[Dataset]:
+    """Return every SBC dark at the archive.
+
+    Raises
+    ------
+    UnreachableError
+        It lists none: such an answer must not pass for the state of the archive.
+    """
+    listed = archive.darks()
+    if not listed:
+        raise UnreachableError(
+            f"The archive {archive.server} lists no SBC dark at all.",
+            "Try again later. If it stays so, its interface has changed and sbcdark needs an update.",
+        )
+    return listed
+
+
+def record_darks(engine: sa.Engine, listed: Iterable[Dataset], now: datetime, *, baseline: bool = False) -> datetime:
+    """Write a listing of all darks into the catalog and return the time of the catalog's baseline, made if wanted."""
+    with writing(engine) as session:
+        archived.record_listing(
+            session,
+            [archived.ArchivedExposure(dark.name, dark.program, dark.start_mjd, dark.exptime_s) for dark in listed],
+            now,
+        )
+        if baseline and archived.baseline(session) is None:
+            writes.start_run(session, archived.UPDATE_ACTION, SOFTWARE_VERSION)
+        return archived.baseline(session) or now

@@ -146,16 +146,16 @@ def _copied_catalog(request: pytest.FixtureRequest, url: str, kind: str) -> Iter
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RangeServer]:
     """Return a real HTTP server on loopback; waits are short, and the cache folder is one of the test's own."""
-    from sbcdark.pipeline import remote, remote_faults, remote_stat  # noqa: PLC0415  other tests need not wait for it
+    from sbcdark.pipeline import connection  # noqa: PLC0415  other tests need not wait for it
 
     monkeypatch.setenv("SBCDARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(remote_faults, "BACK_OFF_S", (0.01, 0.02))
-    monkeypatch.setattr(remote_stat, "SILENCE_S", 0.5)
-    remote.forget_connections()
+    monkeypatch.setattr(connection, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(connection, "SILENCE_S", 0.5)
+    connection.session.cache_clear()
     with range_server() as server:
         yield server
-    remote.forget_connections()
+    connection.session.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ COLUMNS = {
     "sci_asn_id": ("string", "VARCHAR(9)"),
     "sci_expflag": ("string", "VARCHAR(13)"),
     "sci_status": ("string", "VARCHAR(10)"),
+    "sci_archive_date": ("datetime", "DATETIME"),
 }
 """Column: its type in the column list, and in the answer of a search."""
 
@@ -81,6 +82,7 @@ class Row:
     detector: str = "SBC"
     products: list[str] = field(default_factory=list)
     status: str = "PUBLIC"
+    archived: str | None = "2019-06-01T12:00:00"
 
     def cells(self) -> dict[str, Any]:
         """Return the row as the search gives it."""
@@ -97,6 +99,7 @@ class Row:
             "sci_asn_id": "NONE",
             "sci_expflag": "NORMAL",
             "sci_status": self.status,
+            "sci_archive_date": self.archived,
         }
 
 

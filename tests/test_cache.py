@@ -2,48 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sbcdark.catalog.errors import BadFileError, SbcdarkError, UnreachableError, UsageError
 from sbcdark.catalog.records import FileRecord
 from sbcdark.pipeline import cache, remote
-from sbcdark.pipeline.cache import fetch_ahead, fetch_to_cache, keeping_files, path_of
+from sbcdark.pipeline.cache import fetch_ahead, keeping_files, path_of
 
 if TYPE_CHECKING:
     from range_server import RangeServer
 
-    from sbcdark.pipeline.remote_stat import RemoteStat
-
 MB = 10**6
 
 
-def serve(web: RangeServer, name: str, size: int = MB) -> tuple[str, RemoteStat]:
-    """Serve a file and return its URL with what the catalog would know of it."""
-    url = web.put(f"/{name}_raw.fits", name.encode().ljust(size, b"."))
-    found = remote.stat(url)
-    assert found is not None
-    return url, found
+SCRIPT = """
+import hashlib, sys
+from sbcdark.catalog.records import FileRecord
+from sbcdark.pipeline import cache, remote
+url = sys.argv[1]; found = remote.stat(url)
+file = FileRecord(1, "RAW", url, found.size_byte, found.mtime_ns, None, "present", etag=found.etag)
+with cache.keeping_files(): print(hashlib.sha256(cache.path_of(file).read_bytes()).hexdigest())
+"""
+"""Another process that wants a file."""
 
 
-def record(web: RangeServer, name: str) -> FileRecord:
+def record(web: RangeServer, name: str, size: int = MB) -> FileRecord:
     """Serve a file and return its record in the catalog."""
-    url, known = serve(web, name)
+    return recorded(web.put(f"/{name}_raw.fits", name.encode().ljust(size, b".")))
+
+
+def recorded(url: str) -> FileRecord:
+    known = remote.stat(url)
+    assert known is not None
     return FileRecord(1, "RAW", url, known.size_byte or 0, known.mtime_ns, None, "present", etag=known.etag)
 
 
 def copies() -> dict[str, int]:
-    """Return the sizes of what lies in the cache, by name, locks left out."""
+    """Return the sizes of what lies in the cache, by name."""
     folder = Path(os.environ["SBCDARK_CACHE"])
-    return {
-        path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.parent.name != "locks"
-    }
+    return {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
 
 
 def test_file_is_fetched_once_and_keeps_its_name(web: RangeServer) -> None:
@@ -71,10 +76,7 @@ def test_local_files_are_where_they_are(tmp_path: Path) -> None:
 
 def test_name_from_a_server_never_leaves_the_folder(web: RangeServer, tmp_path: Path) -> None:
     web.put("/a/..%2F..%2F..%2Fx%1B_raw.fits", b"anything")
-    url = f"{web.url}/a/..%2F..%2F..%2Fx%1B_raw.fits"
-    found = remote.stat(url)
-    assert found is not None
-    place = fetch_to_cache(url, found)
+    place = path_of(recorded(f"{web.url}/a/..%2F..%2F..%2Fx%1B_raw.fits"))
     assert place.read_bytes() == b"anything"
     assert place.parent.parent == tmp_path / "cache"
     assert place.name == ".._.._.._x__raw.fits"
@@ -82,54 +84,45 @@ def test_name_from_a_server_never_leaves_the_folder(web: RangeServer, tmp_path: 
 
 def test_limit_holds_and_the_least_recently_used_go_first(web: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SBCDARK_CACHE_LIMIT", "3")
-    served = {name: serve(web, name) for name in "abcd"}
+    served = {name: record(web, name) for name in "abcd"}
     for number, name in enumerate("abc"):
-        place = fetch_to_cache(*served[name])
+        place = path_of(served[name])
         os.utime(place, ns=(number, number))  # the clock of some file systems is coarse
     assert set(copies()) == {"a_raw.fits", "b_raw.fits", "c_raw.fits"}
-    fetch_to_cache(*served["a"])
-    fetch_to_cache(*served["d"])
+    path_of(served["a"])
+    path_of(served["d"])
     assert set(copies()) == {"a_raw.fits", "c_raw.fits", "d_raw.fits"}
     assert web.body_bytes("/a_raw.fits") == MB
     monkeypatch.setenv("SBCDARK_CACHE_LIMIT", "0")
     with keeping_files():
-        assert fetch_to_cache(*served["b"]).is_file()
+        assert path_of(served["b"]).is_file()
         assert set(copies()) == {"b_raw.fits"}
     assert copies() == {}
 
 
 def test_what_a_run_uses_stays_until_it_ends(web: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SBCDARK_CACHE_LIMIT", "2")
-    served = {name: serve(web, name) for name in "abcdef"}
+    served = {name: record(web, name) for name in "abcdef"}
     with keeping_files():
-        held = [fetch_to_cache(*served[name]) for name in "abc"]
+        held = [path_of(served[name]) for name in "abc"]
         with keeping_files():
-            fetch_to_cache(*served["d"])
-        fetch_to_cache(*served["e"])
+            path_of(served["d"])
+        path_of(served["e"])
         # Another process, which knows nothing of this one, has the same limit.
-        script = (
-            "import sys; from sbcdark.pipeline import cache, remote;"
-            "url = sys.argv[1]; print(cache.fetch_to_cache(url, remote.stat(url)))"
-        )
-        subprocess.run([sys.executable, "-W", "error", "-c", script, served["f"][0]], check=True, timeout=60)
+        subprocess.run([sys.executable, "-W", "error", "-c", SCRIPT, served["f"].uri], check=True, timeout=60)
         assert all(path.is_file() for path in held)
     assert sum(copies().values()) <= 2 * MB
 
 
-def test_two_processes_that_want_the_same_file_draw_it_once(web: RangeServer) -> None:
-    url, _ = serve(web, "a", 5 * MB)
+def test_processes_that_want_the_same_file_do_no_harm(web: RangeServer) -> None:
+    file = record(web, "a", 5 * MB)
     web.files["/a_raw.fits"].stalls = 0.3
-    script = (
-        "import sys, hashlib; from sbcdark.pipeline import cache, remote;"
-        "url = sys.argv[1]; found = remote.stat(url);"
-        "\nwith cache.keeping_files(): print(hashlib.sha256(cache.fetch_to_cache(url, found).read_bytes()).hexdigest())"
-    )
-    arguments = [sys.executable, "-W", "error", "-c", script, url]
+    arguments = [sys.executable, "-W", "error", "-c", SCRIPT, file.uri]
     running = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     told = {process.communicate(timeout=60)[0] for process in running}
     assert [process.returncode for process in running] == [0, 0, 0]
-    assert len(told) == 1
-    assert web.body_bytes() == 5 * MB
+    assert told == {hashlib.sha256(b"a".ljust(5 * MB, b".")).hexdigest() + "\n"}
+    assert copies() == {"a_raw.fits": 5 * MB}
 
 
 def test_fetching_ahead_leaves_what_is_gone_to_whoever_asks(web: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,11 +139,11 @@ def test_fetching_ahead_leaves_what_is_gone_to_whoever_asks(web: RangeServer, mo
 def test_other_content_than_was_ingested_is_refused(web: RangeServer) -> None:
     file = record(web, "a")
     web.put("/a_raw.fits", b"b" * MB, etag='"2"')
-    with pytest.raises(BadFileError, match="another file than was ingested") as told:
+    with pytest.raises(BadFileError, match="changed since it was ingested") as told:
         path_of(file)
     assert told.value.todo == f"Ingest it again: sbcdark ingest {file.uri}"
     del web.files["/a_raw.fits"]
-    with pytest.raises(BadFileError, match="not there"):
+    with pytest.raises(BadFileError, match="does not exist any more"):
         path_of(file)
     web.put("/a_raw.fits", b"", statuses=[403], always=True)
     with pytest.raises(BadFileError, match="403"):
@@ -168,7 +161,7 @@ def test_copy_outlives_its_server(web: RangeServer) -> None:
 def test_short_answers_leave_nothing_behind(web: RangeServer) -> None:
     file = record(web, "a")
     web.files["/a_raw.fits"].cut = 1000
-    with pytest.raises(BadFileError, match="breaks off"):
+    with pytest.raises(BadFileError, match="connection dropped"):
         path_of(file)
     assert copies() == {}
 
@@ -196,15 +189,15 @@ def test_full_disk_is_told_and_leaves_nothing_behind(
     if not full.exists():
         pytest.skip("this system has no /dev/full")
     file = record(web, "a")
-    opened = os.open
+    opened = Path.open
 
-    def open_on_a_full_disk(path: Path, flags: int, mode: int = 0o777) -> int:
-        if str(path).endswith(".part"):
-            os.close(opened(path, flags, mode))
-            return opened(full, os.O_WRONLY)
-        return opened(path, flags, mode)
+    def open_on_a_full_disk(path: Path, mode: str = "r") -> Any:
+        if path.suffix == ".part":
+            path.touch()
+            return opened(full, "wb")
+        return opened(path, mode)
 
-    monkeypatch.setattr(cache.os, "open", open_on_a_full_disk)
+    monkeypatch.setattr(Path, "open", open_on_a_full_disk)
     with pytest.raises(SbcdarkError, match="cannot be used: No space left on device"):
         path_of(file)
     assert copies() == {}

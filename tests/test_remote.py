@@ -16,12 +16,12 @@ from sbcdark.catalog import models, queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UnreachableError, UsageError
 from sbcdark.catalog.records import Refusal
-from sbcdark.pipeline import remote
+from sbcdark.pipeline import connection
 from sbcdark.pipeline.catalogs import open_catalog
 from sbcdark.pipeline.frames import read_file
 from sbcdark.pipeline.ingest import ingest
 from sbcdark.pipeline.lives import verify
-from sbcdark.pipeline.remote_frames import read_remote
+from sbcdark.pipeline.remote_ingest import read_remote
 
 if TYPE_CHECKING:
     from range_server import RangeServer
@@ -220,7 +220,7 @@ def test_verify_asks_and_draws_nothing(web: RangeServer, empty_catalog: sa.Engin
 def test_verify_asks_a_silent_host_once(web: RangeServer, empty_catalog: sa.Engine, shared_data: Path) -> None:
     ingest(empty_catalog, serve(web, shared_data / "darks_13961")[:3])
     web.stop()
-    remote.forget_connections()
+    connection.session.cache_clear()
     assert verify(empty_catalog).unchecked == 3
     assert [one.state for one in verify(empty_catalog).findings] == ["present"] * 3
 

@@ -101,7 +101,7 @@ def test_files_that_have_no_room_in_the_cache_are_there_while_they_are_used(
     del web.files["/jcrx01ixq_raw.fits"]
     done = sbcdark("photometry", "jcmc11010", "-o", "products", "--aperture", APERTURE, "--json")
     assert "dark jcrx01iyq is left out: http" in done.stderr
-    assert "another file than was ingested" in done.stderr
+    assert "changed since it was ingested" in done.stderr
     assert "dark jcrx01ixq is left out: http" in done.stderr
     assert json.loads(done.stdout)[0]["dark_count_s"] > 0
     assert not list((tmp_path / "cache").rglob("*.fits"))
@@ -144,9 +144,9 @@ def test_commands_that_need_no_pixels_do_without_the_regions_that_were_not_read(
 
 def test_what_goes_wrong_is_one_message_and_a_code(web: RangeServer, here: Any) -> None:
     _, told = here("ingest", f"{web.url}/gone_raw.fits", code=6)
-    assert "gone_raw.fits: it is not there" in told
+    assert "gone_raw.fits: it does not exist" in told
     _, told = here("ingest", "http://127.0.0.1:1/x_raw.fits", code=3)
-    assert told.startswith("sbcdark: 127.0.0.1:1 cannot be reached: Connection refused.\n  Look after")
+    assert told.startswith("sbcdark: 127.0.0.1:1 cannot be reached: Connection refused.\n  Check the network")
     for address in ("https://somebody:hush@example.org/x_raw.fits", "https://example.org/x_raw.fits?token=hush"):
         out, told = here("ingest", address, code=2)
         assert "hush" not in out + told

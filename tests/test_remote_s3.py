@@ -14,10 +14,10 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UnreachableError, UsageError
 from sbcdark.catalog.records import FileReading, Refusal
-from sbcdark.pipeline import remote, remote_faults
+from sbcdark.pipeline import connection, remote
 from sbcdark.pipeline.catalogs import open_catalog
 from sbcdark.pipeline.ingest import ingest
-from sbcdark.pipeline.remote_frames import read_remote
+from sbcdark.pipeline.remote_ingest import read_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,11 +56,11 @@ def s3(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     # Credentials of the user's own are not sent to a public bucket.
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "hush")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    monkeypatch.setattr(remote_faults, "BACK_OFF_S", (0.01, 0.02))
-    remote.forget_connections()
+    monkeypatch.setattr(connection, "BACK_OFF_S", 0.01)
+    connection.session.cache_clear()
     bucket.asked()
     yield bucket
-    remote.forget_connections()
+    connection.session.cache_clear()
 
 
 def test_all_below_a_prefix_is_ingested_as_from_disk_for_a_third_of_the_bytes(
@@ -114,7 +114,7 @@ def test_object_that_changes_is_noticed(s3: S3Server, shared_data: Path) -> None
     found = remote.stat(uri)
     assert found is not None
     s3.put(f"{PREFIX}/jchg/x_raw.fits", contents[1])
-    with pytest.raises(remote_faults.ChangedError):
+    with pytest.raises(connection.ChangedError):
         remote.read_range(uri, found, 0, 100)
     # What a listing said before is looked up again.
     reading = read_remote(uri, None, found)
@@ -128,7 +128,7 @@ def test_what_is_not_there_or_not_public_is_told(s3: S3Server) -> None:
     closed = read_remote("s3://stpubdata/hst/public/jcry/x_raw.fits")
     assert isinstance(gone, Refusal)
     assert isinstance(closed, Refusal)
-    assert "not there" in gone.reason
+    assert "does not exist" in gone.reason
     assert "403" in closed.reason
     for address in ("s3://stpubdata/hst/none/", "s3://no-such-bucket/hst/"):
         with pytest.raises(UsageError):
@@ -189,7 +189,7 @@ def test_silence_and_short_answers_of_s3_end(bad_s3: RangeServer, shared_data: P
     bad_s3.put(PATH, unpacked_raw(shared_data), cut=1000)
     found = read_remote(URI)
     assert isinstance(found, Refusal)
-    assert "breaks off" in found.reason
+    assert "connection dropped" in found.reason
     bad_s3.put(PATH, unpacked_raw(shared_data), stalls=3.0)
     with pytest.raises(UnreachableError, match="s3://stpubdata does not answer"):
         read_remote(URI)

@@ -1,15 +1,14 @@
 """The only caller of MAST: which SBC exposures the archive has, and which files of them, as frozen records.
 
 What the server says is not trusted: a name is only taken where it has the form of a root name or of a product's file,
-and nothing else of its text becomes a path. astroquery's own configuration names the server and bounds the time.
+and nothing else of its text becomes a path. astroquery's own configuration names the server and bounds the time; the
+retry policy and the time limits of `connection` are mounted on its session.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import threading
-import time
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,24 +16,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import numpy as np
+import requests
 
-from sbcdark.catalog.errors import UnreachableError
 from sbcdark.catalog.times import mjd_of_utc
-from sbcdark.pipeline.connection import why
+from sbcdark.pipeline.connection import Adapter, BrokenError, session, unreachable, why, with_retries
 from sbcdark.pipeline.frames import product_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from sbcdark.catalog.errors import UnreachableError
+
 T = TypeVar("T")
 
-_LONGEST_ANSWER_S = 120.0
-"""A query that takes longer is given up; astroquery's own limit (`[mast] timeout`, 600 s) counts where it is less."""
-
-_TRIES = 4
-_FIRST_WAIT_S = 0.5
-_LONGEST_TRYING_S = 60.0
-"""After so long no other try is begun: a name service that is silent lets each take its time."""
+_LONGEST_SILENCE_S = 60.0
+"""The time limit of a query; astroquery's own (`[mast] timeout`, 600 s) counts where it is less."""
 
 _PAGE = 5000
 """Rows to a query; the most that the archive gives."""
@@ -48,6 +44,7 @@ _DATASETS_A_QUERY = 200
 _NAME = re.compile(r"[a-z][a-z0-9]{8}")
 _FILE_NAME = re.compile(r"([a-z][a-z0-9]{8})_(raw|flt|asn)\.fits")
 
+_ARCHIVED = "sci_archive_date"
 _COLUMNS = (
     "sci_targname",
     "sci_instrument_config",
@@ -72,6 +69,8 @@ class Dataset:
         Exposure time; of an association, the sum.
     listed_as : str
         The name under which the archive lists its files: its own, or that of its association.
+    archived_utc : datetime or None
+        When its files came into the archive, if its listing says that: reprocessing moves it.
     """
 
     name: str
@@ -80,6 +79,7 @@ class Dataset:
     start_mjd: float
     exptime_s: float | None
     listed_as: str
+    archived_utc: datetime | None = None
 
     @property
     def is_association(self) -> bool:
@@ -122,12 +122,19 @@ class Archive:
     """
 
     def __init__(self) -> None:
+        from astropy.table import Table  # noqa: PLC0415  with what it is for
         from astroquery.mast import MastMissions, conf  # noqa: PLC0415  takes a second
 
         self.server = str(conf.server).rstrip("/")
-        self.timeout_s = min(float(conf.timeout), _LONGEST_ANSWER_S)
-        with conf.set_temp("timeout", math.ceil(self.timeout_s)):
-            self._client = MastMissions(mission="hst")
+        self.timeout_s = min(float(conf.timeout), _LONGEST_SILENCE_S)
+        self._client = MastMissions(mission="hst")
+        sessions = (session(), self._client._service_api_connection._session)  # noqa: SLF001  astroquery bounds no time
+        for one in sessions:
+            one.mount(self.server, Adapter(self.timeout_s))
+        # astroquery asks for the list of columns with no limit of time, unless it has it.
+        address = f"{self.server}/search/util/api/v0.1/column_list"
+        self._columns = self._asked(lambda: _columns(session().get(address, params={"mission": "hst"})))
+        self._client.columns["hst"] = Table(rows=self._columns, names=("name", "data_type", "description"))
 
     def program(self, program: int) -> list[Dataset]:
         """Return the SBC data sets of a program, in order of time."""
@@ -170,7 +177,7 @@ class Archive:
         if found is None or kind is None or dataset is None or not uri.lower().endswith(name):
             return None
         size = _number(row, "size")
-        # The address is the one that astroquery's download_file asks, which can neither resume nor retry.
+        # The address is the one that astroquery's download_file asks, which checks no length.
         url = f"{self.server}/search/hst/api/v0.1/retrieve_product?product_name={quote(uri, safe='')}"
         public = _text(row, "access").upper() in {"PUBLIC", ""}
         return ArchiveFile(name, kind, found.group(1), dataset, None if size is None else int(size), url, public)
@@ -183,7 +190,7 @@ class Archive:
             found = self._asked(
                 lambda page=page: self._client.query_criteria(  # type: ignore[misc]
                     **criteria,
-                    select_cols=list(_COLUMNS),
+                    select_cols=[*_COLUMNS, *({_ARCHIVED} & {name for name, _, _ in self._columns})],
                     limit=_PAGE,
                     offset=page * _PAGE,
                     sort_by="sci_data_set_name",
@@ -199,75 +206,54 @@ class Archive:
         raise self._unreachable("the pages of its listing do not come to an end")
 
     def _asked(self, ask: Callable[[], T]) -> T:
-        """Ask, again after a while where there is no answer."""
-        begun, reason = time.monotonic(), ""
-        for attempt in range(_TRIES):
-            if attempt:
-                time.sleep(_FIRST_WAIT_S * 2 ** (attempt - 1))
+        """Ask, again where the answer is no answer."""
+
+        def once() -> T:
             try:
-                return _bounded(ask, self.timeout_s)
-            except TimeoutError:
-                reason = f"it did not answer within {self.timeout_s:.0f} s"
-            except Exception as error:  # noqa: BLE001  astroquery raises many kinds for a server that talks nonsense
-                reason = why(error)
-            if time.monotonic() - begun > _LONGEST_TRYING_S:
-                break
-        raise self._unreachable(reason)
+                with warnings.catch_warnings():
+                    # "No results" and "maximum results" are expected: pages are counted.
+                    warnings.simplefilter("ignore")
+                    return ask()
+            except (requests.ConnectionError, requests.HTTPError, requests.Timeout) as error:
+                silent = isinstance(error, requests.Timeout) or "timed out" in str(error)
+                reason = f"it did not answer within {self.timeout_s:.0f} s" if silent else why(error)
+                raise self._unreachable(reason) from error
+            except Exception as error:  # astroquery raises many kinds for a server that talks nonsense
+                raise BrokenError(why(error)) from error
+
+        try:
+            return with_retries(self.server, once)
+        except BrokenError as error:
+            raise self._unreachable(str(error)) from error
 
     def _unreachable(self, reason: str) -> UnreachableError:
-        return UnreachableError(
-            f"The archive {self.server} cannot be used: {reason}.",
-            "Check the network (and https_proxy, if one is set), then run the same command again; "
-            "what is here already stays.",
-        )
+        return unreachable(f"The archive {self.server}", f"cannot be used: {reason}")
 
 
-def _bounded(ask: Callable[[], T], timeout_s: float) -> T:
-    """Call a function and give it up after some time.
-
-    astroquery gives its requests no time limit: it compares the clock once an answer is there. A thread that never ends
-    does not keep the program.
-
-    Raises
-    ------
-    TimeoutError
-        It took too long.
-    """
-    done: list[T] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            done.append(ask())
-        except BaseException as error:  # noqa: BLE001  it is raised in the thread that waits
-            failed.append(error)
-
-    with warnings.catch_warnings():
-        # "No results" and "maximum results" are no news here: pages are counted.
-        warnings.simplefilter("ignore")
-        thread = threading.Thread(target=run, name="MAST", daemon=True)
-        thread.start()
-        thread.join(timeout_s)
-    if thread.is_alive():
-        raise TimeoutError
-    if failed:
-        raise failed[0]
-    return done[0]
+def _columns(response: requests.Response) -> list[tuple[str, str, str]]:
+    """Return name, type and description of the columns that a search can name."""
+    response.raise_for_status()
+    return [(str(one["column_name"]), str(one["qual_type"]), str(one["description"])) for one in response.json()]
 
 
 def _datasets(rows: Iterable[Mapping[str, Any]]) -> list[Dataset]:
     """Return the SBC data sets among rows of a search, each once, in order of time."""
     found: dict[str, Dataset] = {}
     for row in rows:
-        name, program, start = _text(row, "sci_data_set_name").lower(), _number(row, "sci_pep_id"), _start_mjd(row)
+        name, program, start = (
+            _text(row, "sci_data_set_name").lower(),
+            _number(row, "sci_pep_id"),
+            _time(row, "sci_start_time"),
+        )
         if not _NAME.fullmatch(name) or not _is_sbc(row) or start is None:
             continue
         if program is None or not 0 < program < 1_000_000:
             continue
         exptime = _number(row, "sci_actual_duration")
         dark = _text(row, "sci_targname").upper() == "DARK"
+        archived = _time(row, _ARCHIVED)
         exptime_s = exptime if exptime is not None and exptime > 0 else None
-        found.setdefault(name, Dataset(name, dark, int(program), start, exptime_s, name))
+        found.setdefault(name, Dataset(name, dark, int(program), mjd_of_utc(start), exptime_s, name, archived))
     return sorted(found.values(), key=lambda dataset: (dataset.start_mjd, dataset.name))
 
 
@@ -276,15 +262,14 @@ def _is_sbc(row: Mapping[str, Any]) -> bool:
     return "SBC" in detector or aperture.startswith("SBC") or not (detector or aperture)
 
 
-def _start_mjd(row: Mapping[str, Any]) -> float | None:
+def _time(row: Mapping[str, Any], column: str) -> datetime | None:
     try:
-        start = datetime.fromisoformat(_text(row, "sci_start_time"))
+        time_utc = datetime.fromisoformat(_text(row, column))
     except ValueError:
         return None
-    start = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
-    mjd = mjd_of_utc(start)
+    time_utc = time_utc.replace(tzinfo=UTC) if time_utc.tzinfo is None else time_utc.astimezone(UTC)
     # The SBC flies since 2002.
-    return mjd if 52_000 < mjd < 80_000 else None
+    return time_utc if 52_000 < mjd_of_utc(time_utc) < 80_000 else None
 
 
 def _mappings(table: Any) -> Iterator[dict[str, Any]]:
