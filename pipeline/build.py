@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import Match, MatchValues
     from sbcdark.pipeline.apertures import ApertureSpec, PixelEllipse
     from sbcdark.pipeline.built import Flat
-    from sbcdark.pipeline.drizzle import DrizzledProduct, Drizzler
+    from sbcdark.pipeline.drizzle import Drizzler
+    from sbcdark.pipeline.drizzled import DrizzledProduct
     from sbcdark.pipeline.options import BuildOptions, Job
     from sbcdark.pipeline.select import Target
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import FileRecord, Match, MatchValues
     from sbcdark.pipeline.apertures import ApertureSpec, PixelEllipse
     from sbcdark.pipeline.combining import DarkEstimate
-    from sbcdark.pipeline.drizzle import DrizzledProduct
+    from sbcdark.pipeline.drizzled import DrizzledProduct
     from sbcdark.pipeline.footprints import NativeWeights
     from sbcdark.pipeline.pixels import ScienceFrame
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.apertures import PixelEllipse
-    from sbcdark.pipeline.drizzle import DrizzledProduct, FrameMapping
+    from sbcdark.pipeline.drizzled import DrizzledProduct, FrameMapping
 
 TOUCHED = 0.009
 """Share of a native pixel that an aperture's product pixels cover at least where it is left out of the dark's fit. A

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.drizzle import DrizzledProduct
+    from sbcdark.pipeline.drizzled import DrizzledProduct
     from sbcdark.pipeline.simulated_darks import SimulatedFile
     from sbcdark.pipeline.simulated_headers import Card
 

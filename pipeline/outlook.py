@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import Match, MatchValues
     from sbcdark.pipeline.apertures import ApertureSpec, PixelEllipse
     from sbcdark.pipeline.built import ScienceInput
-    from sbcdark.pipeline.drizzle import DrizzledProduct, FrameMapping
+    from sbcdark.pipeline.drizzled import DrizzledProduct, FrameMapping
     from sbcdark.pipeline.templates import DarkFrame
 
 

@@ -20,7 +20,8 @@ from astropy.wcs import WCS
 from flt_copies import copy_with_counts
 
 from sbcdark.catalog.errors import SbcdarkError
-from sbcdark.pipeline.drizzle import DrizzledProduct, Drizzler, dropped
+from sbcdark.pipeline.drizzle import Drizzler, dropped
+from sbcdark.pipeline.drizzled import DrizzledProduct
 from sbcdark.pipeline.frame_writer import write_simulated
 from sbcdark.pipeline.simulate import Association, Parameters, flat, simulate, source_rate
 from sbcdark.pipeline.simulated_darks import dark_rate

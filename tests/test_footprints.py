@@ -13,7 +13,8 @@ from flt_copies import copy_with_counts
 
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.pipeline.apertures import PixelEllipse, aperture_sum, overlap
-from sbcdark.pipeline.drizzle import DrizzledProduct, Drizzler, FrameMapping, dropped
+from sbcdark.pipeline.drizzle import Drizzler, dropped
+from sbcdark.pipeline.drizzled import DrizzledProduct, FrameMapping
 from sbcdark.pipeline.footprints import (
     NativeWeights,
     check_weights,

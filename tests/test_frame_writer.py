@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 from torture.disks import small_disk
 
 from sbcdark.catalog.errors import SbcdarkError
-from sbcdark.pipeline.drizzle import DrizzledProduct
+from sbcdark.pipeline.drizzled import DrizzledProduct
 from sbcdark.pipeline.frame_writer import read_cards, write_dark_product, write_science_product, write_simulated
 from sbcdark.pipeline.simulate import SimulatedFile
 
