@@ -21,7 +21,6 @@ from flt_copies import copy_with_counts
 
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.pipeline.drizzle import Drizzler, dropped
-from sbcdark.pipeline.drizzled import DrizzledProduct
 from sbcdark.pipeline.frame_writer import write_simulated
 from sbcdark.pipeline.simulate import Association, Parameters, flat, simulate, source_rate
 from sbcdark.pipeline.simulated_darks import dark_rate
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from sbcdark.pipeline.drizzled import DrizzledProduct
 
 FLOAT32 = float(np.finfo(np.float32).eps)
 

@@ -14,7 +14,6 @@ from flt_copies import copy_with_counts
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.pipeline.apertures import PixelEllipse, aperture_sum, overlap
 from sbcdark.pipeline.drizzle import Drizzler, dropped
-from sbcdark.pipeline.drizzled import DrizzledProduct, FrameMapping
 from sbcdark.pipeline.footprints import (
     NativeWeights,
     check_weights,
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from sbcdark.pipeline.drizzled import DrizzledProduct, FrameMapping
 
 SHAPE = (1024, 1024)
 NORMAL_TAIL = 4.5  # standard deviations: 7e-6, so that all comparisons here together fail once in a thousand runs
