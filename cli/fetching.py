@@ -68,6 +68,7 @@ def fetch(
 ) -> None:
     """Get from MAST what is not here yet, and ingest it."""
     from sbcdark.pipeline import fetch as fetching  # noqa: PLC0415  only here
+    from sbcdark.pipeline import programs as listing  # noqa: PLC0415  only here
 
     if update == (program is not None):
         raise UsageError(
@@ -82,7 +83,7 @@ def fetch(
     with _bars() as (bytes_here, files_read):
         wish = fetching.Wish(folder, dry_run, renew, fetching.Talk(say, bytes_here, files_read))
         if update:
-            report = fetching.fetch_update(engine, wish, since=utc_time(since))
+            report = listing.fetch_update(engine, wish, since=utc_time(since))
         else:
             report = fetching.fetch_program(
                 engine, program or 0, wish, visit=visit, darks=darks or not science, science=science or not darks

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 from sbcdark.catalog import archived
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UnreachableError, UsageError
-from sbcdark.catalog.times import mjd_of_utc
 from sbcdark.pipeline.download import download_all, is_whole
 from sbcdark.pipeline.fits_input import clean, local_path
 from sbcdark.pipeline.ingest import IngestReport, ingest
 from sbcdark.pipeline.mast import Archive
-from sbcdark.pipeline.programs import list_darks, record_darks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from sbcdark.catalog.archived import PresentFile
     from sbcdark.pipeline.download import ByteProgress
     from sbcdark.pipeline.ingest import Progress
-    from sbcdark.pipeline.mast import ArchiveFile, Dataset
+    from sbcdark.pipeline.mast import ArchiveFile
 
 _VISIT = re.compile(r"[0-9a-z]{1,2}")
 
@@ -172,93 +170,13 @@ def fetch_program(
     ]
     if not offered:
         raise NothingMatchedError(
-            f"The archive lists {_number(len(datasets), 'data set')} of program {program}, but no RAW, FLT or ASN.",
+            f"The archive lists {number(len(datasets), 'data set')} of program {program}, but no RAW, FLT or ASN.",
             "They may be in processing: run the same command again later.",
         )
-    return _Job(engine, archive.server, wish).run([(file, where / file.name) for file in offered])
+    return Job(engine, archive.server, wish).run([(file, where / file.name) for file in offered])
 
 
-def fetch_update(engine: sa.Engine | None, wish: Wish, *, since: datetime | None = None) -> FetchReport:
-    """Get the darks that came to the archive since this catalog's first update, and ingest them.
-
-    The first update of a catalog only notes what the archive has: its baseline. Later ones get what was first seen
-    after that and is not in the catalog, so that what failed once is tried again. With `renew` the darks of the catalog
-    are compared with the archive's, too.
-
-    Parameters
-    ----------
-    engine : Engine or None
-        The catalog; None (with a dry run) stands for one that does not exist yet.
-    since : datetime, optional
-        Get also what started at or after this time (UTC) and is not in the catalog.
-
-    Raises
-    ------
-    UnreachableError
-        The archive cannot be asked, or gave not one file.
-    """
-    archive = Archive()
-    listed = list_darks(archive)
-    now = datetime.now(UTC)
-    seen: dict[str, datetime] = {}
-    in_catalog: set[str] = set()
-    begun: datetime | None = None
-    if engine is not None:
-        with reading(engine) as session:
-            seen, begun = archived.first_seen(session), archived.baseline(session)
-            present = archived.present_products(session, [dark.name for dark in listed])
-            in_catalog = {name for name, kind in present if kind == "RAW"}
-    is_baseline = begun is None
-    if engine is not None and not wish.dry_run:
-        begun = record_darks(engine, listed, now, baseline=is_baseline)
-    since_mjd = None if since is None else mjd_of_utc(since)
-
-    def is_wanted(dark: Dataset) -> bool:
-        if dark.name in in_catalog:
-            return wish.renew
-        is_new = not is_baseline and begun is not None and seen.get(dark.name, now) > begun
-        return is_new or (since_mjd is not None and dark.start_mjd >= since_mjd)
-
-    update = UpdateReport(
-        darks_at_archive=len(listed),
-        darks_in_catalog=len(in_catalog),
-        first_seen_now=sum(dark.name not in seen for dark in listed),
-        baseline_utc=begun or now,
-        is_baseline=is_baseline,
-    )
-    _say_update(wish, update)
-    where = wish.folder if wish.folder is not None else default_folder()
-    wanted = [dark for dark in listed if is_wanted(dark)]
-    names = {dark.name for dark in wanted}
-    offered = [file for file in archive.files(wanted) if file.kind == "RAW" and file.rootname in names]
-    without = len(names - {file.rootname for file in offered})
-    if without:
-        has = "dark has" if without == 1 else "darks have"
-        wish.talk.say(f"{without} {has} no RAW at the archive yet; the next update asks again")
-    report = _Job(engine, archive.server, wish).run(
-        [(file, where / str(file.dataset.program) / file.name) for file in offered]
-    )
-    report.update = update
-    return report
-
-
-def _say_update(wish: Wish, update: UpdateReport) -> None:
-    are = "is" if update.darks_in_catalog == 1 else "are"
-    state = (
-        f"The archive has {_number(update.darks_at_archive, 'SBC dark')}; "
-        f"{update.darks_in_catalog} of them {are} in the catalog."
-    )
-    if update.is_baseline:
-        makes = "would make" if wish.dry_run else "makes"
-        wish.talk.say(
-            f"{state} This first update {makes} the baseline: later ones get what is new from now on. "
-            "Get older darks with: sbcdark fetch --program N --darks, or sbcdark fetch --update --since DATE"
-        )
-    else:
-        wish.talk.say(f"{state} {update.first_seen_now} new since {update.baseline_utc:%Y-%m-%d %H:%M} UTC.")
-
-
-class _Job:
+class Job:
     """One fetch: what is missing or differs, getting it, ingesting it."""
 
     def __init__(self, engine: sa.Engine | None, server: str, wish: Wish) -> None:
@@ -266,6 +184,7 @@ class _Job:
         self._report = FetchReport()
 
     def run(self, offered: Sequence[tuple[ArchiveFile, Path]]) -> FetchReport:
+        """Do it for some files of the archive, each with its final name, and report."""
         if self._engine is None and not self._wish.dry_run:
             raise SbcdarkError("There is no catalog to write to.")
         report, say = self._report, self._wish.talk.say
@@ -274,7 +193,7 @@ class _Job:
         total = sum(file.size_byte or 0 for file, _ in missing)
         report.to_fetch = [{"file": file.name, "size_byte": file.size_byte} for file, _ in missing]
         say(
-            f"{_number(len(missing), 'file')} to get, {total / 1e6:.1f} MB; {report.here} already here"
+            f"{number(len(missing), 'file')} to get, {total / 1e6:.1f} MB; {report.here} already here"
             + (f"; {report.failed} not public" if report.failed else "")
         )
         if report.differing and not self._wish.renew:
@@ -371,5 +290,6 @@ def _place(copy: PresentFile) -> str:
     return str(local_path(copy.uri)) if copy.uri.startswith("file:") else clean(copy.uri)
 
 
-def _number(count: int, noun: str) -> str:
+def number(count: int, noun: str) -> str:
+    """Return a count with its noun."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,4 +1,4 @@
-"""The programs whose darks the archive has: which are in the catalog, and which is nearest to an exposure."""
+"""All SBC darks of the archive: their programs, which of them the catalog has, and an update with the new ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog import archived, queries, writes
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UnreachableError
-from sbcdark.catalog.times import utc_of_mjd
+from sbcdark.catalog.times import mjd_of_utc, utc_of_mjd
+from sbcdark.pipeline.fetch import Job, UpdateReport, default_folder, number
 from sbcdark.pipeline.mast import Archive
 from sbcdark.pipeline.select import resolve_exposure
 from sbcdark.pipeline.version import SOFTWARE_VERSION
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from sbcdark.pipeline.fetch import FetchReport, Wish
     from sbcdark.pipeline.mast import Dataset
 
 
@@ -123,3 +125,83 @@ def record_darks(engine: sa.Engine, listed: Iterable[Dataset], now: datetime, *,
         if baseline and archived.baseline(session) is None:
             writes.start_run(session, archived.UPDATE_ACTION, SOFTWARE_VERSION)
         return archived.baseline(session) or now
+
+
+def fetch_update(engine: sa.Engine | None, wish: Wish, *, since: datetime | None = None) -> FetchReport:
+    """Get the darks that came to the archive since this catalog's first update, and ingest them.
+
+    The first update of a catalog only notes what the archive has: its baseline. Later ones get what was first seen
+    after that and is not in the catalog, so that what failed once is tried again. With `renew` the darks of the catalog
+    are compared with the archive's, too.
+
+    Parameters
+    ----------
+    engine : Engine or None
+        The catalog; None (with a dry run) stands for one that does not exist yet.
+    since : datetime, optional
+        Get also what started at or after this time (UTC) and is not in the catalog.
+
+    Raises
+    ------
+    UnreachableError
+        The archive cannot be asked, or gave not one file.
+    """
+    archive = Archive()
+    listed = list_darks(archive)
+    now = datetime.now(UTC)
+    seen: dict[str, datetime] = {}
+    in_catalog: set[str] = set()
+    begun: datetime | None = None
+    if engine is not None:
+        with reading(engine) as session:
+            seen, begun = archived.first_seen(session), archived.baseline(session)
+            present = archived.present_products(session, [dark.name for dark in listed])
+            in_catalog = {name for name, kind in present if kind == "RAW"}
+    is_baseline = begun is None
+    if engine is not None and not wish.dry_run:
+        begun = record_darks(engine, listed, now, baseline=is_baseline)
+    since_mjd = None if since is None else mjd_of_utc(since)
+
+    def is_wanted(dark: Dataset) -> bool:
+        if dark.name in in_catalog:
+            return wish.renew
+        is_new = not is_baseline and begun is not None and seen.get(dark.name, now) > begun
+        return is_new or (since_mjd is not None and dark.start_mjd >= since_mjd)
+
+    update = UpdateReport(
+        darks_at_archive=len(listed),
+        darks_in_catalog=len(in_catalog),
+        first_seen_now=sum(dark.name not in seen for dark in listed),
+        baseline_utc=begun or now,
+        is_baseline=is_baseline,
+    )
+    _say_update(wish, update)
+    where = wish.folder if wish.folder is not None else default_folder()
+    wanted = [dark for dark in listed if is_wanted(dark)]
+    names = {dark.name for dark in wanted}
+    offered = [file for file in archive.files(wanted) if file.kind == "RAW" and file.rootname in names]
+    without = len(names - {file.rootname for file in offered})
+    if without:
+        has = "dark has" if without == 1 else "darks have"
+        wish.talk.say(f"{without} {has} no RAW at the archive yet; the next update asks again")
+    report = Job(engine, archive.server, wish).run(
+        [(file, where / str(file.dataset.program) / file.name) for file in offered]
+    )
+    report.update = update
+    return report
+
+
+def _say_update(wish: Wish, update: UpdateReport) -> None:
+    are = "is" if update.darks_in_catalog == 1 else "are"
+    state = (
+        f"The archive has {number(update.darks_at_archive, 'SBC dark')}; "
+        f"{update.darks_in_catalog} of them {are} in the catalog."
+    )
+    if update.is_baseline:
+        makes = "would make" if wish.dry_run else "makes"
+        wish.talk.say(
+            f"{state} This first update {makes} the baseline: later ones get what is new from now on. "
+            "Get older darks with: sbcdark fetch --program N --darks, or sbcdark fetch --update --since DATE"
+        )
+    else:
+        wish.talk.say(f"{state} {update.first_seen_now} new since {update.baseline_utc:%Y-%m-%d %H:%M} UTC.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import fnmatch
 import gzip
-import hashlib
 import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -63,11 +62,6 @@ class Served:
                 file.seek(-4, 2)  # gzip's own note of the size
                 return int(struct.unpack("<I", file.read(4))[0])
         return len(self.body)
-
-    @cached_property
-    def etag(self) -> str:
-        """A strong mark of the content."""
-        return f'"{hashlib.md5(self.body, usedforsecurity=False).hexdigest()}"'
 
 
 @dataclass

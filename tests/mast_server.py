@@ -1,8 +1,8 @@
 """A stand-in for MAST: a real HTTP server on loopback that speaks what astroquery 0.4.11 asks, and fails on demand.
 
 It answers the search for HST (column list, search with conditions and pages, product lists) as recorded answers of the
-archive look, with root names in capitals and padded instrument names, and gives files by GET and HEAD, whole or by byte
-ranges, with ETag and Last-Modified. It keeps a log of requests, and counts the body bytes that it sent of each file.
+archive look, with root names in capitals and padded instrument names, and gives files. It keeps a log
+of requests, and counts the body bytes that it sent of each file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Fault:
     """What goes wrong: `kind` on a route (columns, search, products, file), so many times, for names that hold `name`.
 
-    Kinds: 503, reset, short, wrong length, stall, html, duplicate, empty, same page, other part, and moved (to
+    Kinds: 503, reset, short, wrong length, stall, html, duplicate, empty, same page, and moved (to
     `MastServer.elsewhere`).
     """
 
@@ -46,7 +46,6 @@ class Logged:
     method: str
     route: str
     name: str
-    range: str | None
     status: int
 
 
@@ -61,10 +60,6 @@ class MastServer:
         self.sent: Counter[str] = Counter()
         self.whole: Counter[str] = Counter()
         """How often all bytes of a file went out in one answer."""
-        self.ranges = True
-        self.tags = True
-        self.marks: dict[str, str] = {}
-        """Headers that stand in place of the true ETag and date."""
         self.pause_s = 0.0
         """Between two pieces of 32 kB."""
         self.access = "PUBLIC"
@@ -81,8 +76,7 @@ class MastServer:
             self.rows, self.files, self.faults, self.log = [], {}, [], []
             self.sent.clear()
             self.whole.clear()
-            self.ranges = self.tags = True
-            self.pause_s, self.access, self.marks = 0.0, "PUBLIC", {}
+            self.pause_s, self.access = 0.0, "PUBLIC"
 
     def __enter__(self) -> Self:
         """Begin to serve."""
@@ -150,9 +144,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name is the base class's
         """Print nothing; `MastServer.log` has it."""
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -223,44 +214,21 @@ class _Handler(BaseHTTPRequestHandler):
         if served is None:
             self._send("file", name, 404, b"no such product", "text/plain")
             return
-        body, status = served.body, 200
-        headers = {"Last-Modified": "Tue, 03 Mar 2020 12:00:00 GMT", "ETag": served.etag} if mast.tags else {}
-        headers |= mast.marks
-        span = self._span(len(body), headers)
-        if span is not None:
-            start, end = span
-            if start >= len(body):
-                self._send("file", name, 416, b"", "text/plain", {"Content-Range": f"bytes */{len(body)}"})
-                return
-            if fault is not None and fault.kind == "other part":
-                start, fault = start // 2, None
-            headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
-            body, status = body[start : end + 1], 206
+        body = served.body
         stop_at = len(body)
         if fault is not None and fault.kind == "wrong length":
             body = body[: len(body) // 2]
             stop_at = len(body)
         elif fault is not None:
             stop_at = len(body) // 2
-        whole = self._send("file", name, status, body, "application/fits", headers, stop_at=stop_at, fault=fault)
-        if whole and status == 200 and self.command == "GET" and len(body) == len(served.body):
+        whole = self._send("file", name, 200, body, "application/fits", stop_at=stop_at, fault=fault)
+        if whole and len(body) == len(served.body):
             with mast.lock:
                 mast.whole[name] += 1
 
-    def _span(self, size: int, headers: dict[str, str]) -> tuple[int, int] | None:
-        """Return the first and the last byte that are asked for; None for all of them."""
-        if not self._mast.ranges:
-            return None
-        headers["Accept-Ranges"] = "bytes"
-        wanted, if_range = self.headers.get("Range"), self.headers.get("If-Range")
-        if wanted is None or (if_range is not None and if_range not in headers.values()):
-            return None
-        low, _, high = wanted.removeprefix("bytes=").partition("-")
-        return int(low), min(int(high), size - 1) if high else size - 1
-
     def _log(self, route: str, name: str, status: int) -> None:
         with self._mast.lock:
-            self._mast.log.append(Logged(self.command, route, name, self.headers.get("Range"), status))
+            self._mast.log.append(Logged(self.command, route, name, status))
 
     def _send(
         self,
@@ -282,8 +250,6 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in (headers or {}).items():
             self.send_header(key, value)
         self.end_headers()
-        if self.command == "HEAD":
-            return True
         until = len(body) if stop_at is None else stop_at
         for start in range(0, until, 2**15):
             piece = body[start : min(start + 2**15, until)]

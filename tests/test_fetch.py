@@ -22,8 +22,9 @@ from mast_server import Fault, MastServer
 from sbcdark.catalog.errors import UnreachableError
 from sbcdark.pipeline import connection
 from sbcdark.pipeline.catalogs import open_catalog
-from sbcdark.pipeline.fetch import Wish, _Job
+from sbcdark.pipeline.fetch import Job, Wish
 from sbcdark.pipeline.mast import ArchiveFile, Dataset
+from sbcdark.pipeline.remote import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -353,8 +354,9 @@ def test_an_archive_that_is_lost_is_not_asked_for_every_file(
     files = [(ArchiveFile(name, "RAW", name[:9], dataset, 1, nobody, True), tmp_path / name) for name in names]
     catalog = open_catalog(shutil.copyfile(migrated_file, tmp_path / "catalog.db"))
     monkeypatch.setattr(connection, "BACK_OFF_S", 0.01)
-    job = _Job(catalog, nobody, Wish())
+    job = Job(catalog, nobody, Wish())
     with pytest.raises(UnreachableError, match="Not one of 12 files") as told:
         job.run(files)
     assert "refused" in str(told.value)
+    assert sum("not tried" in failure["reason"] for failure in job._report.failures) >= 12 - 2 * AT_ONCE
     assert not list(tmp_path.glob("*.part*")), "nothing is left of what never began"

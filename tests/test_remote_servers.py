@@ -68,6 +68,14 @@ def test_too_large_a_file_is_not_begun_with(web: RangeServer) -> None:
     assert web.body_bytes() == 0
 
 
+def test_more_than_was_announced_is_not_drawn(
+    web: RangeServer, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "LARGEST_FILE", 1_000_000)
+    url = web.put("/jcrx01iiq_raw.fits", unpacked_raw(shared_data), tells_size=False)
+    assert "more than 1,000,000 bytes" in refused(read_remote(url))
+
+
 def test_answers_that_break_off_are_rejected(web: RangeServer, shared_data: Path) -> None:
     url = web.put("/jcrx01iiq_raw.fits", unpacked_raw(shared_data), cut=1000)
     assert "connection dropped after 1,000 bytes" in refused(read_remote(url))
