@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import io
 import os
 import re
 from dataclasses import dataclass
@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.errors import BadFileError
-from sbcdark.pipeline.drizzle import SCALE_ARCSEC
-from sbcdark.pipeline.fits_input import UnsoundError, opened, reasons
+from sbcdark.pipeline.drizzle import dropped
+from sbcdark.pipeline.fits_input import (
+    UnsoundError,
+    clean,
+    drop_broken_cards,
+    open_content,
+    opened,
+    opened_product,
+    read_content,
+    reasons,
+    trusted,
+)
+from sbcdark.pipeline.geometry import constant_of, why_unfit
 from sbcdark.pipeline.rates import unwrapped_counts
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
 
@@ -21,15 +32,15 @@ if TYPE_CHECKING:
     from astropy.io.fits import HDUList
     from numpy.typing import NDArray
 
-_GEOMETRY = ("CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "IDCSCALE", "OCX10", "OCX11", "OCY10", "OCY11")
-"""What a drizzle needs of an SCI header beside the SIP polynomials."""
+    from sbcdark.catalog.records import FileRecord
 
-_ORDERS = ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER")
+_BAD_DQ = 512
+"""The flag of a pixel that is bad for another reason than its own DQ: calacs' "bad in a reference file"."""
 
-_HIGHEST_ORDER = 9
-"""Of a SIP polynomial; HST has 4 or 5. A reader would take memory for the square of whatever is said."""
+_LEAST_FLAT, _LARGEST_FLAT = 0.01, 100.0
 
-_SAME_SCALE = 1e-6  # arcsec
+_NEGATIVE_COUNT = -0.5
+"""A count is whole: no dark that was subtracted brings a pixel that low; what lies below is damage."""
 
 _REFERENCE = re.compile(r"jref\$([A-Za-z0-9_]{1,40}\.fits)")
 
@@ -45,11 +56,20 @@ class ScienceFrame:
     data_quality : ndarray of int16, shape (1024, 1024)
     wcs : astropy.wcs.WCS
         Of the SCI extension, distortion included.
+    wcs_name : str or None
+        WCSNAME of the SCI extension.
+    moving_target : bool
+        Whether MTFLAG says that the telescope followed the target.
+    content : bytes
+        The FITS file as it was read, unpacked.
     """
 
     science: NDArray[np.float64]
     data_quality: NDArray[np.int16]
     wcs: Any
+    wcs_name: str | None = None
+    moving_target: bool = False
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,74 +88,171 @@ def _full_frame(hdus: HDUList, path: Path) -> NDArray[np.generic]:
     return counts.astype(counts.dtype.newbyteorder("="))
 
 
-def read_dark(path: Path) -> NDArray[np.generic]:
+def read_dark(path: Path, known: FileRecord | None = None) -> NDArray[np.generic]:
     """Return the counts of a RAW dark, shape (1024, 1024), unwrapped.
+
+    Parameters
+    ----------
+    path : Path
+        The RAW, plain or packed.
+    known : FileRecord, optional
+        What the ingest found; the file has to be that one.
 
     Raises
     ------
     BadFileError
-        The file is gone or broken.
+        The file is gone, broken, or not the one that was ingested.
     """
-    with opened(path) as hdus:
+    content = read_content(path, known)
+    with trusted(path), open_content(content) as hdus:
         return _full_frame(hdus, path)
 
 
-def read_science(path: Path) -> ScienceFrame:
+def read_science(path: Path, known: FileRecord | None = None) -> ScienceFrame:
     """Return the pixels and the WCS of an FLT.
+
+    Parameters
+    ----------
+    path : Path
+        The FLT, plain or packed.
+    known : FileRecord, optional
+        What the ingest found; the file has to be that one.
 
     Raises
     ------
     BadFileError
-        The file is gone or broken.
+        The file is gone, broken, or not the one that was ingested.
     """
-    with opened(path) as hdus:
+    content = read_content(path, known)
+    with trusted(path), open_content(content) as hdus:
         science = _full_frame(hdus, path).astype(np.float64)
-        quality = hdus["DQ", 1].data if ("DQ", 1) in hdus else None
-        if quality is None or quality.shape != DETECTOR_SHAPE:
-            raise BadFileError(f"{path} has no DQ array, without which AstroDrizzle cannot work.", "Get the FLT again.")
-        _require_geometry(hdus[1].header, path)
-        return ScienceFrame(science, quality.astype(np.int16), _wcs(hdus, 1, path))
+        drop_broken_cards(hdus)
+        unfit = why_unfit(hdus)
+        if unfit is not None:
+            todo = "Get the FLT again, or run stwcs.updatewcs on it."
+            raise BadFileError(f"{path} cannot be drizzled: {unfit}.", todo)
+        header = hdus[1].header
+        name = header.get("WCSNAME")
+        return ScienceFrame(
+            science,
+            _data_quality(hdus, path),
+            _wcs(hdus, 1, path),
+            wcs_name=(clean(name)[:80] or None) if isinstance(name, str) else None,
+            moving_target=hdus[0].header.get("MTFLAG") in {True, "T"},
+            content=content,
+        )
 
 
-def _require_geometry(header: Any, path: Path) -> None:
-    """Refuse an FLT from which AstroDrizzle would take another scale, or none, without a word."""
-    missing = [keyword for keyword in _GEOMETRY if not _is_finite(header.get(keyword))]
-    if missing:
-        raise BadFileError(
-            f"{path} lacks {', '.join(missing)} in its SCI header, so that its distortion and scale are not known.",
-            "Get the FLT again, or run stwcs.updatewcs on it.",
-        )
-    orders = [header.get(keyword, 0) for keyword in _ORDERS]
-    if not all(isinstance(order, int) and 0 <= order <= _HIGHEST_ORDER for order in orders):
-        raise BadFileError(
-            f"{path} has a distortion polynomial of an order that cannot be.",
-            "Get the FLT again, or run stwcs.updatewcs on it.",
-        )
-    # astropy applies the polynomials all the same, and says so on stdout.
-    if any(orders) and not all(str(header.get(keyword)).endswith("-SIP") for keyword in ("CTYPE1", "CTYPE2")):
-        raise BadFileError(
-            f"{path} has SIP polynomials of which its CTYPE says nothing.",
-            "Get the FLT again, or run stwcs.updatewcs on it.",
-        )
-    if abs(header["IDCSCALE"] - SCALE_ARCSEC) > _SAME_SCALE:
-        raise BadFileError(
-            f"{path} has an IDCSCALE of {header['IDCSCALE']:g}, where the SBC's is {SCALE_ARCSEC:g}.",
-            "Get the FLT again, or run stwcs.updatewcs on it with the SBC's IDCTAB.",
-        )
+def _data_quality(hdus: HDUList, path: Path) -> NDArray[np.int16]:
+    hdu = hdus["DQ", 1]
+    value = constant_of(hdu.header)
+    quality = hdu.data if value is None else np.full(DETECTOR_SHAPE, value)
+    if not isinstance(quality, np.ndarray) or quality.shape != DETECTOR_SHAPE:
+        raise BadFileError(f"{path} has no DQ array, without which AstroDrizzle cannot work.", "Get the FLT again.")
+    return quality.astype(np.int16)
+
+
+def usable(frame: ScienceFrame, flat: NDArray[np.float64] | None) -> NDArray[np.bool_]:
+    """Return which native pixels of a frame count: everything that sums or drizzles the frame uses this mask.
+
+    Parameters
+    ----------
+    frame : ScienceFrame
+    flat : ndarray of float64, shape (1024, 1024), optional
+        The flat that divided the frame.
+
+    Returns
+    -------
+    ndarray of bool, shape (1024, 1024)
+        True where no bit of `drizzle.DROPPED_DQ` is set, SCI is finite and not below -0.5 counts (a count is whole;
+        a dark that was subtracted takes less from a pixel), and the flat is between 0.01 and 100.
+    """
+    good = ~dropped(frame.data_quality) & np.isfinite(frame.science) & (frame.science >= _NEGATIVE_COUNT)
+    if flat is not None:
+        good &= np.isfinite(flat) & (flat >= _LEAST_FLAT) & (flat <= _LARGEST_FLAT)
+    return good
+
+
+def drizzle_input(frame: ScienceFrame, bad: NDArray[np.bool_], target: Path) -> None:
+    """Write a copy of an FLT that AstroDrizzle can use, and in which bad pixels have no weight.
+
+    Cards that astropy cannot read are left out; BUNIT is in upper case; DQ and ERR are arrays. A bad pixel that is not
+    flagged yet gets SCI = 0 and the DQ bit 512; one that is flagged keeps its value where that is finite, since
+    AstroDrizzle gives it no weight. Where nothing needs a change the file is copied byte for byte.
+
+    Parameters
+    ----------
+    frame : ScienceFrame
+        As `read_science` returns it.
+    bad : ndarray of bool, shape (1024, 1024)
+        Pixels that shall have no weight; see `usable`.
+    target : Path
+        The copy, plain FITS.
+
+    Raises
+    ------
+    BadFileError
+        The frame cannot be written as AstroDrizzle needs it.
+    OSError
+        The copy cannot be written.
+    """
+    with trusted(target):
+        content = _mended(frame, bad)
+    target.write_bytes(content)
+
+
+def _mended(frame: ScienceFrame, bad: NDArray[np.bool_]) -> bytes:
+    with open_content(frame.content) as hdus:
+        changed = bool(drop_broken_cards(hdus))
+        science = hdus[1]
+        unit = science.header.get("BUNIT")
+        if unit is None or unit != unit.strip().upper():
+            science.header["BUNIT"] = "COUNTS" if unit is None else unit.strip().upper()
+            changed = True
+        for name, kind in (("ERR", np.float32), ("DQ", np.int16)):
+            changed |= _filled(hdus, name, kind)
+        newly = bad & ~dropped(frame.data_quality)
+        blank = newly | ~np.isfinite(frame.science)
+        if blank.any():
+            science.data = np.where(blank, 0, science.data)
+            hdus["DQ", 1].data = np.where(newly, hdus["DQ", 1].data | _BAD_DQ, hdus["DQ", 1].data)
+            changed = True
+        if not changed:
+            return frame.content
+        for hdu in hdus:
+            for keyword in ("CHECKSUM", "DATASUM"):
+                hdu.header.remove(keyword, ignore_missing=True)
+        out = io.BytesIO()
+        hdus.writeto(out, output_verify="silentfix+ignore")
+        return out.getvalue()
+
+
+def _filled(hdus: HDUList, name: str, kind: type[np.generic]) -> bool:
+    """Put an array in place of a null array; tell whether that was needed."""
+    if (name, 1) not in hdus or hdus[name, 1].header.get("NAXIS") != 0:
+        return False
+    hdu = hdus[name, 1]
+    value = constant_of(hdu.header) or 0
+    for keyword in ("NPIX1", "NPIX2", "PIXVALUE"):
+        hdu.header.remove(keyword, ignore_missing=True)
+    hdu.data = np.full(DETECTOR_SHAPE, value, dtype=kind)
+    return True
 
 
 def read_product(path: Path) -> Product:
-    """Return the SCI array and the WCS of a drizzled product.
+    """Return the SCI array and the WCS of a drizzled product of our own, of whatever size.
 
     Raises
     ------
     BadFileError
         The file is gone or broken.
     """
-    with opened(path) as hdus:
+    with opened_product(path) as hdus:
         if ("SCI", 1) not in hdus or getattr(hdus["SCI", 1], "shape", ()) == ():
             raise BadFileError(f"{path} is no drizzled product: it has no SCI image.", "Make it again.")
-        return Product(hdus["SCI", 1].data.astype(np.float64), _wcs(hdus, ("SCI", 1), path))
+        with trusted(path):
+            science = hdus["SCI", 1].data.astype(np.float64)
+        return Product(science, _wcs(hdus, ("SCI", 1), path))
 
 
 def _wcs(hdus: HDUList, extension: Any, path: Path) -> Any:
@@ -146,10 +263,6 @@ def _wcs(hdus: HDUList, extension: Any, path: Path) -> Any:
             return WCS(hdus[extension].header, hdus)
     except UnsoundError as error:
         raise BadFileError(f"{path} has no WCS that can be read: {error}.", "Get the file again.") from error
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def find_flat(name: str | None, given: Path | None) -> Path | None:
