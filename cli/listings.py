@@ -17,6 +17,8 @@ from sbcdark.cli.output import (
     CsvOption,
     FileOption,
     JsonOption,
+    OverwriteOption,
+    check_forms,
     emit,
     fixed,
     minute,
@@ -27,6 +29,8 @@ from sbcdark.cli.output import (
 from sbcdark.pipeline import listing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sbcdark.catalog.records import ExposureRecord
 
 ProgramOption = Annotated[
@@ -72,10 +76,11 @@ def exposures(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     output: FileOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """List the science exposures and darks of the catalog."""
     wanted = _filter(None, program, filter_, temperature, since, until, hot=hot)
-    _list(wanted, sort, as_json=as_json, as_csv=as_csv, output=output)
+    _list(wanted, sort, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
 
 
 @app.command()
@@ -89,13 +94,17 @@ def darks(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     output: FileOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """List the darks of the catalog."""
     wanted = _filter("dark", program, None, temperature, since, until, hot=hot)
-    _list(wanted, sort, as_json=as_json, as_csv=as_csv, output=output)
+    _list(wanted, sort, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
 
 
-def _list(wanted: ExposureFilter, sort: str, *, as_json: bool, as_csv: bool, output: Any) -> None:
+def _list(
+    wanted: ExposureFilter, sort: str, *, as_json: bool, as_csv: bool, output: Path | None, overwrite: bool
+) -> None:
+    check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     descending = sort.startswith("-")
     key = sort.lstrip("-")
     if key not in SORT_KEYS:
@@ -104,7 +113,7 @@ def _list(wanted: ExposureFilter, sort: str, *, as_json: bool, as_csv: bool, out
     rows = [_row(record) for record in found]
     hot = sum(row["hot"] is not None for row in rows)
     title = f"{len(rows)} exposures, {hot} hot. {_RATE_UNIT}"
-    emit(rows, SORT_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=output, title=title)
+    emit(rows, SORT_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite, title=title)
 
 
 def _row(record: ExposureRecord) -> dict[str, Any]:

@@ -5,15 +5,12 @@ With `frames` and `pixels` this is the only place where FITS files are read.
 
 from __future__ import annotations
 
-import bz2
 import hashlib
 import io
-import lzma
 import os
 import shlex
 import stat
 import warnings
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,9 +18,10 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from sbcdark.catalog.errors import BadFileError, SbcdarkError
 from sbcdark.pipeline.fits_structure import StructureError, check_structure
+from sbcdark.pipeline.packing import BROKEN, PACKINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from astropy.io.fits import HDUList
 
@@ -38,9 +36,6 @@ _PIECE = 2**16
 
 _MOST_STREAMS = 2000
 """Parts of a gzip file: `bgzip` makes one of every 64 kB."""
-
-_LARGEST_DICTIONARY = 80 * 2**20
-"""Bytes of memory for the dictionary of an xz stream."""
 
 
 class NotOursError(Exception):
@@ -108,7 +103,7 @@ def unpacked(content: bytes) -> bytes:
     UnsoundError
         The stream is broken, or unpacks to more than `LARGEST_FILE`.
     """
-    name = next((name for name, (magic, _) in _PACKINGS.items() if content.startswith(magic)), None)
+    name = next((name for name, (magic, _) in PACKINGS.items() if content.startswith(magic)), None)
     if name is None:
         return content
     pieces: list[bytes] = []
@@ -116,7 +111,7 @@ def unpacked(content: bytes) -> bytes:
     # Not `gzip` and its like: they read headers byte by byte in Python, so that an endless one, or millions of empty
     # streams one after the other, keep them busy for half a minute.
     for _ in range(_MOST_STREAMS):
-        stream = _PACKINGS[name][1]()
+        stream = PACKINGS[name][1]()
         while not stream.eof:
             packed = content[place : place + _PIECE]
             if not packed:
@@ -128,62 +123,13 @@ def unpacked(content: bytes) -> bytes:
                     size += len(piece)
                     if size > LARGEST_FILE:
                         raise UnsoundError(f"it unpacks to more than {LARGEST_FILE} bytes")
-            except (zlib.error, OSError, lzma.LZMAError) as error:
+            except BROKEN as error:
                 raise UnsoundError(f"its {name} stream is broken: {error}") from error
         place -= len(stream.unused_data)
         # Streams follow one another in files that were packed in parallel; tapes pad with zeros.
         if place == len(content) or (content[place] == 0 and content.count(0, place) == len(content) - place):
             return b"".join(pieces)
     raise UnsoundError(f"its {name} stream is broken: it has more than {_MOST_STREAMS} parts")
-
-
-class _GzipStream:
-    """One stream of a gzip file."""
-
-    def __init__(self) -> None:
-        self._stream = zlib.decompressobj(wbits=31)
-
-    @property
-    def eof(self) -> bool:
-        return self._stream.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._stream.unused_data
-
-    def pieces(self, packed: bytes) -> Iterator[bytes]:
-        while packed and not self.eof:
-            yield self._stream.decompress(packed, _PIECE)
-            packed = self._stream.unconsumed_tail
-
-
-class _Stream:
-    """One stream of a bzip2 or xz file."""
-
-    def __init__(self, stream: bz2.BZ2Decompressor | lzma.LZMADecompressor) -> None:
-        self._stream = stream
-
-    @property
-    def eof(self) -> bool:
-        return self._stream.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._stream.unused_data
-
-    def pieces(self, packed: bytes) -> Iterator[bytes]:
-        yield self._stream.decompress(packed, _PIECE)
-        while not self._stream.eof and not self._stream.needs_input:
-            yield self._stream.decompress(b"", _PIECE)
-
-
-_PACKINGS: dict[str, tuple[bytes, Callable[[], _GzipStream | _Stream]]] = {
-    "gzip": (b"\x1f\x8b", _GzipStream),
-    "bzip2": (b"BZh", lambda: _Stream(bz2.BZ2Decompressor())),
-    # The dictionary of a stream is held in memory; `xz -9` takes 65 MB.
-    "xz": (b"\xfd7zXZ\x00", lambda: _Stream(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LARGEST_DICTIONARY))),
-}
-"""How a packed file begins, and the reader of one of its streams."""
 
 
 @contextmanager
