@@ -24,7 +24,7 @@ from sbcdark.pipeline.fits_input import (
     reasons,
     trusted,
 )
-from sbcdark.pipeline.geometry import constant_of, why_unfit
+from sbcdark.pipeline.geometry import constant_of, is_finite, why_unfit
 from sbcdark.pipeline.rates import unwrapped_counts
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
 
@@ -41,6 +41,9 @@ _LEAST_FLAT, _LARGEST_FLAT = 0.01, 100.0
 
 _NEGATIVE_COUNT = -0.5
 """A count is whole: no dark that was subtracted brings a pixel that low; what lies below is damage."""
+
+_LOWER_CASE = re.compile(rb"\A(?:.{80})*?[A-Za-z0-9_-]*[a-z][A-Za-z0-9_-]* *= ", re.DOTALL)
+"""A keyword in lower case, which astropy reads and AstroDrizzle refuses; a writer puts it in upper case."""
 
 _REFERENCE = re.compile(r"jref\$([A-Za-z0-9_]{1,40}\.fits)")
 
@@ -176,7 +179,8 @@ def usable(frame: ScienceFrame, flat: NDArray[np.float64] | None) -> NDArray[np.
 def drizzle_input(frame: ScienceFrame, bad: NDArray[np.bool_], target: Path) -> None:
     """Write a copy of an FLT that AstroDrizzle can use, and in which bad pixels have no weight.
 
-    Cards that astropy cannot read are left out; BUNIT is in upper case; DQ and ERR are arrays. A bad pixel that is not
+    Cards that astropy cannot read are left out; keywords and BUNIT are in upper case; TELESCOP, EXPEND and
+    NPOLFILE are there; DQ and ERR are arrays. A bad pixel that is not
     flagged yet gets SCI = 0 and the DQ bit 512; one that is flagged keeps its value where that is finite, since
     AstroDrizzle gives it no weight. Where nothing needs a change the file is copied byte for byte.
 
@@ -203,12 +207,14 @@ def drizzle_input(frame: ScienceFrame, bad: NDArray[np.bool_], target: Path) -> 
 
 def _mended(frame: ScienceFrame, bad: NDArray[np.bool_]) -> bytes:
     with open_content(frame.content) as hdus:
-        changed = bool(drop_broken_cards(hdus))
+        changed = any(_LOWER_CASE.search(frame.content[slice(*_header_of(hdu))]) for hdu in hdus)
+        changed |= bool(drop_broken_cards(hdus))
         science = hdus[1]
         unit = science.header.get("BUNIT")
         if unit is None or unit != unit.strip().upper():
             science.header["BUNIT"] = "COUNTS" if unit is None else unit.strip().upper()
             changed = True
+        changed |= _supplied(hdus[0].header)
         for name, kind in (("ERR", np.float32), ("DQ", np.int16)):
             changed |= _filled(hdus, name, kind)
         newly = bad & ~dropped(frame.data_quality)
@@ -225,6 +231,25 @@ def _mended(frame: ScienceFrame, bad: NDArray[np.bool_]) -> bytes:
         out = io.BytesIO()
         hdus.writeto(out, output_verify="silentfix+ignore")
         return out.getvalue()
+
+
+def _header_of(hdu: Any) -> tuple[int, int]:
+    """Return where an HDU's header begins and ends in its file."""
+    place = hdu.fileinfo()
+    return place["hdrLoc"], place["datLoc"]
+
+
+def _supplied(primary: Any) -> bool:
+    """Add the cards without which AstroDrizzle ends and which change no pixel; tell whether one was missing."""
+    missing: dict[str, str | float] = {}
+    if not isinstance(primary.get("TELESCOP"), str):
+        missing["TELESCOP"] = "HST"
+    if not is_finite(primary.get("EXPEND")):
+        missing["EXPEND"] = primary["EXPSTART"] + primary["EXPTIME"] / 86400
+    if "DGEOFILE" in primary and "NPOLFILE" not in primary:
+        missing["NPOLFILE"] = "N/A"  # AstroDrizzle would ask, and wait for an answer; the correction itself is in SCI
+    primary.update(missing)
+    return bool(missing)
 
 
 def _filled(hdus: HDUList, name: str, kind: type[np.generic]) -> bool:
