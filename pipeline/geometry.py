@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.pipeline.drizzle import DROPPED_DQ, SCALE_ARCSEC
-from sbcdark.pipeline.fits_input import card_value
+from sbcdark.pipeline.fits_input import UnsoundError, card_value, reasons
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
-_NUMBERS = ("CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "IDCSCALE", "OCX10", "OCX11", "OCY10", "OCY11")
+_NUMBERS = (
+    *("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2"),
+    *("IDCSCALE", "IDCV2REF", "IDCV3REF", "OCX10", "OCX11", "OCY10", "OCY11"),
+)
 """What a drizzle needs of an SCI header beside the SIP polynomials."""
 
 _ORDERS = ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER")
@@ -29,12 +33,17 @@ def why_unfit(hdus: HDUList) -> str | None:
     Parameters
     ----------
     hdus : HDUList
-        The FLT. Only headers are read.
+        The FLT. Only headers and the small tables of its distortion are read.
     """
     header = hdus[1].header
     missing = [keyword for keyword in _NUMBERS if not is_finite(card_value(header, keyword))]
     if missing:
         return f"it lacks {', '.join(missing)} in its SCI header, so that its distortion and scale are not known"
+    half = [key for key in ascii_uppercase if (f"CTYPE1{key}" in header) != (f"CTYPE2{key}" in header)]
+    if half:
+        return f"its WCS {half[0]} has one axis alone"
+    if not is_finite(card_value(hdus[0].header, "PA_V3")):
+        return "it lacks PA_V3 in its primary header"
     orders = [card_value(header, keyword) if keyword in header else 0 for keyword in _ORDERS]
     if not all(
         isinstance(order, int) and not isinstance(order, bool) and 0 <= order <= _HIGHEST_ORDER for order in orders
@@ -45,10 +54,12 @@ def why_unfit(hdus: HDUList) -> str | None:
         return "it has SIP polynomials of which its CTYPE says nothing"
     if abs(header["IDCSCALE"] - SCALE_ARCSEC) > _SAME_SCALE:
         return f"it has an IDCSCALE of {header['IDCSCALE']:g}, where the SBC's is {SCALE_ARCSEC:g}"
-    return _why_no_quality(hdus)
+    return _why_no_quality(hdus) or _why_no_wcs(hdus)
 
 
 def _why_no_quality(hdus: HDUList) -> str | None:
+    if ("ERR", 1) not in hdus:
+        return "it has no ERR extension, without which AstroDrizzle cannot work"
     if ("DQ", 1) not in hdus:
         return "it has no DQ array, without which AstroDrizzle cannot work"
     header = hdus["DQ", 1].header
@@ -63,6 +74,31 @@ def _why_no_quality(hdus: HDUList) -> str | None:
     elif header.get("BITPIX") not in {8, 16, 32}:
         return "its DQ array holds no whole numbers"
     return None
+
+
+def _why_no_wcs(hdus: HDUList) -> str | None:
+    try:
+        wcs_of(hdus, 1)
+    except UnsoundError as error:
+        return f"it has no WCS that can be read: {error}"
+    return None
+
+
+def wcs_of(hdus: HDUList, extension: Any) -> Any:
+    """Return the WCS (astropy) of an extension, its distortion included.
+
+    Raises
+    ------
+    UnsoundError
+        astropy cannot make one of the header.
+    """
+    from astropy.wcs import WCS  # noqa: PLC0415  slow to import, needed only where pixels are
+
+    with reasons():
+        header = hdus[extension].header.copy()
+        for keyword in [keyword for keyword in header if keyword and card_value(header, keyword) is None]:
+            header.remove(keyword, ignore_missing=True)
+        return WCS(header, hdus)
 
 
 def constant_of(header: Any) -> int | None:

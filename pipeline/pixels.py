@@ -21,10 +21,9 @@ from sbcdark.pipeline.fits_input import (
     opened,
     opened_product,
     read_content,
-    reasons,
     trusted,
 )
-from sbcdark.pipeline.geometry import constant_of, is_finite, why_unfit
+from sbcdark.pipeline.geometry import constant_of, is_finite, wcs_of, why_unfit
 from sbcdark.pipeline.rates import unwrapped_counts
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
 
@@ -179,8 +178,8 @@ def usable(frame: ScienceFrame, flat: NDArray[np.float64] | None) -> NDArray[np.
 def drizzle_input(frame: ScienceFrame, bad: NDArray[np.bool_], target: Path) -> None:
     """Write a copy of an FLT that AstroDrizzle can use, and in which bad pixels have no weight.
 
-    Cards that astropy cannot read are left out; keywords and BUNIT are in upper case; TELESCOP, EXPEND and
-    NPOLFILE are there; DQ and ERR are arrays. A bad pixel that is not
+    Cards that astropy cannot read are left out; keywords and BUNIT are in upper case; TELESCOP, EXPEND,
+    NPOLFILE, EXPNAME, EXTVER, MEANDARK and NGOODPIX are there; DQ and ERR are arrays. A bad pixel that is not
     flagged yet gets SCI = 0 and the DQ bit 512; one that is flagged keeps its value where that is finite, since
     AstroDrizzle gives it no weight. Where nothing needs a change the file is copied byte for byte.
 
@@ -214,7 +213,7 @@ def _mended(frame: ScienceFrame, bad: NDArray[np.bool_]) -> bytes:
         if unit is None or unit != unit.strip().upper():
             science.header["BUNIT"] = "COUNTS" if unit is None else unit.strip().upper()
             changed = True
-        changed |= _supplied(hdus[0].header)
+        changed |= _supplied(hdus)
         for name, kind in (("ERR", np.float32), ("DQ", np.int16)):
             changed |= _filled(hdus, name, kind)
         newly = bad & ~dropped(frame.data_quality)
@@ -239,16 +238,31 @@ def _header_of(hdu: Any) -> tuple[int, int]:
     return place["hdrLoc"], place["datLoc"]
 
 
-def _supplied(primary: Any) -> bool:
+def _supplied(hdus: HDUList) -> bool:
     """Add the cards without which AstroDrizzle ends and which change no pixel; tell whether one was missing."""
-    missing: dict[str, str | float] = {}
+    primary, science = hdus[0].header, hdus[1].header
+    missing: list[tuple[Any, str, str | float]] = []
     if not isinstance(primary.get("TELESCOP"), str):
-        missing["TELESCOP"] = "HST"
+        missing.append((primary, "TELESCOP", "HST"))
     if not is_finite(primary.get("EXPEND")):
-        missing["EXPEND"] = primary["EXPSTART"] + primary["EXPTIME"] / 86400
+        missing.append((primary, "EXPEND", primary["EXPSTART"] + primary["EXPTIME"] / 86400))
     if "DGEOFILE" in primary and "NPOLFILE" not in primary:
-        missing["NPOLFILE"] = "N/A"  # AstroDrizzle would ask, and wait for an answer; the correction itself is in SCI
-    primary.update(missing)
+        # AstroDrizzle would ask, and wait for an answer; the correction itself is in SCI.
+        missing.append((primary, "NPOLFILE", "N/A"))
+    if not isinstance(science.get("EXPNAME"), str):
+        missing.append((science, "EXPNAME", primary["ROOTNAME"]))
+    missing += [
+        (science, keyword, value)
+        for keyword, value in (("MEANDARK", 0.0), ("NGOODPIX", DETECTOR_SHAPE[0] * DETECTOR_SHAPE[1]))
+        if not is_finite(science.get(keyword))
+    ]
+    missing += [
+        (hdus[name, 1].header, "EXTVER", 1)
+        for name in ("SCI", "ERR", "DQ")
+        if (name, 1) in hdus and "EXTVER" not in hdus[name, 1].header
+    ]
+    for header, keyword, value in missing:
+        header[keyword] = value
     return bool(missing)
 
 
@@ -281,11 +295,8 @@ def read_product(path: Path) -> Product:
 
 
 def _wcs(hdus: HDUList, extension: Any, path: Path) -> Any:
-    from astropy.wcs import WCS  # noqa: PLC0415  slow to import, needed only where pixels are
-
     try:
-        with reasons():
-            return WCS(hdus[extension].header, hdus)
+        return wcs_of(hdus, extension)
     except UnsoundError as error:
         raise BadFileError(f"{path} has no WCS that can be read: {error}.", "Get the file again.") from error
 

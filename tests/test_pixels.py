@@ -11,7 +11,8 @@ import pytest
 from astropy.io import fits
 from helpers import with_card
 
-from sbcdark.catalog.records import FileReading
+from sbcdark.catalog.errors import BadFileError
+from sbcdark.catalog.records import FileReading, Refusal
 from sbcdark.pipeline.drizzle import Drizzler
 from sbcdark.pipeline.frames import read_file
 from sbcdark.pipeline.pixels import drizzle_input, read_science, usable
@@ -52,8 +53,24 @@ def empty_quality(hdus: Any) -> None:
     hdus["DQ"].data[:] = 0
 
 
-def sci_card(keyword: str, value: str) -> Callable[[bytes], bytes]:
+def sci_card(keyword: str, value: str | None) -> Callable[[bytes], bytes]:
     return lambda content: with_card(content, keyword, value, start=content.index(b"XTENSION"))
+
+
+NEEDED = ("CRPIX1", "CRVAL1", "CD1_1", "IDCSCALE", "IDCV2REF", "OCX10", "CTYPE1")
+
+
+@pytest.mark.parametrize("value", [None, "'x'", "nan"])
+def test_what_a_run_needs_is_judged_at_ingest(tmp_path: Path, flt: bytes, value: str | None) -> None:
+    changed_ones = [with_card(flt, "PA_V3", value), *(sci_card(one, value)(flt) for one in NEEDED)]
+    if value is not None:
+        changed_ones += [sci_card("A_ORDER", value)(flt), sci_card("A_2_0", "'x'")(flt)]
+    path = tmp_path / "x_flt.fits"
+    for content in changed_ones:
+        path.write_bytes(content)
+        assert isinstance(read_file(path), Refusal)
+        with pytest.raises(BadFileError):
+            read_science(path)
 
 
 def places(mask: np.ndarray[Any, Any]) -> set[tuple[int, int]]:
@@ -69,6 +86,10 @@ ODD: dict[str, Callable[[bytes], bytes]] = {
     ),
     "a program as text": lambda c: with_card(c, "PROPOSID", "'13655'"),
     "no name of the distortion": lambda c: with_card(c, "NPOLFILE", None),
+    "no name of the exposure": sci_card("EXPNAME", None),
+    "no version of SCI": sci_card("EXTVER", None),
+    "no mean dark": sci_card("MEANDARK", None),
+    "no number of good pixels": sci_card("NGOODPIX", None),
     "no telescope": lambda c: with_card(c, "TELESCOP", None),
     "no end of the exposure": lambda c: with_card(c, "EXPEND", None),
 }
