@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -107,6 +107,9 @@ def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
     if url.query:
         raise UsageError("A SQLite URL takes no options.", "Give --db sqlite:///path/catalog.db.")
     path = Path(url.database)
+    with suppress(RuntimeError):  # of a user whom the system does not know: then it is a name like any other
+        path = path.expanduser()
+    url = url.set(database=str(path))
     if path.is_dir():
         raise UsageError(f"{path} is a folder.", f"Give --db sqlite:///{path / 'catalog.db'}.")
     if not path.exists():

@@ -170,7 +170,8 @@ def find_association(session: Session, name: str) -> AssociationRecord | None:
         )
         .order_by(models.AssociationMember.position)
     )
-    found = session.execute(query).all()
+    # An exposure may be named under two types of member.
+    found = list(dict.fromkeys((rootname, identity) for rootname, identity in session.execute(query)))
     members = tuple(rootname for rootname, _ in found)
     absent = tuple(rootname for rootname, identity in found if identity is None)
     return AssociationRecord(row.name, row.program, row.target, members, absent)

@@ -16,6 +16,7 @@ from sbcdark.cli.output import (
     CsvOption,
     FileOption,
     JsonOption,
+    OverwriteOption,
     check_forms,
     emit,
     fixed,
@@ -103,9 +104,10 @@ def match(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     output: FileOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Rank the darks that fit each exposure, with every term of the score."""
-    check_forms(as_json=as_json, as_csv=as_csv, output=output)
+    check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     found = select.match(
         catalog(),
         names or (),
@@ -120,7 +122,15 @@ def match(
         print_json([_json(one, outlooks) for one in found])
     elif as_csv or output is not None:
         rows = [_tagged(one, dark) for one in found for dark in _dark_rows(one)]
-        emit(rows, ("exposure", "rule", "tier", *DARK_KEYS), (), as_json=False, as_csv=as_csv, output=output)
+        emit(
+            rows,
+            ("exposure", "rule", "tier", *DARK_KEYS),
+            (),
+            as_json=False,
+            as_csv=as_csv,
+            output=output,
+            overwrite=overwrite,
+        )
     else:
         for one in found:
             _print(one, outlooks)

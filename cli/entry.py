@@ -13,6 +13,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the program."""
+    _open_streams()
     try:
         from sbcdark.cli.main import run  # noqa: PLC0415  inside of the try: importing takes most of a short command's time
 
@@ -27,6 +28,21 @@ def main() -> None:
             sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Open a standard stream that the shell closed (`>&-`) on nothing.
+
+    Its number would go to the next file that is opened, the catalog perhaps, and Python has None in its place.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
 
 
 def _let_nothing_interrupt() -> None:

@@ -19,6 +19,7 @@ from sbcdark.cli.output import (
     CsvOption,
     FileOption,
     JsonOption,
+    OverwriteOption,
     check_forms,
     emit,
     fixed,
@@ -104,11 +105,12 @@ def programs(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     output: FileOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """List the programs with SBC darks at MAST, and which of their darks are in the catalog."""
     from sbcdark.pipeline import programs as listing  # noqa: PLC0415  only here
 
-    check_forms(as_json=as_json, as_csv=as_csv, output=output)
+    check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     found = listing.programs(catalog(create=near is None), near=near)
     keys = [column.name for column in fields(listing.DarkProgram)]
     columns = (
@@ -122,7 +124,16 @@ def programs(
     )
     missing = [one for one in found if one.frames_in_catalog < one.frames]
     title = f"{len(found)} programs with SBC darks at MAST; {len(missing)} have darks that are not in the catalog"
-    emit([asdict(one) for one in found], keys, columns, as_json=as_json, as_csv=as_csv, output=output, title=title)
+    emit(
+        [asdict(one) for one in found],
+        keys,
+        columns,
+        as_json=as_json,
+        as_csv=as_csv,
+        output=output,
+        overwrite=overwrite,
+        title=title,
+    )
     if missing:
         say(f"Get those of the first: sbcdark fetch --program {missing[0].program} --darks")
 

@@ -10,7 +10,17 @@ import typer
 
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.output import Column, CsvOption, FileOption, JsonOption, emit, print_json, print_table
+from sbcdark.cli.output import (
+    Column,
+    CsvOption,
+    FileOption,
+    JsonOption,
+    OverwriteOption,
+    check_forms,
+    emit,
+    print_json,
+    print_table,
+)
 from sbcdark.pipeline import quality
 
 NameArgument = Annotated[str, typer.Argument(help="The exposure.")]
@@ -32,10 +42,16 @@ def restore(name: NameArgument, reason: ReasonOption) -> None:
 
 
 @app.command()
-def changes(as_json: JsonOption = False, as_csv: CsvOption = False, output: FileOption = None) -> None:
+def changes(
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    output: FileOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
     """List stored selections that today's catalog would make otherwise, and why."""
     from sbcdark.pipeline import replay as stored  # noqa: PLC0415  slow to import
 
+    check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     found = [asdict(change) for change in stored.changes(catalog())]
     keys = [column.name for column in fields(stored.Change)]
     columns = (
@@ -45,7 +61,7 @@ def changes(as_json: JsonOption = False, as_csv: CsvOption = False, output: File
         Column("reasons", "what is otherwise", "; ".join),
     )
     title = f"{len(found)} stored selections would come out otherwise today"
-    emit(found, keys, columns, as_json=as_json, as_csv=as_csv, output=output, title=title)
+    emit(found, keys, columns, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite, title=title)
 
 
 @app.command()

@@ -18,6 +18,8 @@ from sbcdark.cli.output import (
     CsvOption,
     FileOption,
     JsonOption,
+    OverwriteOption,
+    check_forms,
     emit,
     fixed,
     minute,
@@ -28,6 +30,8 @@ from sbcdark.cli.output import (
 from sbcdark.pipeline import listing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sbcdark.catalog.records import ExposureRecord
 
 ProgramOption = Annotated[
@@ -75,10 +79,11 @@ def exposures(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     output: FileOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """List the science exposures and darks of the catalog."""
     wanted = _filter(None, program, filter_, temperature, since, until, hot=hot)
-    _list(wanted, sort, as_json=as_json, as_csv=as_csv, output=output)
+    _list(wanted, sort, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
 
 
 @app.command()
@@ -92,13 +97,17 @@ def darks(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     output: FileOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """List the darks of the catalog."""
     wanted = _filter("dark", program, None, temperature, since, until, hot=hot)
-    _list(wanted, sort, as_json=as_json, as_csv=as_csv, output=output)
+    _list(wanted, sort, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
 
 
-def _list(wanted: ExposureFilter, sort: str, *, as_json: bool, as_csv: bool, output: Any) -> None:
+def _list(
+    wanted: ExposureFilter, sort: str, *, as_json: bool, as_csv: bool, output: Path | None, overwrite: bool
+) -> None:
+    check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     descending = sort.startswith("-")
     key = sort.lstrip("-")
     if key not in SORT_KEYS:
@@ -109,7 +118,7 @@ def _list(wanted: ExposureFilter, sort: str, *, as_json: bool, as_csv: bool, out
     qualities = Counter(record.quality for record in found if record.quality != "good")
     told = "".join(f", {number} {quality}" for quality, number in sorted(qualities.items()))
     title = f"{len(rows)} exposures, {hot} hot{told}. {_RATE_UNIT}"
-    emit(rows, SORT_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=output, title=title)
+    emit(rows, SORT_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite, title=title)
 
 
 def _row(record: ExposureRecord) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
@@ -16,6 +17,7 @@ import typer
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.errors import characters, shown
+from sbcdark.pipeline.tables import table_format, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +29,9 @@ CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.", show_defaul
 FileOption = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="FILE", help="Write a table: FILE.ecsv, FILE.vot or FILE.fits."),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="With -o: replace a file that is there.", show_default=False)
 ]
 
 
@@ -99,6 +104,7 @@ def emit(
     as_json: bool,
     as_csv: bool,
     output: Path | None,
+    overwrite: bool = False,
     title: str = "",
 ) -> None:
     """Print or write a listing in the form that was asked for.
@@ -115,12 +121,10 @@ def emit(
     Raises
     ------
     UsageError
-        Two forms at once.
+        Two forms at once, or a file that is there and shall not be replaced.
     """
-    check_forms(as_json=as_json, as_csv=as_csv, output=output)
+    check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     if output is not None:
-        from sbcdark.pipeline.tables import write_table  # noqa: PLC0415  astropy's tables are slow to import
-
         write_table(rows, keys, output)
         say(f"{len(rows)} rows are in {output}")
     elif as_json:
@@ -131,15 +135,25 @@ def emit(
         print_table(rows, columns, title)
 
 
-def check_forms(*, as_json: bool, as_csv: bool, output: Path | None = None) -> None:
-    """Refuse two forms of output at once.
+def check_forms(*, as_json: bool, as_csv: bool, output: Path | None = None, overwrite: bool = False) -> None:
+    """Refuse, before any work is done, what could not be printed or written after it.
 
     Raises
     ------
     UsageError
+        Two forms at once; a file that is there and shall not be replaced, or whose ending says no form.
     """
     if as_json + as_csv + (output is not None) > 1:
         raise UsageError("--json, --csv and -o exclude each other.", "Give one of them.")
+    if output is None:
+        if overwrite:
+            raise UsageError("--overwrite goes with -o FILE.", "Leave it out, or give -o FILE too.")
+        return
+    table_format(output)
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder.", f"Give -o a file, e.g. {output / 'table.ecsv'}")
+    if os.path.lexists(output) and not overwrite:
+        raise UsageError(f"{output} is there already.", "Give --overwrite to replace it, or -o another name.")
 
 
 def _print_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:

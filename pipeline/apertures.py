@@ -1,4 +1,4 @@
-"""Apertures: read from text or DS9 regions, put on a product's pixels, summed. Pixels are 0-based, arrays (ny, nx)."""
+"""Apertures: read from text, put on a product's pixels, summed. Pixels are 0-based, arrays (ny, nx)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from sbcdark.catalog.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -131,14 +131,19 @@ def clean_label(text: str) -> str:
     return " ".join(visible.split())[:LONGEST_LABEL].rstrip()
 
 
-def _checked(
+def checked_aperture(
     shape: Literal["circle", "ellipse"],
     frame: Literal["pixel", "icrs"],
     numbers: Sequence[float],
     source: str,
     label: str = "",
 ) -> ApertureSpec:
-    """Make a specification of numbers that have been counted; refuse those that cannot be meant."""
+    """Make a specification of numbers that have been counted; refuse those that cannot be meant.
+
+    Raises
+    ------
+    UsageError
+    """
     prefix = f"{shape}{':' if frame == 'pixel' else '@'}"
     names, todo = FORMS[prefix], f"Write for example '{EXAMPLES[prefix]}'."
     for name, value in zip(names, numbers, strict=True):
@@ -196,105 +201,7 @@ def parse_aperture(spec: str) -> ApertureSpec:
             raise UsageError(f"The aperture {shown} has {name} = '{clean_label(word)}', which is no number.", todo)
         numbers.append(float(word))
     shape: Literal["circle", "ellipse"] = "circle" if prefix.startswith("circle") else "ellipse"
-    return _checked(shape, "pixel" if prefix.endswith(":") else "icrs", numbers, shown)
-
-
-_TEXT = re.compile(r"\btext\s*=\s*(?:\{([^}]*)\}|\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
-_BEHIND = re.compile(r"\s*(text|composite|vector|ruler|compass|projection|segment|[be]?panda)\s*\(", re.IGNORECASE)
-_FRAMES = {"image": "image", "icrs": "icrs", "fk5": "fk5", "j2000": "fk5"}
-_DS9 = "Save circles and ellipses from DS9 in the coordinate system image, fk5 or icrs."
-
-
-def _commands(text: str) -> Iterator[tuple[int, str, str]]:
-    """Yield (line number, command, its comment): DS9 separates commands by line ends and semicolons."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        # A semicolon within the text of a label separates nothing.
-        labels = [match.span() for match in _TEXT.finditer(line)]
-        cuts = [i for i, char in enumerate(line) if char == ";" and not any(s <= i < e for s, e in labels)]
-        for start, end in zip([0, *(cut + 1 for cut in cuts)], [*cuts, len(line)], strict=True):
-            command, _, comment = line[start:end].partition("#")
-            if command.strip():
-                yield number, command.strip(), comment
-            elif _BEHIND.match(comment):
-                # DS9 writes what older programs do not know (text, composite, vector...) behind a '#'.
-                yield number, comment.strip(), ""
-
-
-def read_ds9(text: str) -> list[ApertureSpec]:
-    """Read the circles and ellipses of a DS9 region file.
-
-    DS9 counts pixels from 1, gives semi-axes, and turns a sky ellipse from the west (its first axis points west at
-    angle 0) towards the north, so that the position angle east of north is DS9's angle less 90 degrees.
-
-    Parameters
-    ----------
-    text : str
-        The file's content, in the coordinate system image, fk5 (j2000) or icrs.
-
-    Returns
-    -------
-    list of ApertureSpec
-        In the file's order; a region's own text is its label, cleaned (`clean_label`).
-
-    Raises
-    ------
-    UsageError
-        Another shape or coordinate system, an excluded region, or what cannot be read; the message names the line.
-    """
-    frame = ""
-    specs: list[ApertureSpec] = []
-    for number, command, comment in _commands(text):
-        match = re.match(r"([-+!]?)\s*([a-zA-Z0-9]+)", command)
-        word = match[2].lower() if match else clean_label(command)
-        if word == "global":
-            continue
-        if word in _FRAMES:
-            frame = _FRAMES[word]
-            continue
-        if match is None or word not in {"circle", "ellipse"}:
-            raise UsageError(f"Line {number} of the region file has '{word}', which is no aperture here.", _DS9)
-        if match[1] in {"-", "!"}:
-            raise UsageError(f"Line {number} of the region file excludes its {word}; apertures only add.", _DS9)
-        if not frame:
-            raise UsageError(f"Line {number} of the region file has no coordinate system before it.", _DS9)
-        label = _TEXT.search(comment)
-        name = clean_label("".join(group or "" for group in label.groups())) if label else ""
-        specs.append(_ds9_region(frame, command, name, number))
-    return specs
-
-
-def _ds9_region(frame: str, command: str, label: str, number: int) -> ApertureSpec:
-    """Read one DS9 circle or ellipse by the `regions` package."""
-    import warnings  # noqa: PLC0415 - with regions, which is slow to load, at the one place that needs them
-
-    import regions  # noqa: PLC0415
-
-    with warnings.catch_warnings():
-        # regions warns of what it cannot read and leaves it out; the count below finds that.
-        warnings.simplefilter("ignore")
-        try:
-            found: list[Any] = list(regions.Regions.parse(f"{frame}\n{command}", format="ds9"))
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-            found = []
-    known = (regions.CirclePixelRegion, regions.EllipsePixelRegion, regions.CircleSkyRegion, regions.EllipseSkyRegion)
-    if len(found) != 1 or not isinstance(found[0], known):
-        what = f"Line {number} of the region file is no circle or ellipse that can be read"
-        raise UsageError(f"{what}: {clean_label(command)}.", _DS9)
-    region = found[0]
-    on_sky = isinstance(region, regions.SkyRegion)
-    if on_sky:
-        sky = region.center.icrs
-        numbers = [float(sky.ra.deg), float(sky.dec.deg)]
-    else:
-        numbers = [float(region.center.x), float(region.center.y)]  # regions has made them 0-based
-    is_circle = isinstance(region, (regions.CirclePixelRegion, regions.CircleSkyRegion))
-    # regions gives the full width and height of an ellipse where DS9 and we give semi-axes.
-    sizes = [region.radius] if is_circle else [region.width / 2, region.height / 2]
-    numbers += [float(size.to_value("arcsec") if on_sky else size) for size in sizes]
-    if not is_circle:
-        numbers.append(float(region.angle.to_value("deg")) - (90.0 if on_sky else 0.0))
-    source = f"of line {number} of the region file"
-    return _checked("circle" if is_circle else "ellipse", "icrs" if on_sky else "pixel", numbers, source, label)
+    return checked_aperture(shape, "pixel" if prefix.endswith(":") else "icrs", numbers, shown)
 
 
 def to_pixels(spec: ApertureSpec, wcs: Any) -> PixelEllipse:

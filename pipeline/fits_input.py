@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shlex
 import stat
 import warnings
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from sbcdark.catalog.errors import BadFileError, SbcdarkError
 from sbcdark.pipeline.fits_structure import StructureError, check_structure
+from sbcdark.pipeline.packing import BROKEN, PACKINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,41 +96,40 @@ def bounded(file: BinaryIO, size: int) -> bytes:
 
 
 def unpacked(content: bytes) -> bytes:
-    """Return bytes freed of gzip, if they are packed so.
+    """Return bytes freed of gzip, bzip2 or xz, if they are packed so.
 
     Raises
     ------
     UnsoundError
         The stream is broken, or unpacks to more than `LARGEST_FILE`.
     """
-    if content[:2] != b"\x1f\x8b":
+    name = next((name for name, (magic, _) in PACKINGS.items() if content.startswith(magic)), None)
+    if name is None:
         return content
     pieces: list[bytes] = []
     place = size = 0
-    # Not `gzip`: it reads headers byte by byte in Python, so that an endless one, or millions of empty streams one
-    # after the other, keep it busy for half a minute.
+    # Not `gzip` and its like: they read headers byte by byte in Python, so that an endless one, or millions of empty
+    # streams one after the other, keep them busy for half a minute.
     for _ in range(_MOST_STREAMS):
-        stream = zlib.decompressobj(wbits=31)
+        stream = PACKINGS[name][1]()
         while not stream.eof:
             packed = content[place : place + _PIECE]
             if not packed:
-                raise UnsoundError("its gzip stream is broken: it ends too early")
+                raise UnsoundError(f"its {name} stream is broken: it ends too early")
             place += len(packed)
-            while packed and not stream.eof:
-                try:
-                    piece = stream.decompress(packed, _PIECE)
-                except zlib.error as error:
-                    raise UnsoundError(f"its gzip stream is broken: {error}") from error
-                packed = stream.unconsumed_tail
-                pieces.append(piece)
-                size += len(piece)
-                if size > LARGEST_FILE:
-                    raise UnsoundError(f"it unpacks to more than {LARGEST_FILE} bytes")
+            try:
+                for piece in stream.pieces(packed):
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > LARGEST_FILE:
+                        raise UnsoundError(f"it unpacks to more than {LARGEST_FILE} bytes")
+            except BROKEN as error:
+                raise UnsoundError(f"its {name} stream is broken: {error}") from error
         place -= len(stream.unused_data)
         # Streams follow one another in files that were packed in parallel; tapes pad with zeros.
         if place == len(content) or (content[place] == 0 and content.count(0, place) == len(content) - place):
             return b"".join(pieces)
-    raise UnsoundError(f"its gzip stream is broken: it has more than {_MOST_STREAMS} parts")
+    raise UnsoundError(f"its {name} stream is broken: it has more than {_MOST_STREAMS} parts")
 
 
 @contextmanager
@@ -181,7 +181,7 @@ def open_content(content: bytes | io.RawIOBase, *, unscaled: bool = False) -> HD
     with reasons():
         # A compressed image is no HST product, and unpacks to as much as it likes.
         hdus = fits.open(file, memmap=False, do_not_scale_image_data=unscaled, disable_image_compression=True)
-        extensions, promised = len(hdus) - 1, hdus[0].header.get("NEXTEND", 0)
+        extensions, promised = len(hdus) - 1, card_value(hdus[0].header, "NEXTEND")
         if isinstance(promised, int) and extensions < promised:
             raise UnsoundError(f"truncated: {extensions} of {promised} extensions are there")
         return hdus
@@ -206,28 +206,59 @@ def local_path(uri: str) -> Path:
     return Path(os.fsdecode(unquote_to_bytes(parts.path)))
 
 
+def card_value(header: Any, keyword: str) -> Any:
+    """Return the value of a header's card; None where there is no such card, or none that can be read."""
+    from astropy.io.fits import VerifyError  # noqa: PLC0415  the commands that read no file need not wait for it
+
+    try:
+        return header.get(keyword)
+    except VerifyError:
+        return None
+
+
+def drop_broken_cards(hdus: HDUList) -> list[str]:
+    """Take out the cards that astropy cannot read; return their keywords.
+
+    A writer would put their text in quotes, and a number that cannot be read would come back as text.
+    """
+    from astropy.io.fits import VerifyError  # noqa: PLC0415  the commands that read no file need not wait for it
+
+    broken: list[str] = []
+    for hdu in hdus:
+        for place in reversed(range(len(hdu.header.cards))):
+            card = hdu.header.cards[place]
+            try:
+                _ = card.value
+            except VerifyError:
+                broken.append(card.keyword)
+                del hdu.header[place]
+    return broken
+
+
 def read_content(path: Path, known: FileRecord | None = None) -> bytes:
-    """Return a FITS file's bytes, unpacked, in a single open.
+    """Return the bytes of a file, unpacked; it is opened once.
 
     Parameters
     ----------
     path : Path
-        The file.
+        A FITS file, plain or packed by gzip, bzip2 or xz.
     known : FileRecord, optional
-        What it has to be: of the same size, and of the same time or else of the same content.
+        What the ingest found. The file on disk has to be that one: the same size, and the same time or else the same
+        sha256 of the very bytes that are returned. The cache has its own times for files of a server, so that their
+        size and sha256 alone are compared.
 
     Raises
     ------
     BadFileError
-        It is gone or broken, or changed after it was ingested.
+        It is gone, cannot be read, changes while it is read, or changed after it was ingested.
     """
     try:
         with open_regular(path) as file:
             status = os.fstat(file.fileno())
             content = bounded(file, status.st_size)
             require_unchanged(file, status)
-        if known is not None and not _is_known(content, status, known):
-            raise BadFileError(f"{path} changed after it was ingested.", f"Ingest it again: sbcdark ingest {path}")
+        if known is not None:
+            _require_ingested(path, modified_ns(status), content, known)
         return unpacked(content)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -235,51 +266,89 @@ def read_content(path: Path, known: FileRecord | None = None) -> bytes:
             f"{path} cannot be read: {reason}.", "Bring it back, or ingest the folder where it is now."
         ) from error
     except UnsoundError as error:
-        raise BadFileError(f"{path} cannot be trusted: {error}.", "Get the file again and ingest it.") from error
+        raise _not_trusted(path, error) from error
 
 
-def _is_known(content: bytes, status: os.stat_result, known: FileRecord) -> bool:
-    if status.st_size != known.size_byte:
-        return False
-    return modified_ns(status) == known.mtime_ns or hashlib.sha256(content).hexdigest() == known.sha256
+def _require_ingested(path: Path, mtime_ns: int, content: bytes, known: FileRecord) -> None:
+    local = urlsplit(known.uri).scheme == "file"
+    differs = ""
+    if len(content) != known.size_byte:
+        differs = f"size differs ({len(content)} bytes, not {known.size_byte})"
+    elif local and mtime_ns == known.mtime_ns:
+        return
+    elif known.sha256 is None:
+        differs = "time differs, and its checksum is not known" if local else ""
+    elif hashlib.sha256(content).hexdigest() != known.sha256:
+        differs = "content differs"
+    if differs:
+        what = f"{path} changed after it was ingested: its {differs}."
+        raise BadFileError(what, f"Ingest it again: sbcdark ingest {shlex.quote(str(path))}")
+
+
+def _not_trusted(path: Path, error: UnsoundError) -> BadFileError:
+    return BadFileError(f"{path} cannot be trusted: {error}.", "Get the file again and ingest it.")
 
 
 @contextmanager
-def opened(path: Path, known: FileRecord | None = None) -> Iterator[HDUList]:
-    """Open a FITS file, plain or compressed, from memory, every array read.
+def trusted(path: Path) -> Iterator[None]:
+    """Turn whatever a broken file raises inside the block into one `BadFileError` that names the file."""
+    try:
+        with reasons():
+            yield
+    except UnsoundError as error:
+        raise _not_trusted(path, error) from error
+
+
+@contextmanager
+def opened(path: Path, known: FileRecord | None = None, *, unscaled: bool = False) -> Iterator[HDUList]:
+    """Open a FITS file, plain or packed, from memory, every array read; cards that cannot be read are left out.
 
     Parameters
     ----------
-    path, known
-        As for `read_content`.
+    path : Path
+        The file.
+    known : FileRecord, optional
+        What the ingest found; the file has to be that one (see `read_content`).
+    unscaled : bool
+        Leave the pixels as they lie in the file, so that they are written back byte for byte.
+
+    Raises
+    ------
+    BadFileError
+        It is gone, broken, or not the file that was ingested.
+    """
+    content = read_content(path, known)
+    with trusted(path):
+        hdus = open_content(content, unscaled=unscaled)
+        for hdu in hdus:
+            _ = hdu.data
+        drop_broken_cards(hdus)
+    with hdus:
+        yield hdus
+
+
+@contextmanager
+def opened_product(path: Path, *, unscaled: bool = False) -> Iterator[HDUList]:
+    """Open a product that this program made itself: it may be of any size, and is read as it is asked for.
 
     Raises
     ------
     BadFileError
         It is gone or broken.
     """
-    with opened_content(read_content(path, known), path) as hdus:
-        yield hdus
+    from astropy.io import fits  # noqa: PLC0415  the commands that read no file need not wait for it
 
-
-@contextmanager
-def opened_content(content: bytes, path: Path) -> Iterator[HDUList]:
-    """Open FITS content that was read from `path`, every array read; errors name the path.
-
-    Raises
-    ------
-    BadFileError
-        It is broken.
-    """
     try:
-        hdus = open_content(content)
-        with reasons():
-            for hdu in hdus:
-                _ = hdu.data
+        file = open_regular(path)
+    except OSError as error:
+        raise BadFileError(f"{path} cannot be read: {error.strerror or error}.", "Make it again.") from error
     except UnsoundError as error:
-        raise BadFileError(f"{path} cannot be trusted: {error}.", "Get the file again and ingest it.") from error
-    with hdus:
-        yield hdus
+        raise _not_trusted(path, error) from error
+    with file:
+        with trusted(path):
+            hdus = fits.open(file, memmap=False, lazy_load_hdus=False, do_not_scale_image_data=unscaled)
+        with hdus:
+            yield hdus
 
 
 def file_sha256(path: Path) -> str:
@@ -297,6 +366,6 @@ def require_whole(path: Path, rootname: str) -> None:
         It is not; the error says in what.
     """
     with opened(path) as hdus:
-        named = hdus[0].header.get("ROOTNAME")
+        named = card_value(hdus[0].header, "ROOTNAME")
     if not isinstance(named, str) or named.strip().lower() != rootname:
         raise BadFileError(f"it is of {clean(str(named))[:20]!r}")

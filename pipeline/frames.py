@@ -20,6 +20,7 @@ from sbcdark.pipeline.fits_input import (
     NotOursError,
     UnsoundError,
     bounded,
+    card_value,
     clean,
     modified_ns,
     open_content,
@@ -28,8 +29,9 @@ from sbcdark.pipeline.fits_input import (
     require_unchanged,
     unpacked,
 )
+from sbcdark.pipeline.geometry import why_unfit
 from sbcdark.pipeline.rates import count_hot_pixels, measure_regions, unwrapped_counts
-from sbcdark.pipeline.regions import DETECTOR_SHAPE, REGIONS
+from sbcdark.pipeline.regions import DETECTOR_SHAPE, FRAME, REGIONS
 
 if TYPE_CHECKING:
     import io
@@ -42,11 +44,19 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import RegionMeasurement
     from sbcdark.pipeline.regions import Region
 
-_NAME = re.compile(r"_(raw|flt|asn)\.fits(\.gz)?\Z")
+_NAME = re.compile(r"_(raw|flt|asn)\.fits(\.gz|\.bz2|\.xz)?\Z")
+_OTHER_PACKING = re.compile(r"_(raw|flt|asn)\.(fits?\.)?(fz|z|zip|zst|7z|lzma|lz4|tar|tar\.gz|tgz)\Z")
 _ROOTNAME = re.compile(r"[a-z][a-z0-9]{8}")
+_PROGRAM = re.compile(r"[0-9]{1,6}")
 _SHORT_TEXT = re.compile(r"[0-9]{0,2}A")
 
 _MOST_MEMBERS = 1000
+
+_COLDEST_DARK = 4e-6
+"""Count/s/pixel, half of what the coldest darks of program 13961 have."""
+
+_IMPOSSIBLE = 1e-9
+"""Chance of so few counts below which a frame holds none of the detector."""
 
 _LARGEST_PIXEL = 1e7
 """Counts; the detector counts to 65,535, and no flat is below 1 %."""
@@ -65,6 +75,9 @@ def why_ignored(name: str) -> str:
     """Return why a file is left alone for its name alone."""
     if name.lower().startswith("hst_") and ".fits" in name.lower():
         return "a HAP duplicate"
+    if (packed := _OTHER_PACKING.search(name.lower())) is not None:
+        todo = "unpack it with funpack" if packed[3] == "fz" else "unpack it"
+        return f"packed as .{packed[3]}, which is not read: {todo}, then ingest it"
     return "no RAW, FLT or ASN by its name"
 
 
@@ -153,7 +166,10 @@ def parse(
         _require_sbc(hdus[0].header)
         if kind == "ASN":
             return None, _association(hdus)
-        return _exposure(hdus, regions), None
+        exposure = _exposure(hdus, regions)
+        if kind == "FLT" and (unfit := why_unfit(hdus)) is not None:
+            raise UnsoundError(unfit)
+        return exposure, None
 
 
 def _require_sbc(primary: Any) -> None:
@@ -194,11 +210,13 @@ def _exposure(hdus: HDUList, regions: Sequence[Region] | None) -> ExposureFacts:
     if data is None or data.shape != DETECTOR_SHAPE:
         raise UnsoundError("SCI has no 1024 x 1024 pixels")
     unit = _text(header, "BUNIT")
-    if unit not in {None, "COUNTS", "ELECTRONS"}:
+    if (unit or "COUNTS").upper() not in {"COUNTS", "ELECTRONS"}:
         raise UnsoundError(f"SCI is in {unit}, where counts are needed")
     # The shortest exposure that the SBC can take is 0.1 s; next to nothing would make rates of any size.
     exptime = _number(primary, "EXPTIME", "s", above=0.01, below=20_000.0)
     start = _number(primary, "EXPSTART", "MJD", above=52_000.0, below=80_000.0)
+    mean_dark = _optional(header, "MEANDARK", above=-_LARGEST_PIXEL, below=_LARGEST_PIXEL)
+    subtracted = _text(primary, "DARKCORR") == "COMPLETE" or (mean_dark or 0.0) > 0
     return ExposureFacts(
         rootname=_rootname(primary),
         kind=exposure_kind,
@@ -215,17 +233,12 @@ def _exposure(hdus: HDUList, regions: Sequence[Region] | None) -> ExposureFacts:
         processed_mjd=_optional(primary, "PROCTIME", above=0.0, below=100_000.0),
         calibration_version=_text(primary, "CAL_VER"),
         dark_correction=_text(primary, "DARKCORR"),
-        mean_dark_count=_optional(header, "MEANDARK", above=-_LARGEST_PIXEL, below=_LARGEST_PIXEL),
+        mean_dark_count=mean_dark,
         flat_correction=_text(primary, "FLATCORR"),
         flat_file=_text(primary, "PFLTFILE"),
         photflam_erg_s_cm2_a=_optional(header, "PHOTFLAM", above=0.0, below=1.0),
         photplam_a=_optional(header, "PHOTPLAM", above=0.0, below=1e6),
-        measurements=_measured(
-            data,
-            exptime,
-            REGIONS if regions is None else regions,
-            subtracted=_text(primary, "DARKCORR") == "COMPLETE",
-        ),
+        measurements=_measured(data, exptime, REGIONS if regions is None else regions, subtracted=subtracted),
         observation_quality=_text(primary, "QUALITY"),
         guide_star_lock=_text(primary, "FGSLOCK"),
         # The cores of sources are sharp too, and of a frame that is read in part the other pixels are not known.
@@ -266,7 +279,26 @@ def _measured(
         raise UnsoundError("SCI holds no number in a region that is measured")
     if not subtracted and any(one.counts < 0 for one in measured):
         raise UnsoundError("SCI sums to less than nothing in a region, though no dark was subtracted")
+    if not subtracted:
+        _require_counts(measured, exptime)
     return measured
+
+
+def _require_counts(measured: Sequence[RegionMeasurement], exptime: float) -> None:
+    """Refuse a frame in which even the coldest dark would have left more counts than there are.
+
+    Where the whole frame was measured it is judged by that; else by the regions that were, which do not overlap.
+    """
+    judged = [one for one in measured if one.region == FRAME.name] or measured
+    counts, pixels = sum(one.counts for one in judged), sum(one.good_pixels for one in judged)
+    expected = _COLDEST_DARK * pixels * exptime
+    if counts >= expected:
+        return
+    from scipy.special import gammaincc  # noqa: PLC0415  slow to import, needed only where counts are few
+
+    # The chance of so few Poisson counts or fewer: P(N <= n | mu) = Q(n + 1, mu).
+    if gammaincc(counts + 1.0, expected) < _IMPOSSIBLE:
+        raise UnsoundError(f"{counts:.6g} counts in {exptime:.6g} s, where the coldest dark gives {expected:.0f}")
 
 
 def _association(hdus: HDUList) -> AssociationFacts:
@@ -295,14 +327,14 @@ def _association(hdus: HDUList) -> AssociationFacts:
 
 
 def _text(header: Any, keyword: str) -> str | None:
-    value = header.get(keyword)
+    value = card_value(header, keyword)
     if not isinstance(value, str):
         return None
     return clean(value[:1000])[:80] or None
 
 
 def _rootname(header: Any) -> str:
-    value = header.get("ROOTNAME")
+    value = card_value(header, "ROOTNAME")
     name = value.strip().lower() if isinstance(value, str) else ""
     if not _ROOTNAME.fullmatch(name):
         raise UnsoundError("ROOTNAME is missing or no IPPPSSOOT")
@@ -310,7 +342,9 @@ def _rootname(header: Any) -> str:
 
 
 def _program(header: Any) -> int | None:
-    value = header.get("PROPOSID")
+    value = card_value(header, "PROPOSID")
+    if isinstance(value, str) and _PROGRAM.fullmatch(value.strip()):
+        value = int(value)
     known = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1_000_000
     return value if known else None
 
@@ -321,7 +355,7 @@ def _association_name(header: Any) -> str | None:
 
 
 def _number(header: Any, keyword: str, unit: str, *, above: float, below: float) -> float:
-    value = header.get(keyword)
+    value = card_value(header, keyword)
     if value is None or isinstance(value, str | bool) or not isinstance(value, int | float):
         raise UnsoundError(f"{keyword} is missing" if value is None else f"{keyword} is no number")
     if not math.isfinite(value) or not above < value < below:
@@ -330,7 +364,7 @@ def _number(header: Any, keyword: str, unit: str, *, above: float, below: float)
 
 
 def _optional(header: Any, keyword: str, *, above: float, below: float) -> float | None:
-    value = header.get(keyword)
+    value = card_value(header, keyword)
     if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < below:
         return None
     return float(value)

@@ -88,13 +88,13 @@ def read_regions(path: Path) -> list[ApertureSpec]:
     Raises
     ------
     UsageError
-        The file cannot be read, or holds something else.
+        The file cannot be read, or holds no region or something else.
     """
-    from sbcdark.pipeline.apertures import read_ds9  # noqa: PLC0415  only where regions are given
+    from sbcdark.pipeline.ds9 import read_ds9  # noqa: PLC0415  only where regions are given
 
     try:
         # Labels may be in any encoding; what is read of a region is ASCII.
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise UsageError(f"{path} cannot be read as DS9 regions: {error}.", "Give a text file of regions.") from error
-    return read_ds9(text)
+    return read_ds9(text, str(path))

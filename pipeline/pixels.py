@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import io
 import os
 import re
 from dataclasses import dataclass
@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.errors import BadFileError
-from sbcdark.pipeline.drizzle import SCALE_ARCSEC, dropped
-from sbcdark.pipeline.fits_input import UnsoundError, clean, opened, opened_content, read_content, reasons
+from sbcdark.pipeline.drizzle import dropped
+from sbcdark.pipeline.fits_input import (
+    UnsoundError,
+    clean,
+    drop_broken_cards,
+    open_content,
+    opened,
+    opened_product,
+    read_content,
+    trusted,
+)
+from sbcdark.pipeline.geometry import constant_of, is_finite, wcs_of, why_unfit
 from sbcdark.pipeline.rates import unwrapped_counts
 from sbcdark.pipeline.regions import DETECTOR_SHAPE
 
@@ -23,15 +33,16 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import FileRecord
 
-_GEOMETRY = ("CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "IDCSCALE", "OCX10", "OCX11", "OCY10", "OCY11")
-"""What a drizzle needs of an SCI header beside the SIP polynomials."""
+_BAD_DQ = 512
+"""The flag of a pixel that is bad for another reason than its own DQ: calacs' "bad in a reference file"."""
 
-_ORDERS = ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER")
+_LEAST_FLAT, _LARGEST_FLAT = 0.01, 100.0
 
-_HIGHEST_ORDER = 9
-"""Of a SIP polynomial; HST has 4 or 5. A reader would take memory for the square of whatever is said."""
+_NEGATIVE_COUNT = -0.5
+"""A count is whole: no dark that was subtracted brings a pixel that low; what lies below is damage."""
 
-_SAME_SCALE = 1e-6  # arcsec
+_LOWER_CASE = re.compile(rb"\A(?:.{80})*?[A-Za-z0-9_-]*[a-z][A-Za-z0-9_-]* *= ", re.DOTALL)
+"""A keyword in lower case, which astropy reads and AstroDrizzle refuses; a writer puts it in upper case."""
 
 _REFERENCE = re.compile(r"jref\$([A-Za-z0-9_]{1,40}\.fits)")
 
@@ -48,19 +59,19 @@ class ScienceFrame:
     wcs : astropy.wcs.WCS
         Of the SCI extension, distortion included.
     wcs_name : str or None
-        WCSNAME.
+        WCSNAME of the SCI extension.
     moving_target : bool
-        Whether MTFLAG says so: AstroDrizzle aligns such frames on the first one's pointing.
+        Whether MTFLAG says that the telescope followed the target.
     content : bytes
-        The file as it was read, unpacked.
+        The FITS file as it was read, unpacked.
     """
 
     science: NDArray[np.float64]
     data_quality: NDArray[np.int16]
     wcs: Any
-    wcs_name: str | None
-    moving_target: bool
-    content: bytes
+    wcs_name: str | None = None
+    moving_target: bool = False
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,158 +93,212 @@ def _full_frame(hdus: HDUList, path: Path) -> NDArray[np.generic]:
 def read_dark(path: Path, known: FileRecord | None = None) -> NDArray[np.generic]:
     """Return the counts of a RAW dark, shape (1024, 1024), unwrapped.
 
+    Parameters
+    ----------
+    path : Path
+        The RAW, plain or packed.
+    known : FileRecord, optional
+        What the ingest found; the file has to be that one.
+
     Raises
     ------
     BadFileError
-        The file is gone, broken, or not the `known` one.
+        The file is gone, broken, or not the one that was ingested.
     """
-    with opened(path, known) as hdus:
+    content = read_content(path, known)
+    with trusted(path), open_content(content) as hdus:
         return _full_frame(hdus, path)
 
 
 def read_science(path: Path, known: FileRecord | None = None) -> ScienceFrame:
     """Return the pixels and the WCS of an FLT.
 
+    Parameters
+    ----------
+    path : Path
+        The FLT, plain or packed.
+    known : FileRecord, optional
+        What the ingest found; the file has to be that one.
+
     Raises
     ------
     BadFileError
-        The file is gone, broken, or not the `known` one.
+        The file is gone, broken, or not the one that was ingested.
     """
     content = read_content(path, known)
-    with opened_content(content, path) as hdus:
+    with trusted(path), open_content(content) as hdus:
         science = _full_frame(hdus, path).astype(np.float64)
-        quality = _data_quality(hdus)
-        if quality is None:
-            raise BadFileError(f"{path} has no DQ array, without which AstroDrizzle cannot work.", "Get the FLT again.")
-        _require_geometry(hdus[1].header, path)
-        flag, name = hdus[0].header.get("MTFLAG"), hdus[1].header.get("WCSNAME")
+        drop_broken_cards(hdus)
+        unfit = why_unfit(hdus)
+        if unfit is not None:
+            todo = "Get the FLT again, or run stwcs.updatewcs on it."
+            raise BadFileError(f"{path} cannot be drizzled: {unfit}.", todo)
+        header = hdus[1].header
+        name = header.get("WCSNAME")
         return ScienceFrame(
             science,
-            quality,
+            _data_quality(hdus, path),
             _wcs(hdus, 1, path),
-            clean(name)[:80] if isinstance(name, str) else None,
-            flag is True or (isinstance(flag, str) and "T" in flag),
-            content,
+            wcs_name=(clean(name)[:80] or None) if isinstance(name, str) else None,
+            moving_target=hdus[0].header.get("MTFLAG") in {True, "T"},
+            content=content,
         )
 
 
-def _data_quality(hdus: HDUList) -> NDArray[np.int16] | None:
-    if ("DQ", 1) not in hdus:
-        return None
+def _data_quality(hdus: HDUList, path: Path) -> NDArray[np.int16]:
     hdu = hdus["DQ", 1]
-    if hdu.data is None and hdu.header.get("NAXIS") == 0:
-        # A null array: one value for all pixels.
-        value, ny, nx = (hdu.header.get(keyword) for keyword in ("PIXVALUE", "NPIX2", "NPIX1"))
-        constant = isinstance(value, int) and (ny, nx) == DETECTOR_SHAPE
-        return np.full(DETECTOR_SHAPE, value, dtype=np.int16) if constant else None
-    return hdu.data.astype(np.int16) if hdu.data is not None and hdu.data.shape == DETECTOR_SHAPE else None
-
-
-_FLAT_RANGE = (0.01, 100.0)
-
-_LEAST_COUNT = -0.5
-"""Counts are whole: what lies lower is no count of which a dark of some 0.01 to 0.1 was subtracted."""
+    value = constant_of(hdu.header)
+    quality = hdu.data if value is None else np.full(DETECTOR_SHAPE, value)
+    if not isinstance(quality, np.ndarray) or quality.shape != DETECTOR_SHAPE:
+        raise BadFileError(f"{path} has no DQ array, without which AstroDrizzle cannot work.", "Get the FLT again.")
+    return quality.astype(np.int16)
 
 
 def usable(frame: ScienceFrame, flat: NDArray[np.float64] | None) -> NDArray[np.bool_]:
-    """Return which pixels of a frame count, shape (1024, 1024).
-
-    They carry no DQ flag, hold a finite number that is not negative beyond noise, and the flat, where it is given, is
-    finite and within 0.01 to 100.
+    """Return which native pixels of a frame count: everything that sums or drizzles the frame uses this mask.
 
     Parameters
     ----------
     frame : ScienceFrame
-        The frame.
-    flat : ndarray, shape (1024, 1024), or None
-        Its flat.
+    flat : ndarray of float64, shape (1024, 1024), optional
+        The flat that divided the frame.
+
+    Returns
+    -------
+    ndarray of bool, shape (1024, 1024)
+        True where no bit of `drizzle.DROPPED_DQ` is set, SCI is finite and not below -0.5 counts (a count is whole;
+        a dark that was subtracted takes less from a pixel), and the flat is between 0.01 and 100.
     """
-    good = ~dropped(frame.data_quality) & np.isfinite(frame.science) & (frame.science > _LEAST_COUNT)
+    good = ~dropped(frame.data_quality) & np.isfinite(frame.science) & (frame.science >= _NEGATIVE_COUNT)
     if flat is not None:
-        low, high = _FLAT_RANGE
-        good &= np.isfinite(flat) & (flat >= low) & (flat <= high)
-    return np.asarray(good)
+        good &= np.isfinite(flat) & (flat >= _LEAST_FLAT) & (flat <= _LARGEST_FLAT)
+    return good
 
 
 def drizzle_input(frame: ScienceFrame, bad: NDArray[np.bool_], target: Path) -> None:
-    """Write a copy of a frame for AstroDrizzle, in which bad pixels are flagged.
+    """Write a copy of an FLT that AstroDrizzle can use, and in which bad pixels have no weight.
+
+    Cards that astropy cannot read are left out; keywords and BUNIT are in upper case; TELESCOP, EXPEND,
+    NPOLFILE, EXPNAME, EXTVER, MEANDARK and NGOODPIX are there; DQ and ERR are arrays. A bad pixel that is not
+    flagged yet gets SCI = 0 and the DQ bit 512; one that is flagged keeps its value where that is finite, since
+    AstroDrizzle gives it no weight. Where nothing needs a change the file is copied byte for byte.
 
     Parameters
     ----------
     frame : ScienceFrame
-        The frame.
+        As `read_science` returns it.
     bad : ndarray of bool, shape (1024, 1024)
-        Pixels that do not count.
+        Pixels that shall have no weight; see `usable`.
     target : Path
         The copy, plain FITS.
-    """
-    new = bad & ~dropped(frame.data_quality)
-    if not new.any():
-        target.write_bytes(frame.content)
-        return
-    with opened_content(frame.content, target) as hdus:
-        hdus[1].data[new] = 0
-        hdus["DQ", 1].data[new] = 512
-        hdus.writeto(target, output_verify="silentfix+ignore")
-
-
-def _require_geometry(header: Any, path: Path) -> None:
-    """Refuse an FLT from which AstroDrizzle would take another scale, or none, without a word."""
-    missing = [keyword for keyword in _GEOMETRY if not _is_finite(header.get(keyword))]
-    if missing:
-        raise BadFileError(
-            f"{path} lacks {', '.join(missing)} in its SCI header, so that its distortion and scale are not known.",
-            "Get the FLT again, or run stwcs.updatewcs on it.",
-        )
-    orders = [header.get(keyword, 0) for keyword in _ORDERS]
-    if not all(isinstance(order, int) and 0 <= order <= _HIGHEST_ORDER for order in orders):
-        raise BadFileError(
-            f"{path} has a distortion polynomial of an order that cannot be.",
-            "Get the FLT again, or run stwcs.updatewcs on it.",
-        )
-    # astropy applies the polynomials all the same, and says so on stdout.
-    if any(orders) and not all(str(header.get(keyword)).endswith("-SIP") for keyword in ("CTYPE1", "CTYPE2")):
-        raise BadFileError(
-            f"{path} has SIP polynomials of which its CTYPE says nothing.",
-            "Get the FLT again, or run stwcs.updatewcs on it.",
-        )
-    if abs(header["IDCSCALE"] - SCALE_ARCSEC) > _SAME_SCALE:
-        raise BadFileError(
-            f"{path} has an IDCSCALE of {header['IDCSCALE']:g}, where the SBC's is {SCALE_ARCSEC:g}.",
-            "Get the FLT again, or run stwcs.updatewcs on it with the SBC's IDCTAB.",
-        )
-
-
-def read_product(path: Path, name: str = "SCI") -> Product:
-    """Return an image and the WCS of a product that this program made.
 
     Raises
     ------
     BadFileError
-        The file is gone, or no product.
+        The frame cannot be written as AstroDrizzle needs it.
+    OSError
+        The copy cannot be written.
     """
-    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+    with trusted(target):
+        content = _mended(frame, bad)
+    target.write_bytes(content)
 
-    try:
-        # Our own files are trusted: a mosaic is larger than any file of the archive may be.
-        with fits.open(path, memmap=False) as hdus, reasons():
-            return Product(hdus[name, 1].data.astype(np.float64), _wcs(hdus, (name, 1), path))
-    except (OSError, UnsoundError) as error:
-        raise BadFileError(f"{path} cannot be read as a drizzled product: {error}.", "Make it again.") from error
+
+def _mended(frame: ScienceFrame, bad: NDArray[np.bool_]) -> bytes:
+    with open_content(frame.content) as hdus:
+        changed = any(_LOWER_CASE.search(frame.content[slice(*_header_of(hdu))]) for hdu in hdus)
+        changed |= bool(drop_broken_cards(hdus))
+        science = hdus[1]
+        unit = science.header.get("BUNIT")
+        if unit is None or unit != unit.strip().upper():
+            science.header["BUNIT"] = "COUNTS" if unit is None else unit.strip().upper()
+            changed = True
+        changed |= _supplied(hdus)
+        for name, kind in (("ERR", np.float32), ("DQ", np.int16)):
+            changed |= _filled(hdus, name, kind)
+        newly = bad & ~dropped(frame.data_quality)
+        blank = newly | ~np.isfinite(frame.science)
+        if blank.any():
+            science.data = np.where(blank, 0, science.data)
+            hdus["DQ", 1].data = np.where(newly, hdus["DQ", 1].data | _BAD_DQ, hdus["DQ", 1].data)
+            changed = True
+        if not changed:
+            return frame.content
+        for hdu in hdus:
+            for keyword in ("CHECKSUM", "DATASUM"):
+                hdu.header.remove(keyword, ignore_missing=True)
+        out = io.BytesIO()
+        hdus.writeto(out, output_verify="silentfix+ignore")
+        return out.getvalue()
+
+
+def _header_of(hdu: Any) -> tuple[int, int]:
+    """Return where an HDU's header begins and ends in its file."""
+    place = hdu.fileinfo()
+    return place["hdrLoc"], place["datLoc"]
+
+
+def _supplied(hdus: HDUList) -> bool:
+    """Add the cards without which AstroDrizzle ends and which change no pixel; tell whether one was missing."""
+    primary, science = hdus[0].header, hdus[1].header
+    missing: list[tuple[Any, str, str | float]] = []
+    if not isinstance(primary.get("TELESCOP"), str):
+        missing.append((primary, "TELESCOP", "HST"))
+    if not is_finite(primary.get("EXPEND")):
+        missing.append((primary, "EXPEND", primary["EXPSTART"] + primary["EXPTIME"] / 86400))
+    if "DGEOFILE" in primary and "NPOLFILE" not in primary:
+        # AstroDrizzle would ask, and wait for an answer; the correction itself is in SCI.
+        missing.append((primary, "NPOLFILE", "N/A"))
+    if not isinstance(science.get("EXPNAME"), str):
+        missing.append((science, "EXPNAME", primary["ROOTNAME"]))
+    missing += [
+        (science, keyword, value)
+        for keyword, value in (("MEANDARK", 0.0), ("NGOODPIX", DETECTOR_SHAPE[0] * DETECTOR_SHAPE[1]))
+        if not is_finite(science.get(keyword))
+    ]
+    missing += [
+        (hdus[name, 1].header, "EXTVER", 1)
+        for name in ("SCI", "ERR", "DQ")
+        if (name, 1) in hdus and "EXTVER" not in hdus[name, 1].header
+    ]
+    for header, keyword, value in missing:
+        header[keyword] = value
+    return bool(missing)
+
+
+def _filled(hdus: HDUList, name: str, kind: type[np.generic]) -> bool:
+    """Put an array in place of a null array; tell whether that was needed."""
+    if (name, 1) not in hdus or hdus[name, 1].header.get("NAXIS") != 0:
+        return False
+    hdu = hdus[name, 1]
+    value = constant_of(hdu.header) or 0
+    for keyword in ("NPIX1", "NPIX2", "PIXVALUE"):
+        hdu.header.remove(keyword, ignore_missing=True)
+    hdu.data = np.full(DETECTOR_SHAPE, value, dtype=kind)
+    return True
+
+
+def read_product(path: Path, name: str = "SCI") -> Product:
+    """Return an image and the WCS of a drizzled product of our own, of whatever size.
+
+    Raises
+    ------
+    BadFileError
+        The file is gone or broken.
+    """
+    with opened_product(path) as hdus:
+        if (name, 1) not in hdus or getattr(hdus[name, 1], "shape", ()) == ():
+            raise BadFileError(f"{path} has no {name} image, as a drizzled product has.", "Make it again.")
+        with trusted(path):
+            image = hdus[name, 1].data.astype(np.float64)
+        return Product(image, _wcs(hdus, (name, 1), path))
 
 
 def _wcs(hdus: HDUList, extension: Any, path: Path) -> Any:
-    from astropy.wcs import WCS  # noqa: PLC0415  slow to import, needed only where pixels are
-
     try:
-        with reasons():
-            return WCS(hdus[extension].header, hdus)
+        return wcs_of(hdus, extension)
     except UnsoundError as error:
         raise BadFileError(f"{path} has no WCS that can be read: {error}.", "Get the file again.") from error
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def find_flat(name: str | None, given: Path | None) -> Path | None:

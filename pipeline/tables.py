@@ -103,6 +103,22 @@ def flat_value(value: Any) -> Any:
     return value
 
 
+def table_format(path: Path) -> str:
+    """Return the format of a table, as astropy calls it, by its file's ending.
+
+    Raises
+    ------
+    UsageError
+        The ending is none of .ecsv, .vot, .xml, .fits.
+    """
+    written_as = _FORMATS.get(path.suffix.lower())
+    if written_as is None:
+        raise UsageError(
+            f"{path.name!r} has no ending that says how to write a table.", "Use -o FILE.ecsv, FILE.vot or FILE.fits."
+        )
+    return written_as
+
+
 def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
     """Write rows as ECSV, VOTable or FITS, by the file's ending; whole or not at all.
 
@@ -113,11 +129,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path:
     SbcdarkError
         The file could not be written.
     """
-    written_as = _FORMATS.get(path.suffix.lower())
-    if written_as is None:
-        raise UsageError(
-            f"{path.name!r} has no ending that says how to write a table.", "Use -o FILE.ecsv, FILE.vot or FILE.fits."
-        )
+    written_as = table_format(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
         with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,10 +21,14 @@ from sbcdark.pipeline.apertures import (
     aperture_sum,
     clean_label,
     parse_aperture,
-    read_ds9,
     sky_position,
     to_pixels,
 )
+from sbcdark.pipeline.ds9 import read_ds9
+from sbcdark.pipeline.options import read_regions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCALE_ARCSEC = 0.025
 
@@ -137,13 +142,12 @@ def test_reads_ds9_regions() -> None:
     [
         ("image\nbox(700,680,40,40,0)", "Line 2 of the region file has 'box'"),
         ("image\npolygon(1,1,2,2,3,1)", "'polygon'"),
-        ("image\ncircle(5,5,2)\n# text(5,5) text={a}", "Line 3 of the region file has 'text'"),
         ("image\n# vector(5,5,20,0) vector=1", "'vector'"),
         ("physical\ncircle(5,5,2)", "'physical'"),
         ("galactic;circle(5,5,2)", "'galactic'"),
         ("circle(5,5,2)", "no coordinate system"),
         ("image\n-circle(5,5,2)", "excludes its circle"),
-        ("image\nellipse(5,5,2,1,4,2,30)", "ellipse(5,5,2,1,4,2,30)"),
+        ("image\nellipse(5,5,2,1,4,2,30)", "ellipse with 5 sizes"),
         ("image\nellipse(5,5,2,1)", "ellipse(5,5,2,1)"),
         ("image\ncircle(5,5)", "circle(5,5)"),
         ("image\ncircle(a,b,c)", "circle(a,b,c)"),
@@ -161,8 +165,51 @@ def test_refuses_other_regions_and_names_them(text: str, named: str) -> None:
     assert "DS9" in caught.value.todo or "for example" in caught.value.todo
 
 
-def test_an_empty_region_file_has_no_apertures() -> None:
-    assert read_ds9("# Region file format: DS9 version 4.1\nimage\n\n# circle(5,5,2) is commented out") == []
+@pytest.mark.parametrize("text", ["", "image\n\n# circle(5,5,2) is commented out", "fk5\n# text(165,38) text={here}"])
+def test_a_file_without_a_region_says_so(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "none.reg"
+    path.write_text(f"# Region file format: DS9 version 4.1\n{text}\n")
+    with pytest.raises(UsageError, match=r"There is no region in .*none\.reg"):
+        read_regions(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'global color=green font="helvetica 10 normal roman" source=1 fk5',
+        "global FK5 color=green",
+        "global color=green; fk5",
+        'fk5\nglobal color=green font="image 10" text={image}',
+    ],
+)
+def test_the_coordinate_system_on_the_global_line_counts(line: str) -> None:
+    (spec,) = read_ds9(f'{line}\n# text(165.5,38.04) text={{circle; image}}\ncircle(165.5588,38.0432,1")')
+    assert (spec.frame, spec.a) == ("icrs", pytest.approx(1.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("image\n\ncircle(5,5,2) # include=0", "Line 3 of s.reg excludes its circle"),
+        ("image\nglobal include=0\ncircle(5,5,2)", "Line 3 of s.reg excludes its circle"),
+        ("image\n-circle(5,5,2) # include=1", "Line 2 of s.reg excludes its circle"),
+        ("image\ncircle(5,5,2,4)", "Line 2 of s.reg has circle with 2 sizes, an annulus"),
+        ("image\nellipse(5,5,2,4,3,6,10)", "Line 2 of s.reg has ellipse with 5 sizes, an annulus"),
+        ("image\ncircle 5 5 2 4", "Line 2 of s.reg has circle with 2 sizes"),
+        ("image\n# ruler(1,2,3,4)", "Line 2 of s.reg has 'ruler'"),
+        ("global galactic\ncircle(5,5,2)", "Line 1 of s.reg has the coordinate system 'galactic'"),
+        ("physical\ncircle(5,5,2)", "Line 1 of s.reg has the coordinate system 'physical'"),
+    ],
+)
+def test_what_is_not_read_is_told_by_name_and_line(text: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_ds9(text, "s.reg")
+    assert caught.value.what.startswith(told)
+
+
+def test_what_a_label_says_excludes_nothing() -> None:
+    (one, other) = read_ds9("global include=0\nimage\ncircle(5,5,2) # include=1 text={include=0}\n+circle(5,5,3)")
+    assert (one.label, other.a) == ("include=0", 3.0)
 
 
 @pytest.mark.parametrize("orientation", [-43.0, 0.0, 10.0, 135.0])

@@ -53,13 +53,16 @@ class Case:
         ingest(self.catalog, [shared_data / "darks_13961"])
 
     def write(self, name: str) -> None:
+        """Write the files of a case."""
         self._scripts.CASES[name](self.files)
 
     def ingested(self, name: str) -> Any:
+        """Write and ingest the files of a case and return the report."""
         self.write(name)
         return ingest(self.catalog, [self.files])
 
     def run(self, *names: str, mixed: bool = False) -> Outcome:
+        """Run one target."""
         options = BuildOptions(flat=self._flats, mixed=mixed)
         (outcome,) = make(self.catalog, names, Job(self.products, options, (parse_aperture(APERTURE),)))
         return outcome

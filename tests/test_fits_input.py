@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import hashlib
+import lzma
 import os
 import threading
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from helpers import copied, unpacked_raw, with_card
 
 from sbcdark.catalog.errors import BadFileError
-from sbcdark.catalog.records import FileReading, Refusal
-from sbcdark.pipeline import frames
-from sbcdark.pipeline.fits_input import UnsoundError, modified_ns, opened, unpacked
+from sbcdark.catalog.records import FileReading, FileRecord, Refusal
+from sbcdark.pipeline import fits_input, frames
+from sbcdark.pipeline.fits_input import UnsoundError, modified_ns, opened, read_content, unpacked
+from sbcdark.pipeline.frame_writer import write_science_copy
 from sbcdark.pipeline.frames import read_file
-from sbcdark.pipeline.pixels import read_dark, read_product, read_science
+from sbcdark.pipeline.pixels import drizzle_input, read_dark, read_product, read_science, usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +49,27 @@ def test_gzip_in_parts_is_joined() -> None:
 def test_gzip_of_any_length_is_unpacked(text: bytes) -> None:
     for level in (0, 1, 9):
         assert unpacked(gzip.compress(text, level)) == text
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
+def test_other_packings_are_unpacked(pack: Callable[[bytes], bytes]) -> None:
+    text = os.urandom(200_000) + bytes(3_000_000)
+    assert unpacked(pack(text)) == text
+    assert unpacked(pack(text) + pack(text)) == text + text
+    for damaged in (pack(text)[:-1], pack(text) + b"junk", pack(text)[:50_000] + bytes(100) + pack(text)[50_100:]):
+        with pytest.raises(UnsoundError, match="stream is broken"):
+            unpacked(damaged)
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
+def test_bombs_of_other_packings_are_not_unpacked(pack: Callable[[bytes], bytes]) -> None:
+    content = pack(bytes(fits_input.LARGEST_FILE + 1))
+    tracemalloc.start()
+    with pytest.raises(UnsoundError, match="unpacks to more than"):
+        unpacked(content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * fits_input.LARGEST_FILE
 
 
 def test_gzip_of_empty_parts_is_given_up() -> None:
@@ -158,10 +187,81 @@ def test_geometry_that_is_no_number_is_refused(tmp_path: Path, flt: bytes, keywo
         read_science(path)
 
 
+def test_card_that_is_needed_and_cannot_be_read_is_told(tmp_path: Path, flt: bytes) -> None:
+    path = tmp_path / "x_flt.fits"
+    path.write_bytes(with_card(flt, "CRVAL2", "'unclosed", start=flt.index(b"XTENSION")))
+    with pytest.raises(BadFileError, match="lacks CRVAL2"):
+        read_science(path)
+    refusal = read_file(path)
+    assert isinstance(refusal, Refusal)
+    assert "lacks CRVAL2" in refusal.reason
+
+
+@pytest.mark.parametrize("value", ["'unclosed", "nan", "1,5", "1.2.3"])
+def test_card_that_nobody_needs_does_no_harm(tmp_path: Path, flt: bytes, value: str) -> None:
+    path = tmp_path / "x_flt.fits"
+    content = with_card(flt, "INHERIT", value, start=flt.index(b"XTENSION"))
+    path.write_bytes(with_card(content, "PROCTIME", value))
+    assert isinstance(read_file(path), FileReading)
+    frame = read_science(path)
+    write_science_copy(path, tmp_path / "copy.fits", np.zeros((1024, 1024)))
+    drizzle_input(frame, ~usable(frame, None), tmp_path / "input.fits")
+    for copy in ("copy.fits", "input.fits"):
+        with fits.open(tmp_path / copy) as hdus:
+            hdus.verify("exception")
+            assert "PROCTIME" not in hdus[0].header
+            assert "INHERIT" not in hdus[1].header
+
+
+def test_file_that_is_not_the_ingested_one_is_not_read(tmp_path: Path, flt: bytes) -> None:
+    path = tmp_path / "a b_flt.fits"
+    path.write_bytes(flt)
+    status = path.stat()
+    known = FileRecord(
+        1, "FLT", path.as_uri(), len(flt), status.st_mtime_ns, hashlib.sha256(flt).hexdigest(), "present"
+    )
+    assert read_content(path, known) == flt
+    os.utime(path, ns=(0, 0))
+    assert read_content(path, known) == flt  # the time alone differs
+    with pytest.raises(BadFileError, match="changed after it was ingested: its time differs"):
+        read_content(path, replace(known, sha256=None))
+    path.write_bytes(with_card(flt, "EXPTIME", "510.0"))
+    for use in (read_content, read_science, read_dark):
+        with pytest.raises(BadFileError, match="changed after it was ingested: its content differs") as told:
+            use(path, known)
+        assert told.value.todo == f"Ingest it again: sbcdark ingest '{path}'"
+    path.write_bytes(flt + bytes(2880))
+    with pytest.raises(BadFileError, match=r"its size differs \(\d+ bytes, not \d+\)"):
+        read_content(path, known)
+
+
+def test_file_of_a_server_is_known_by_its_size_and_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "cached"
+    path.write_bytes(b"text")
+    known = FileRecord(1, "FLT", "https://a.invalid/x_flt.fits", 4, 1, hashlib.sha256(b"text").hexdigest(), "present")
+    assert read_content(path, known) == b"text"
+    assert read_content(path, replace(known, sha256=None)) == b"text"
+    with pytest.raises(BadFileError, match="its content differs"):
+        read_content(path, replace(known, sha256="0"))
+
+
+def test_product_of_our_own_may_be_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flt: bytes) -> None:
+    path = tmp_path / "x_drz.fits"
+    path.write_bytes(flt)
+    monkeypatch.setattr(fits_input, "LARGEST_FILE", len(flt) - 1)
+    assert read_product(path).science.shape == (1024, 1024)
+    with pytest.raises(BadFileError, match="at most"):
+        read_science(path)
+    with pytest.raises(BadFileError, match="cannot be read: No such file"):
+        read_product(tmp_path / "none.fits")
+
+
 def test_table_in_place_of_an_image_is_told(tmp_path: Path, shared_data: Path) -> None:
     (path,) = copied(shared_data, tmp_path / "files", "jcmc11010_asn")
-    with pytest.raises(BadFileError, match="cannot be read as a drizzled product"):
+    with pytest.raises(BadFileError, match="no SCI"):
         read_product(path)
+    with pytest.raises(BadFileError, match="no SCI"):
+        write_science_copy(path, tmp_path / "copy.fits", np.zeros((1024, 1024)))
 
 
 @pytest.mark.parametrize(("keyword", "value"), [("CTYPE1", "'GLON-CAR-SIP'"), ("A_2_0", "'x'")])
