@@ -359,8 +359,9 @@ def build_templates(
         sigma = smoothing[1] / BLOCK
         # The square of a normalised Gaussian is one of sigma / sqrt(2), over 4 pi sigma^2.
         spread = smooth(noise[2], sigma / np.sqrt(2)) / (4 * np.pi * sigma**2)
-        norm = np.maximum(smooth(block_sum(good, BLOCK), sigma), 1e-12)
-        limits = _amplitude_limits(maps[0], maps[1], spread / norm**2)
+        limits = _amplitude_limits(
+            maps[0], maps[1], spread / np.maximum(smooth(block_sum(good, BLOCK), sigma), 1e-12) ** 2
+        )
     return Templates(
         base_map, glow_map, good, measure_hot(hot, counts, at_hot, times), row, column,
         tuple(d.rootname for d in darks), parameters[:, 0], parameters[:, 1], covariances, glow,

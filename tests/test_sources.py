@@ -37,6 +37,7 @@ def test_a_glow_beyond_the_darks_is_no_source(cool: list[DarkFrame]) -> None:
     exposure = Exposure("hot", hot.counts.astype(np.float64), 1000.0, everywhere, None, sky=False)
     one = combine_darks(Combine.MODEL, [exposure], [cool]).exposures[0]
     assert one.sources is not None
+    assert one.masked_fraction is not None
     assert one.masked_fraction == one.sources.mean()
     # Poisson's chance alone takes the templates' noise, seven times as large as in the hottest dark, for sources.
     assert one.masked_fraction < 0.05
