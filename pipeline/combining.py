@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sbcdark.pipeline.glow import aperture_dark, dark_rate, dark_rate_error
+from sbcdark.pipeline.glow import EXTRAPOLATION_FREE, aperture_dark, dark_rate, dark_rate_error
 from sbcdark.pipeline.matching import Combine
 from sbcdark.pipeline.rates import EXACT_BELOW, count_error
 from sbcdark.pipeline.sources import fit_dark_with_sources
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from sbcdark.pipeline.glow import DarkFit
     from sbcdark.pipeline.templates import DarkFrame, Templates
+
+_MASK_LARGEST = 0.05  # of the frame: darks alone give 0.001
+_CHI2_LARGEST = 1.5  # of some 1000 bins, whose own scatter is 0.045
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +62,12 @@ class ExposureDark:
         nearest, mean, model, scaled mean or scaled nearest: what the darks allowed.
     fit : DarkFit or None
         What was fitted; None for nearest and mean.
+    cautions : tuple of str
+        What the user should know of this fit: short texts, what and then what to do.
+    sources : ndarray of bool, shape (1024, 1024), or None
+        True on the sources found; None where nothing was fitted.
+    masked_fraction : float or None
+        Their share of the frame.
     """
 
     rootname: str
@@ -67,6 +76,9 @@ class ExposureDark:
     weights: dict[str, float]
     method: str
     fit: DarkFit | None
+    cautions: tuple[str, ...] = ()
+    sources: NDArray[np.bool_] | None = None
+    masked_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +157,7 @@ def _modelled(exposures: Sequence[Exposure], darks: tuple[DarkFrame, ...]) -> Da
     templates = build_templates(darks)
     estimates = []
     for exposure in exposures:
-        fit, _ = fit_dark_with_sources(
+        fit, sources = fit_dark_with_sources(
             exposure.counts,
             exposure.exptime_s,
             templates,
@@ -161,6 +173,26 @@ def _modelled(exposures: Sequence[Exposure], darks: tuple[DarkFrame, ...]) -> Da
                 templates.weights(fit.base, fit.amplitude),
                 fit.tier,
                 fit,
+                _cautions(fit, float(sources.mean())),
+                sources,
+                float(sources.mean()),
             )
         )
     return DarkEstimate(tuple(estimates), darks, templates)
+
+
+def _cautions(fit: DarkFit, masked: float) -> tuple[str, ...]:
+    """Say what is unusual about a fit, and what to do about it."""
+    texts = []
+    if masked > _MASK_LARGEST:
+        texts.append(f"sources cover {masked:.0%} of the frame; look at the residual, and mask the sources yourself")
+    if fit.chi2_per_dof > _CHI2_LARGEST:
+        texts.append(f"the dark fits badly (chi2/dof {fit.chi2_per_dof:.2f}); ingest darks closer in time")
+    if fit.beyond > 0:
+        texts.append(
+            f"the glow is {fit.extrapolation:.1f} times that of the hottest dark (the shape is known up to "
+            f"{EXTRAPOLATION_FREE:g}); ingest warmer darks"
+        )
+    if fit.uses_prior:
+        texts.append("few pixels are free of sources, so that the darks' mean takes part; mask less")
+    return tuple(texts)

@@ -45,6 +45,13 @@ GRADIENT_SCATTER = 0.025
 """Relative change of a dark from the detector's centre to its edge, against the templates: 2.6 % in x and 1.5 % in y
 beyond Poisson noise in the darks of program 13961, where it wanders slowly within the run."""
 
+EXTRAPOLATION_FREE = 1.5
+"""Amplitude over the hottest template dark's up to which the shape of the glow is taken to hold."""
+
+EXTRAPOLATION_SCATTER = 0.15
+"""Relative error of the glow's shape in the amplitude beyond that: with the 10 coolest darks of program 13961 and the
+hotter ones as blank frames, 0.1 gives pulls of width 1.5 (tests/benchmarks/extrapolation.py)."""
+
 _SIDE = DETECTOR_SHAPE[0] // BIN
 _GRADIENTS = (2 * np.indices((_SIDE, _SIDE)) + 1) / _SIDE - 1  # (2, 32, 32): from -1 to 1 along y, and along x
 
@@ -83,6 +90,10 @@ class DarkFit:
         Number of pixels used in each 8 x 8 block.
     flat : ndarray, shape (1024, 1024), or None
         The flat that the sky was fitted with.
+    extrapolation : float
+        Amplitude over that of the hottest dark of the templates; 0 without a glow in them.
+    beyond : float
+        Amplitude beyond `EXTRAPOLATION_FREE` times the hottest dark's, count/s/pixel, else 0.
     """
 
     base: float
@@ -100,6 +111,8 @@ class DarkFit:
     influence: Image
     block_pixels: Image
     flat: Image | None
+    extrapolation: float = 0.0
+    beyond: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +216,13 @@ def fit_dark(
     size = 3 if sky else 2
     smooth_rate = full[0] * templates.base_map + full[1] * templates.glow_map
     hot = hot_values(np.asarray(counts, dtype=np.float64), exptime_s, smooth_rate, templates.hot, templates.good)
+    hottest = float(templates.amplitudes.max()) if templates.glow else 0.0
+    extrapolation = float(full[1]) / hottest if hottest > 0 else 0.0
+    beyond = max(float(full[1]) - EXTRAPOLATION_FREE * hottest, 0.0) if hottest > 0 else 0.0
     return DarkFit(
         float(full[0]), float(full[1]), float(full[2]) if sky else None, covariance[:size, :size], chi2,
         int(seen.size), _tier(templates), scarce, exptime_s, *hot, _spread(influence[:size], filled),
-        block_sum(use, BLOCK), flat if sky else None,
+        block_sum(use, BLOCK), flat if sky else None, extrapolation, beyond,
     )  # fmt: skip
 
 
@@ -254,13 +270,39 @@ def dark_rate_error(fit: DarkFit, templates: Templates) -> Image:
     ndarray of float64, shape (1024, 1024)
         count/s/pixel.
     """
+    variance = smooth_variance(fit, templates)
+    variance[templates.hot.y, templates.hot.x] += fit.hot_error**2
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+
+
+def smooth_variance(fit: DarkFit, templates: Templates, *, include_sky: bool = False) -> Image:
+    """Return the variance of the smooth dark in every pixel: fit, templates, drift of the shape, extrapolation.
+
+    Parameters
+    ----------
+    fit : DarkFit
+        From `fit_dark` with these templates.
+    templates : Templates
+        The templates.
+    include_sky : bool
+        Of the dark and the fitted sky together, with their covariance.
+
+    Returns
+    -------
+    ndarray of float64, shape (1024, 1024)
+        (count/s/pixel)^2.
+    """
     base, glow = templates.base_map, templates.glow_map
     cov = fit.covariance
     variance = cov[0, 0] * base**2 + 2 * cov[0, 1] * base * glow + cov[1, 1] * glow**2
     sigmas = np.array(templates.smoothing) / BLOCK
     norms = [_convolve(templates.block_good, s) for s in sigmas]
     theta = (fit.base, fit.amplitude)
-    variance += (templates.shape_scatter * (fit.base * base + fit.amplitude * glow)) ** 2
+    if include_sky and fit.sky is not None:
+        sky = np.ones(DETECTOR_SHAPE) if fit.flat is None else np.where(np.isfinite(fit.flat), fit.flat, 0.0)
+        variance += sky * (2 * cov[0, 2] * base + 2 * cov[1, 2] * glow + cov[2, 2] * sky)
+    drift = templates.shape_scatter * np.abs(fit.base * base + fit.amplitude * glow)
+    variance += (drift + EXTRAPOLATION_SCATTER * fit.beyond * np.abs(glow)) ** 2
     noise = np.zeros_like(templates.block_good)
     for i, j, covariance, factor in ((0, 0, 0, 1), (0, 1, 1, 2), (1, 1, 2, 1)):
         noise += (
@@ -272,8 +314,7 @@ def dark_rate_error(fit: DarkFit, templates: Templates) -> Image:
         )
     response = np.outer(templates.row_response, templates.column_response)
     variance += np.maximum(np.kron(noise, np.ones((BLOCK, BLOCK))), 0.0) * response**2
-    variance[templates.hot.y, templates.hot.x] += fit.hot_error**2
-    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+    return np.asarray(np.maximum(variance, 0.0))
 
 
 def _convolve(blocks: Image, sigma: float) -> Image:
@@ -300,7 +341,8 @@ def aperture_dark(
     exposures before they are squared, var = sum_q (sum_e c_ej K' (W_e - H_e))_q^2 N_jq, where H_e is what the same
     error of the templates does through the fit of exposure e (its linear influence). That of the hot pixels is
     independent. The slow drift of the dark's shape, `Templates.shape_scatter` times the rate, is taken as common to
-    the exposures and to the whole aperture: it persists over some frames and over 256 pixels.
+    the exposures and to the whole aperture: it persists over some frames and over 256 pixels. So is the error of the
+    glow's shape where it is far beyond the darks', `EXTRAPOLATION_SCATTER` times that part.
 
     Parameters
     ----------
@@ -334,6 +376,7 @@ def aperture_dark(
         at_hot = weights[templates.hot.y, templates.hot.x]
         rate += smooth_rate + float((at_hot * fit.hot_rate).sum())
         shape_error += templates.shape_scatter * abs(smooth_rate)
+        shape_error += EXTRAPOLATION_SCATTER * fit.beyond * abs(float(sums[1]))
         if include_sky and fit.sky is not None:
             sums[2] = weights.sum() if fit.flat is None else (weights * np.where(weights != 0, fit.flat, 0.0)).sum()
             rate += float(sums[2]) * fit.sky

@@ -42,6 +42,7 @@ SHAPE_SCATTER = 0.02
 """Relative drift of the dark's shape over 256 pixels (darks of program 13961); used where under 5 darks tell it."""
 
 _CELL = 256
+_LIMIT_SIGMA = 5.0  # 300 independent places of the smoothed G: 1e-4 by chance
 _GLOW_AREA = (slice(398, 910), slice(302, 814))
 # 512 x 512 pixels about the glow's peak at (x, y) = (558, 654): six times the counts of the box, so a sharper test
 _GLOW_CHANCE = 5.7e-7  # a glow is there at 5 sigma
@@ -234,9 +235,13 @@ def _gauge(parameters: Image, covariances: Image) -> tuple[Image, Image]:
     return parameters @ mixing.T, mixing @ covariances @ mixing.T
 
 
-def _amplitude_limits(base: Image, glow: Image) -> tuple[float, float]:
-    """Find the least and the greatest amplitude / base that leave base + amplitude glow positive in every pixel."""
-    up, down = glow > 0, glow < 0
+def _amplitude_limits(base: Image, glow: Image, variance: Image) -> tuple[float, float]:
+    """Find the least and the greatest amplitude / base that leave base + amplitude glow positive.
+
+    Only pixels whose glow differs from zero by `_LIMIT_SIGMA` set a limit; variance (128, 128) is that of the glow.
+    """
+    least = _LIMIT_SIGMA * np.kron(np.sqrt(variance), np.ones((BLOCK, BLOCK)))
+    up, down = glow > least, glow < -least
     low = float(-(base[up] / glow[up]).min()) if up.any() else 0.0
     return low, float(-(base[down] / glow[down]).max()) if down.any() else np.inf
 
@@ -349,7 +354,14 @@ def build_templates(
     cells = np.array([block_sum(m * good, _CELL).ravel() for m in (base_map, glow_map)])
     seen = np.array([block_sum(c * good, _CELL).ravel() for c in counts])
     scatter = _shape_scatter(seen, parameters @ cells * times[:, None], 1 + glow)
-    limits = _amplitude_limits(*maps) if all(smoothing) else (-np.inf, np.inf)
+    limits = (-np.inf, np.inf)
+    if all(smoothing):
+        sigma = smoothing[1] / BLOCK
+        # The square of a normalised Gaussian is one of sigma / sqrt(2), over 4 pi sigma^2.
+        spread = smooth(noise[2], sigma / np.sqrt(2)) / (4 * np.pi * sigma**2)
+        limits = _amplitude_limits(
+            maps[0], maps[1], spread / np.maximum(smooth(block_sum(good, BLOCK), sigma), 1e-12) ** 2
+        )
     return Templates(
         base_map, glow_map, good, measure_hot(hot, counts, at_hot, times), row, column,
         tuple(d.rootname for d in darks), parameters[:, 0], parameters[:, 1], covariances, glow,
