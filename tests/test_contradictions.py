@@ -32,7 +32,7 @@ def test_file_that_calls_a_dark_science_is_rejected(
     ingest(empty_catalog, [tmp_path])
     before = dump(empty_catalog)
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "jcrx01iiq_flt.fits").write_bytes(science_of(raw))
+    (tmp_path / "other" / "jcrx01iiq_raw.fits").write_bytes(science_of(raw))
     dry = ingest(empty_catalog, [tmp_path], dry_run=True)
     report = ingest(empty_catalog, [tmp_path])
     assert dry == report
