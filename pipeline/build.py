@@ -225,7 +225,7 @@ def _check(
 
 
 def _degraded(estimate: DarkEstimate) -> list[str]:
-    """Say where the darks allowed less than the model, and what that means."""
+    """Say where the darks allowed less than the model, and what is unusual about a fit."""
     told = []
     for dark in estimate.exposures:
         if dark.method != "model":
@@ -234,11 +234,7 @@ def _degraded(estimate: DarkEstimate) -> list[str]:
                 f"{dark.rootname}: the dark is a {dark.method}, since {lack}: it has their shape, and its error does "
                 "not hold that this exposure's glow may be another; ingest cold and warm darks"
             )
-        elif dark.fit is not None and dark.fit.uses_prior:
-            told.append(
-                f"{dark.rootname}: too little of it is free of sources to fit the dark to; what other darks have on "
-                "average stands in for it, with their scatter as the error"
-            )
+        told += [f"{dark.rootname}: {text}" for text in dark.cautions]
     return told
 
 

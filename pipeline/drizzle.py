@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import numpy as np
 
@@ -349,7 +349,9 @@ def _main() -> None:
     # What the import prints is no answer.
     os.dup2(2, 1)
     jobs: SimpleQueue[str] = SimpleQueue()
-    Thread(target=_listen, args=(jobs,), daemon=True).start()
+    Thread(target=_listen, args=(jobs, sys.stdin), daemon=True).start()
+    # AstroDrizzle asks on stdin about some files: nobody answers, so that it fails rather than waits.
+    sys.stdin = Path(os.devnull).open(encoding="ascii")
     with contextlib.suppress(ImportError):  # told by the first job
         import drizzlepac.astrodrizzle  # noqa: F401, PLC0415  in the worker only
     calls: list[_KernelCall] = []
@@ -358,9 +360,9 @@ def _main() -> None:
         answers.flush()
 
 
-def _listen(jobs: SimpleQueue[str]) -> None:
+def _listen(jobs: SimpleQueue[str], lines: TextIO) -> None:
     """Hand on what comes; end at once, whatever is being drizzled, when the owner has ended: nobody waits for it."""
-    for line in sys.stdin:
+    for line in lines:
         jobs.put(line)
     os._exit(0)
 
