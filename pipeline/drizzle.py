@@ -17,6 +17,7 @@ WHT is 0.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -351,7 +352,7 @@ def _main() -> None:
     jobs: SimpleQueue[str] = SimpleQueue()
     Thread(target=_listen, args=(jobs, sys.stdin), daemon=True).start()
     # AstroDrizzle asks on stdin about some files: nobody answers, so that it fails rather than waits.
-    sys.stdin = Path(os.devnull).open(encoding="ascii")
+    sys.stdin = io.StringIO()
     with contextlib.suppress(ImportError):  # told by the first job
         import drizzlepac.astrodrizzle  # noqa: F401, PLC0415  in the worker only
     calls: list[_KernelCall] = []

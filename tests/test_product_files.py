@@ -65,8 +65,8 @@ def test_nothing_that_is_there_is_lost(real_catalog: sa.Engine, tmp_path: Path) 
     assert apertures_in(tmp_path) == [FIRST.label, SECOND.label]
     assert set(content(tmp_path)) == made
     assert (tmp_path / f"{NAME}_drz.fits").read_bytes() == b"of the archive"
-    # The weights of the darks follow from the fit, and that from what the apertures leave: two choices an exposure, each
-    # stored once and used twice.
+    # The weights of the darks follow from the fit, and that from what the apertures leave: two choices an exposure,
+    # each stored once and used twice.
     with reading(real_catalog) as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(models.Selection)) == 4
         assert session.scalar(sa.select(sa.func.count()).select_from(models.ProductSelection)) == 4 * 3 * 2
