@@ -126,21 +126,22 @@ def _few_in_time(session: Session, gates: Gates, near_mjd: float) -> bool:
     return (session.scalar(sa.select(sa.func.count()).select_from(some)) or 0) <= _FEW
 
 
-def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str, *, within: float) -> int:
+def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str, *, within: float, most: int) -> int:
     """Return how many darks that pass some gates stand before one of them in a ranking.
 
     Parameters
     ----------
     within : float
         Only darks with |z| up to this.
+    most : int
+        Counting ends at so many.
     """
     table, one = models.Exposure, aliased(models.Exposure)
     cost = session.scalar(sa.select(_cost(ranking, one)).where(one.rootname == rootname))
     if cost is None:
         return 0
-    query = (
-        sa.select(sa.func.count())
-        .select_from(table)
+    better = (
+        sa.select(table.id)
         .join(one, one.rootname == rootname)
         .where(
             *_passing(gates, ranking.start_mjd),
@@ -149,8 +150,10 @@ def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str
             # Both sides are computed by the same engine, so that a dark is never before itself.
             sa.tuple_(*_place(ranking, table)) < sa.tuple_(*_place(ranking, one)),
         )
+        .limit(most)
+        .subquery()
     )
-    return session.scalar(query) or 0
+    return session.scalar(sa.select(sa.func.count()).select_from(better)) or 0
 
 
 def _place(ranking: Ranking, table: Any) -> tuple[Any, ...]:
