@@ -61,9 +61,10 @@ class Exposure(Base):
         CheckConstraint("kind IN ('dark', 'science')", name="kind"),
         CheckConstraint(QUALITIES, name="quality"),
         CheckConstraint("exptime_s > 0", name="exptime"),
-        # What a rule ranks by: neighbours of the science exposure's value, up and down, and a range around it.
-        Index("ix_exposures_kind_contrast", "kind", "contrast_count_s_pix", "id"),
-        Index("ix_exposures_kind_box_rate", "kind", "box_rate_count_s_pix", "id"),
+        # What a rule ranks by: neighbours of the science exposure's value, up and down, and a range around it. With the
+        # error in the index too, the rows of a range that rank too low are not read.
+        Index("ix_exposures_kind_contrast", "kind", "contrast_count_s_pix", "id", "contrast_err_count_s_pix"),
+        Index("ix_exposures_kind_box_rate", "kind", "box_rate_count_s_pix", "id", "box_rate_err_count_s_pix"),
         Index("ix_exposures_kind_box_count", "kind", "box_count", "id"),
         Index("ix_exposures_kind_temperature", "kind", "temperature_mean_c", "id"),
         Index("ix_exposures_kind_start", "kind", "start_mjd", "id"),

@@ -30,13 +30,20 @@ _FIRST_PAGE, _LARGEST_PAGE = 16, 8192
 """How many darks of a ranking are read at first, and at most at a time: each page is twice the one before."""
 
 
+_NEIGHBOURS = 8
+"""So many times as many near darks are looked at, on either side, to know what the last of a page costs at most."""
+
+_FEW = 20_000
+"""So few darks are ranked one and all."""
+
+
 def ranked_darks(
     session: Session, ranking: Ranking, gates: Gates, *, within: float = math.inf, beyond: float | None = None
 ) -> Iterator[MatchValues]:
     """Return the darks that pass some gates in the order of a ranking, best first.
 
-    The database ranks. For each page, the nearest neighbours by index on either side say how far the last dark of the
-    page can be, and one scan of the index up to there gives the page; rows outside it are not read.
+    The database ranks. For each page, the nearest neighbours by index on either side say what the last dark of the page
+    costs at most, and one scan of the index as far as that can be gives the page.
 
     Parameters
     ----------
@@ -46,10 +53,13 @@ def ranked_darks(
         Only darks with |z| over this.
     """
     conditions = [*_passing(gates, ranking.start_mjd), *_tolerance(ranking, within, beyond)]
+    bounded = not _few_in_time(session, gates, ranking.start_mjd)
     seen: set[int] = set()
     page = _FIRST_PAGE
     while True:
-        ids = session.scalars(ranked_page(session, ranking, conditions, limit=page, offset=len(seen))).all()
+        ids = session.scalars(
+            ranked_page(session, ranking, conditions, limit=page, offset=len(seen), bounded=bounded)
+        ).all()
         # Another process may have committed between two pages.
         yield from _in_order(session, [identity for identity in ids if identity not in seen])
         seen.update(ids)
@@ -59,25 +69,25 @@ def ranked_darks(
 
 
 def ranked_page(
-    session: Session, ranking: Ranking, conditions: Sequence[sa.ColumnElement[bool]], *, limit: int, offset: int
+    session: Session,
+    ranking: Ranking,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    *,
+    limit: int,
+    offset: int,
+    bounded: bool = True,
 ) -> sa.Select[int]:
-    """Return the query for the ids of one page of a ranking."""
+    """Return the query for the ids of one page of a ranking.
+
+    Parameters
+    ----------
+    bounded : bool
+        Whether the costs of near darks are looked at first, so that no more than a range of the index is read.
+    """
     table = models.Exposure
-    column = getattr(table, ranking.column)
-    query = (
-        sa.select(table.id)
-        .where(*conditions)
-        .order_by(
-            _cost(ranking, table),
-            sa.func.abs(table.temperature_mean_c - ranking.temperature_c),
-            sa.func.abs(table.start_mjd - ranking.start_mjd),
-            table.rootname,
-        )
-        .limit(limit)
-        .offset(offset)
-    )
-    distance = _distance_of_last(session, ranking, conditions, limit + offset)
-    return query if distance is None else query.where(_near(column, ranking.value, distance))
+    query = sa.select(table.id).where(*conditions).order_by(*_place(ranking, table)).limit(limit).offset(offset)
+    worst = _worst_cost(session, ranking, conditions, limit + offset) if bounded else None
+    return query if worst is None else query.where(*_up_to(ranking, worst))
 
 
 def neighbours(
@@ -91,53 +101,69 @@ def neighbours(
     return sa.select(_cost(ranking, table)).where(*conditions, side).order_by(*order).limit(number)
 
 
-def _distance_of_last(
+def _worst_cost(
     session: Session, ranking: Ranking, conditions: Sequence[sa.ColumnElement[bool]], number: int
 ) -> float | None:
-    """Return how far from the value the `number` best darks can be at most; None where there are not so many."""
+    """Return what the last of the `number` best darks costs at most; None where there are not so many.
+
+    None of the best costs more than the same place among others. The more neighbours are looked at, the closer that is.
+    """
     costs = sorted(
         cost
         for upward in (True, False)
-        for cost in session.scalars(neighbours(ranking, conditions, number, upward=upward))
+        for cost in session.scalars(neighbours(ranking, conditions, _NEIGHBOURS * number, upward=upward))
     )
-    # None of the best costs more than the worst of these, and the square of its distance is a part of its cost.
-    return math.sqrt(costs[number - 1]) if len(costs) >= number else None
+    return costs[number - 1] if len(costs) >= number else None
 
 
-def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str, *, within: float) -> int:
+def _few_in_time(session: Session, gates: Gates, near_mjd: float) -> bool:
+    """Tell whether so few darks lie within the limit in time that it takes less to rank them than to look for more."""
+    if gates.max_days is None:
+        return False
+    table = models.Exposure
+    window = table.start_mjd.between(near_mjd - gates.max_days, near_mjd + gates.max_days)
+    some = sa.select(table.id).where(table.kind == "dark", window).limit(_FEW + 1).subquery()
+    return (session.scalar(sa.select(sa.func.count()).select_from(some)) or 0) <= _FEW
+
+
+def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str, *, within: float, most: int) -> int:
     """Return how many darks that pass some gates stand before one of them in a ranking.
 
     Parameters
     ----------
     within : float
         Only darks with |z| up to this.
+    most : int
+        Counting ends at so many.
     """
     table, one = models.Exposure, aliased(models.Exposure)
     cost = session.scalar(sa.select(_cost(ranking, one)).where(one.rootname == rootname))
     if cost is None:
         return 0
-
-    def place(row: Any) -> tuple[Any, ...]:
-        return (
-            _cost(ranking, row),
-            sa.func.abs(row.temperature_mean_c - ranking.temperature_c),
-            sa.func.abs(row.start_mjd - ranking.start_mjd),
-            row.rootname,
-        )
-
-    query = (
-        sa.select(sa.func.count())
-        .select_from(table)
+    better = (
+        sa.select(table.id)
         .join(one, one.rootname == rootname)
         .where(
             *_passing(gates, ranking.start_mjd),
             *_tolerance(ranking, within, None),
-            _near(getattr(table, ranking.column), ranking.value, math.sqrt(cost)),
+            *_up_to(ranking, cost),
             # Both sides are computed by the same engine, so that a dark is never before itself.
-            sa.tuple_(*place(table)) < sa.tuple_(*place(one)),
+            sa.tuple_(*_place(ranking, table)) < sa.tuple_(*_place(ranking, one)),
         )
+        .limit(most)
+        .subquery()
     )
-    return session.scalar(query) or 0
+    return session.scalar(sa.select(sa.func.count()).select_from(better)) or 0
+
+
+def _place(ranking: Ranking, table: Any) -> tuple[Any, ...]:
+    """Return what darks are ordered by."""
+    return (
+        _cost(ranking, table),
+        sa.func.abs(table.temperature_mean_c - ranking.temperature_c),
+        sa.func.abs(table.start_mjd - ranking.start_mjd),
+        table.rootname,
+    )
 
 
 def _cost(ranking: Ranking, table: Any) -> sa.ColumnElement[float]:
@@ -148,10 +174,13 @@ def _cost(ranking: Ranking, table: Any) -> sa.ColumnElement[float]:
     return delta * delta + error * error
 
 
-def _near(column: sa.ColumnElement[float], value: float, distance: float) -> sa.ColumnElement[bool]:
-    """Return whether a column is up to a distance away, the last one with all its digits."""
-    reach = distance * (1 + 1e-9) + 4 * sys.float_info.epsilon * abs(value)
-    return column.between(value - reach, value + reach)
+def _up_to(ranking: Ranking, cost: float) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return what every dark fulfils that costs no more than this: a range of the index, and the cost itself."""
+    table = models.Exposure
+    # The square of its distance is a part of its cost; the last digits are left to the cost.
+    reach = math.sqrt(cost) * (1 + 1e-9) + 4 * sys.float_info.epsilon * abs(ranking.value)
+    column = getattr(table, ranking.column)
+    return column.between(ranking.value - reach, ranking.value + reach), _cost(ranking, table) <= cost
 
 
 def _tolerance(ranking: Ranking, within: float, beyond: float | None) -> list[sa.ColumnElement[bool]]:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import Match, MatchValues
 
 
+_COUNTED = 10_000
+"""So many darks that fit better are counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One line of the table: what was looked at, what it is, what is asked, and whether it passes.
@@ -45,8 +49,8 @@ class Explanation:
     Attributes
     ----------
     rank : int or None
-        Its rank among all darks within the tier, by what the catalog knows of the files of those before it; None where
-        it is not within.
+        Its rank among all darks within the tier, by what the catalog knows of the files of those before it; 10,001
+        stands for that or a later one. None where it is not within.
     taken : bool
         Whether it is among the first `top`.
     relaxation : str or None
@@ -203,6 +207,8 @@ def _relaxation(
         relaxed = replace(relaxed, max_sigma=sigma)
         match = match_exposure(session, science.rootname, rule, relaxed)
         rank = _rank(session, science, dark, rule, match, relaxed)
+    if rank is not None and rank > _COUNTED:
+        return None
     if rank is not None and rank > wanted.top:
         options.append(f"--top {rank}")
     return " ".join(options) or None
@@ -238,7 +244,12 @@ def _rank(
     if matching.gate_reasons(science, dark, wanted) or not matching.within(terms, tolerance):
         return None
     better = nearest.count_better(
-        session, matching.ranking(rule, science), matching.gates(science, wanted), dark.rootname, within=tolerance
+        session,
+        matching.ranking(rule, science),
+        matching.gates(science, wanted),
+        dark.rootname,
+        within=tolerance,
+        most=_COUNTED,
     )
     # A file that is gone from its place may let this one through, but it was not taken.
     return max(better, len(match.darks)) + 1
@@ -251,7 +262,8 @@ def _summary(name: str, match: Match, rank: int | None, taken: bool, reasons: li
         return f"{name} is the best dark for {match.exposure} by the rule {match.rule}."
     if rank is not None:
         word = "is taken" if taken else "fits, and is not among the first"
-        return f"{name} {word}: rank {rank} within {match.tier}."
+        later = " or later" if rank > _COUNTED else ""
+        return f"{name} {word}: rank {rank}{later} within {match.tier}."
     sigma = abs(terms.delta_sigma or 0.0)
     if match.tier == "none":
         return f"{name} is not taken: it is {sigma:.1f} sigma away, and no dark fits."

@@ -133,9 +133,7 @@ def metric(rule: Rule, values: MatchValues) -> float | None:
 
 def _error(rule: Rule, values: MatchValues) -> float:
     column = error_column(rule)
-    if column is None:
-        return _METRICS[rule].fixed_error / math.sqrt(2.0)
-    error: float | None = getattr(values, column)
+    error: float | None = None if column is None else getattr(values, column)
     return error or 0.0
 
 
@@ -166,9 +164,10 @@ def score(rule: Rule, science: MatchValues, dark: MatchValues) -> Score | None:
         size = abs(delta)
     else:
         ours, theirs = _error(rule, science), _error(rule, dark)
-        z = _in_units(delta, math.hypot(ours, theirs))
+        fixed = _METRICS[rule].fixed_error
+        z = _in_units(delta, fixed or math.hypot(ours, theirs))
         # As SQL computes it, so that both order alike.
-        size = abs(z) if error_column(rule) is None else _in_units(math.sqrt(delta * delta + theirs * theirs), ours)
+        size = abs(z) if fixed else _in_units(math.sqrt(delta * delta + theirs * theirs), ours)
     return Score(
         size,
         z,
@@ -186,16 +185,14 @@ def _in_units(delta: float, sigma: float) -> float:
 def ranking(rule: Rule, science: MatchValues) -> Ranking:
     """Return how the catalog is to order the darks for an exposure whose value was measured."""
     compared = Rule.BOX if rule is Rule.NOTEBOOK else rule
-    z_error = error_column(compared)
-    ours = _error(compared, science)
     return Ranking(
         column=metric_column(rule),
         error_column=error_column(rule),
         value=metric(rule, science) or 0.0,
         z_column=metric_column(compared),
-        z_error_column=z_error,
+        z_error_column=error_column(compared),
         z_value=metric(compared, science) or 0.0,
-        z_variance=ours**2 if z_error is not None else 2.0 * ours**2,
+        z_variance=(_METRICS[compared].fixed_error or _error(compared, science)) ** 2,
         temperature_c=science.temperature_mean_c,
         start_mjd=science.start_mjd,
     )

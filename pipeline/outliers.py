@@ -242,13 +242,14 @@ class _Catalog:
         bases = self._base[others]
         expected = float(np.median(bases))
         spread = max(self._scatter * abs(expected), _MAD * float(np.median(np.abs(bases - expected))))
-        if len(run) > 1 and (reason := self._high_run(number, len(bases), expected, spread)):
-            return found | {frame.rootname: reason for frame in run}
         if self._sizes[number] < FEWEST and expected > 0:
             for frame in run:
                 sigma, rate, _ = _deviation(frame, bases.tolist(), spread / expected)
                 if abs(sigma) > OUTLYING_SIGMA:
                     found[frame.rootname] = _off(rate, sigma, expected, f"{len(bases)} darks of other runs")
+        # The median of two is no more than either of them says.
+        if not found and len(run) > 2 and (reason := self._high_run(number, len(bases), expected, spread)):
+            return {frame.rootname: reason for frame in run}
         return found
 
     def _high_run(self, number: int, others: int, expected: float, spread: float) -> str | None:

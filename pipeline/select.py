@@ -146,15 +146,15 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     kept = list(islice(darks.fitting(tolerance), wanted.top)) if best is not None else []
     chosen = matching.as_named(kept)
     rejected = [
-        RejectedDark(dark.rootname, f"{abs(terms.delta_sigma or 0.0):.2f} sigma away, {limit}")
-        for terms, dark in darks.beyond(tolerance)
+        (pair, f"{abs(pair[0].delta_sigma or 0.0):.2f} sigma away, {limit}") for pair in darks.beyond(tolerance)
     ]
+    nearest_rejected = sorted(darks.gated() + rejected, key=lambda one: matching.in_order(one[0]))[:_REJECTED_TOLD]
     return Match(
         exposure=rootname,
         rule=rule.value,
         tier=tier,
         darks=chosen,
-        nearest_rejected=tuple((darks.gated() + rejected)[:_REJECTED_TOLD]),
+        nearest_rejected=tuple(RejectedDark(dark.rootname, reason) for (_, dark), reason in nearest_rejected),
         warnings=(
             *cautions.warnings_about(rule, science, [(dark, pair[1]) for dark, pair in zip(chosen, kept, strict=True)]),
             *cautions.warnings_about_missing(list(darks.gone.values()), chosen),
@@ -198,8 +198,8 @@ class _Darks:
         scored = ((matching.score(self._rule, self._science, dark), dark) for dark in walk)
         return list(islice(((terms, dark) for terms, dark in scored if terms is not None), _REJECTED_TOLD))
 
-    def gated(self) -> list[RejectedDark]:
-        """Return the nearest darks that a gate keeps out, with the reason.
+    def gated(self) -> list[tuple[tuple[matching.Score, MatchValues], str]]:
+        """Return the nearest measured darks that a gate keeps out, with the reason.
 
         No file is looked at that `fitting` has not looked at: of the others the catalog's word is taken.
         """
@@ -207,13 +207,12 @@ class _Darks:
         walk = nearest.darks_outward(self._session, self._ranking.column, value, self._science.start_mjd, None)
         found = []
         for dark in islice(walk, _REJECTED_LOOKED_AT):
-            if dark.rootname == self._science.rootname:
+            terms = matching.score(self._rule, self._science, dark)
+            if terms is None or dark.rootname == self._science.rootname:
                 continue
             here = self._here.get(dark.rootname, dark)
             if reasons := matching.gate_reasons(self._science, here, self._wanted):
-                found.append(RejectedDark(dark.rootname, "; ".join(reasons)))
-                if len(found) == _REJECTED_TOLD:
-                    break
+                found.append(((terms, here), "; ".join(reasons)))
         return found
 
 

@@ -7,8 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
+from helpers import copied
 
+from sbcdark.catalog import models
 from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline import explain
 from sbcdark.pipeline.catalogs import open_catalog
 from sbcdark.pipeline.explain import why
 from sbcdark.pipeline.ingest import ingest
@@ -19,8 +23,6 @@ from sbcdark.pipeline.select import match
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import sqlalchemy as sa
 
 
 @pytest.fixture
@@ -59,6 +61,12 @@ def test_relaxation_admits_every_dark(catalog: sa.Engine, rule: Rule, wanted: Re
             assert found.relaxation is None
             continue
         assert found.relaxation is not None
+        if "brighter than the exposure" in found.summary:
+            # No option of `match` lets in a dark that is brighter than the whole exposure.
+            assert found.relaxation.startswith(f"only naming it: --use {dark} ")
+            (failed,) = [check for check in found.checks if check.check.startswith("box of") and check.passed is False]
+            assert float(failed.value.split()[0]) > 5
+            continue
         relaxed = _relaxed(wanted, found.relaxation)
         (loose,) = match(catalog, ["jcmc11e6q"], rule=rule, wanted=relaxed)
         assert dark in {one.dark for one in loose.darks}
@@ -94,3 +102,40 @@ def test_temperature_misleads_and_is_shown(catalog: sa.Engine) -> None:
     assert told["temperature"].passed is True
     assert told["glow"].passed is None
     assert told["glow"].value == "+24.06 sigma"
+
+
+def test_ranks_are_those_of_match(catalog: sa.Engine) -> None:
+    """Every dark that passes the gates has the rank that `match` gives it with room for all."""
+    for rule in Rule:
+        wide = Requirements(top=100, max_sigma=1000.0)
+        (every,) = match(catalog, ["jcmc11e6q"], rule=rule, wanted=wide)
+        assert len(every.darks) > 10
+        for dark in every.darks:
+            found = why(catalog, "jcmc11e6q", dark.dark, rule=rule, wanted=replace(wide, top=1))
+            assert found.rank == dark.rank
+            assert found.taken == (dark.rank == 1)
+            assert found.relaxation == (None if dark.rank == 1 else f"--top {dark.rank}")
+
+
+def test_counting_ends(catalog: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain, "_COUNTED", 3)
+    (every,) = match(catalog, ["jcmc11e6q"], wanted=Requirements(top=100, max_sigma=1000.0))
+    last = every.darks[-1].dark
+    found = why(catalog, "jcmc11e6q", last, wanted=Requirements(top=1, max_sigma=1000.0))
+    assert (found.rank, found.taken, found.relaxation) == (4, False, None)
+    assert "rank 4 or later" in found.summary
+
+
+def test_file_that_changed_is_told(catalog: sa.Engine, shared_data: Path, tmp_path: Path) -> None:
+    (path,) = copied(shared_data, tmp_path / "raw", "jcrx01ixq_raw")
+    with catalog.begin() as connection:
+        connection.execute(
+            sa.update(models.File).where(models.File.uri.like("%jcrx01ixq%")).values(uri=path.as_uri(), mtime_ns=1)
+        )
+    assert why(catalog, "jcmc11e6q", "jcrx01ixq").taken  # the content is the same
+    path.write_bytes(path.read_bytes() + b" ")
+    found = why(catalog, "jcmc11e6q", "jcrx01ixq")
+    assert not found.taken
+    assert f"its RAW changed after the ingest: {path.as_uri()}" in found.summary
+    assert found.relaxation == "sbcdark ingest PATH, with its RAW as it is now"
+    assert {check.check: check.value for check in found.checks}["its RAW"] == "changed"

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sbcdark.catalog.records import FileRecord, MatchValues
@@ -81,7 +82,60 @@ def test_scores_by_hand(rule: Rule, values: dict[str, Any], expected: float) -> 
     assert terms is not None
     # Two subtractions, a hypot and a division: a few units in the last place.
     assert terms.delta_sigma == pytest.approx(expected, rel=1e-12)
-    assert terms.score == pytest.approx(abs(expected), rel=1e-12)
+    # hypot(delta, 4e-6) / 3e-6, delta being z x 5e-6; temperature has one error for all.
+    score = abs(expected) if rule is Rule.TEMPERATURE else math.hypot(expected * 5e-6, 4e-6) / 3e-6
+    assert terms.score == pytest.approx(score, rel=1e-12)
+
+
+def test_own_noise_of_a_dark_makes_it_no_better_match() -> None:
+    """The same difference with a larger error is a larger score, though a smaller z."""
+    scores = [
+        terms
+        for error in (0.0, 1e-6, 4e-6, 2e-5, 1e-4)
+        if (
+            terms := matching.score(Rule.GLOW, SCIENCE, dark(contrast_count_s_pix=2e-5, contrast_err_count_s_pix=error))
+        )
+    ]
+    assert [one.score for one in scores] == sorted({one.score for one in scores})
+    assert [abs(one.delta_sigma or 0) for one in scores] == sorted(abs(one.delta_sigma or 0) for one in scores)[::-1]
+
+
+TRIALS = 400
+
+
+@pytest.mark.parametrize("rule", [Rule.GLOW, Rule.BOX])
+def test_short_darks_seldom_win(rule: Rule) -> None:
+    """Of 30 darks of 1000 s and 30 of 300 s of the same glow, one of 300 s comes first in about 2 % of catalogs.
+
+    By |z| it does in about half: all are compatible alike. The number of wins is binomial.
+    """
+    generator = np.random.default_rng(400)
+    quiet, glow, pixels = 7.5e-6, 1e-5, (40_000, 131_072)
+    wins = by_z = 0
+    for _ in range(TRIALS):
+        frames = []
+        for seconds in (1000.0,) * 31 + (300.0,) * 30:
+            box, low = generator.poisson([(quiet + glow) * pixels[0] * seconds, quiet * pixels[1] * seconds])
+            rates = box / (pixels[0] * seconds), low / (pixels[1] * seconds)
+            errors = math.sqrt(box) / (pixels[0] * seconds), math.sqrt(low) / (pixels[1] * seconds)
+            frames.append(
+                dark(
+                    f"jcrx{len(frames):04d}q",
+                    exptime_s=seconds,
+                    box_rate_count_s_pix=rates[0],
+                    box_rate_err_count_s_pix=errors[0],
+                    contrast_count_s_pix=rates[0] - rates[1],
+                    contrast_err_count_s_pix=math.hypot(*errors),
+                )
+            )
+        science, *darks = frames
+        scored = [(terms, one) for one in darks if (terms := matching.score(rule, science, one)) is not None]
+        _, (best, *_), _ = matching.choose(rule, scored, Requirements())
+        wins += best.exptime_s == 300.0
+        by_z += min(scored, key=lambda pair: abs(pair[0].delta_sigma or 0.0))[1].exptime_s == 300.0
+    expected = 0.02 * TRIALS
+    assert wins <= expected + 3 * math.sqrt(expected)
+    assert by_z > TRIALS / 2 - 4 * math.sqrt(TRIALS / 4)
 
 
 def test_every_difference_is_science_minus_dark() -> None:
@@ -137,26 +191,6 @@ def test_values_without_an_error_are_infinitely_far_or_equal() -> None:
         assert terms.delta_sigma == expected
 
 
-@pytest.mark.parametrize("rule", Rule)
-def test_nothing_farther_out_scores_below_the_bound(rule: Rule) -> None:
-    column = matching.metric_column(rule)
-    value = getattr(SCIENCE, column)
-    largest = 9.0e-6
-    for distance in (0.0, 1e-7, 1e-5, 3.0, 800.0):
-        bound = matching.farther_scores(rule, SCIENCE, distance, largest)
-        for error in (0.0, 1e-7, 4e-6, largest):
-            for side in (-1, 1):
-                one = dark(
-                    **{column: value + side * distance},
-                    contrast_err_count_s_pix=error,
-                    box_rate_err_count_s_pix=error,
-                )
-                terms = matching.score(rule, SCIENCE, one)
-                assert terms is not None
-                # value + distance - value is the distance to the rounding of the value.
-                assert terms.score >= bound * (1 - 1e-9) - 1e-9
-
-
 def test_ties_go_to_temperature_then_to_time_then_to_the_name() -> None:
     # Quarters of a degree are exact in binary, on either side of the science exposure's 26 C.
     ranked = [
@@ -190,6 +224,17 @@ def test_ladder_uses_the_first_tolerance_that_any_dark_passes() -> None:
     assert chosen(Rule.GLOW, []) == ("none", [], [])
 
 
+def test_noisy_dark_sets_no_tier() -> None:
+    """A dark whose large error makes it compatible with everything does not rank first, and so sets no tolerance."""
+    noisy = dark("jcrx01inq", contrast_count_s_pix=9e-5, contrast_err_count_s_pix=3e-5)
+    near = dark("jcrx01iaq", contrast_count_s_pix=2.5e-5, contrast_err_count_s_pix=4e-6)
+    terms = matching.score(Rule.GLOW, SCIENCE, noisy)
+    assert terms is not None
+    assert abs(terms.delta_sigma or 0.0) < 2
+    assert chosen(Rule.GLOW, [noisy, near]) == ("5 sigma", ["jcrx01iaq", "jcrx01inq"], [])
+    assert chosen(Rule.GLOW, [noisy, near], Requirements(top=1)) == ("5 sigma", ["jcrx01iaq"], [])
+
+
 def test_limit_of_the_user_stands_alone() -> None:
     at = {sigma: dark(f"jcrx01i{sigma}q", contrast_count_s_pix=4e-5 - sigma * 5e-6) for sigma in (1, 3, 4, 7)}
     far = [at[3], at[4], at[7]]
@@ -220,6 +265,11 @@ def test_weights_are_shares_of_the_exposure_time() -> None:
     [
         ({"quality": "suspect", "quality_reason": "outlier"}, Requirements(), "quality suspect: outlier"),
         ({"quality": "retired"}, Requirements(), "quality retired"),
+        ({"file": replace(RAW, state="missing")}, Requirements(), "its RAW is missing: file:///d_raw.fits"),
+        ({"file": replace(RAW, state="changed")}, Requirements(), "its RAW changed after the ingest: file:///d_raw"),
+        # sigma = hypot(1e-5 x 0.05, 4e-7 x 2^0.5, sqrt(2) x 0.08 x 1e-5) = 1.33e-6 where both have errors of 4e-7.
+        ({"quiet_rate_count_s_pix": 1.7e-5}, Requirements(), "its quiet rows are brighter than the exposure's by 5."),
+        ({"box_rate_count_s_pix": 1.2e-4}, Requirements(), "its box is brighter than the exposure's by 1"),
         ({"file": None}, Requirements(), "its RAW is not present"),
         ({"contrast_count_s_pix": None}, Requirements(), "not measured"),
         ({"exptime_s": 299.0}, Requirements(), f"299 s are under {MIN_EXPTIME_S:g} s"),
@@ -231,6 +281,33 @@ def test_gates_say_why(values: dict[str, Any], wanted: Requirements, reason: str
     (told,) = matching.gate_reasons(SCIENCE, dark(**values), wanted)
     assert reason in told
     assert matching.gate_reasons(SCIENCE, dark(), wanted) == []
+
+
+def test_untested_darks_may_be_taken() -> None:
+    untested = dark(quality="untested", quality_reason="its run has 3 darks")
+    assert matching.gate_reasons(SCIENCE, untested, Requirements()) == []
+
+
+@pytest.mark.parametrize("region", ["box", "quiet"])
+def test_brightness_gate_stands_at_five_sigma(region: str) -> None:
+    """By hand: Poisson errors of both, 8 % of the smaller base twice, in the box 5 % of the exposure's rate."""
+    column, error = f"{region}_rate_count_s_pix", f"{region}_rate_err_count_s_pix"
+    ours, theirs = getattr(SCIENCE, error), getattr(dark(), error)
+    base = math.sqrt(2) * 0.08 * 1.0e-5
+    flat = 0.05 * 5.0e-5 if region == "box" else 0.0
+    limit = getattr(SCIENCE, column) + 5 * math.sqrt(ours**2 + theirs**2 + base**2 + flat**2)
+    for factor, number in ((1 - 1e-9, 0), (1 + 1e-9, 1)):
+        assert len(matching.gate_reasons(SCIENCE, dark(**{column: limit * factor}), Requirements())) == number
+    # A dark that is fainter than the exposure is never too bright, and what was not measured has no ceiling.
+    assert matching.too_bright(SCIENCE, dark(**{column: 0.0})) == []
+    assert matching.too_bright(SCIENCE, dark(**{column: None})) == []
+    assert matching.too_bright(replace(SCIENCE, **{column: None}), dark(**{column: 1.0})) == []
+
+
+def test_raised_base_of_a_dark_widens_no_gate() -> None:
+    """The allowance is a share of the smaller base: what a dark adds to its own base does not let it in."""
+    for rate in (1.7e-5, 3e-5, 1e-4, 1e-3):
+        assert matching.too_bright(SCIENCE, dark(quiet_rate_count_s_pix=rate))
 
 
 def test_gates_stand_at_their_limits() -> None:

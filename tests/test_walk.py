@@ -1,7 +1,8 @@
-"""The walk through an index finds what ranking every dark finds, and reads little, on both engines."""
+"""The database's ranking is what ranking every dark gives, and little is read for it, on both engines."""
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,21 @@ import pytest
 import sqlalchemy as sa
 from helpers import every_dark_row, insert_darks, insert_science, rootname
 
-from sbcdark.catalog import models, queries
+from sbcdark.catalog import models, nearest, queries
+from sbcdark.catalog.criteria import Gates
 from sbcdark.catalog.engine import reading
 from sbcdark.pipeline import matching
+from sbcdark.pipeline.explain import why
 from sbcdark.pipeline.matching import Requirements, Rule
 from sbcdark.pipeline.select import match
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 NUMBER = 5_000
-PAGE = queries._PAGE
+PAGE = nearest._PAGE
 SCIENCE_VALUES = 10
 TIES = 150
 """Darks that are equal in all that a rule compares, in each of three groups."""
@@ -41,6 +46,7 @@ def large_catalog(empty_catalog: sa.Engine) -> sa.Engine:
     insert_darks(empty_catalog, contrast, exptime, temperature, start)
     with empty_catalog.begin() as connection:
         connection.execute(sa.text("UPDATE exposures SET quality = 'retired' WHERE id % 17 = 0"))
+        connection.execute(sa.text("UPDATE exposures SET quality = 'untested' WHERE id % 19 = 0 AND id % 17 <> 0"))
         connection.execute(sa.text("UPDATE files SET state = 'missing' WHERE exposure_id % 23 = 0"))
         connection.execute(sa.text("ANALYZE"))  # as a server does by itself, in time
     with reading(empty_catalog) as session:
@@ -76,9 +82,11 @@ def every_dark(engine: sa.Engine) -> dict[str, NDArray[Any]]:
             table.box_rate_err_count_s_pix,
             table.contrast_count_s_pix,
             table.contrast_err_count_s_pix,
+            table.quiet_rate_count_s_pix,
+            table.quiet_rate_err_count_s_pix,
         )
         .join(models.File)
-        .where(table.kind == "dark", table.quality == "good", models.File.state == "present", table.exptime_s >= 300)
+        .where(table.kind == "dark", table.quality != "retired", models.File.state == "present", table.exptime_s >= 300)
     )
     with engine.connect() as connection:
         rows = connection.execute(query).all()
@@ -95,34 +103,35 @@ def ranked_by_brute_force(rule: Rule, science: Any, darks: dict[str, NDArray[Any
     delta_temperature = np.abs(science.temperature_mean_c - darks["temperature_mean_c"])
     delta_days = np.abs(science.start_mjd - darks["start_mjd"])
 
-    def sigmas(value: str, error: str) -> NDArray[Any]:
-        difference = np.abs(getattr(science, value) - darks[value])
-        return np.asarray(difference / np.hypot(getattr(science, error), darks[error]))
+    def difference(value: str, error: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        delta = getattr(science, value) - darks[value]
+        expected = np.hypot(delta, darks[error]) / getattr(science, error)
+        return np.asarray(expected), np.abs(delta) / np.hypot(getattr(science, error), darks[error])
 
     if rule in columns:
-        score = z = sigmas(*columns[rule])
+        score, z = difference(*columns[rule])
     elif rule is Rule.TEMPERATURE:
         score = z = delta_temperature / 0.5
     else:
-        score, z = np.abs(science.box_count - darks["box_count"]), sigmas(*columns[Rule.BOX])
-    steps = (
-        [wanted.max_sigma]
-        if wanted.max_sigma is not None
-        else [np.inf]
-        if rule is Rule.NOTEBOOK
-        else [2.0, 5.0, np.inf]
-    )
+        score, z = np.abs(science.box_count - darks["box_count"]), difference(*columns[Rule.BOX])[1]
     gate = delta_days <= wanted.max_days if wanted.max_days is not None else np.ones_like(z, dtype=bool)
+    base = np.minimum(science.quiet_rate_count_s_pix, darks["quiet_rate_count_s_pix"])
+    for region, bias in (("box", 0.05), ("quiet", 0.0)):
+        rate, error = f"{region}_rate_count_s_pix", f"{region}_rate_err_count_s_pix"
+        parts = (getattr(science, error), darks[error], np.sqrt(2) * 0.08 * base, bias * getattr(science, rate))
+        gate &= darks[rate] - getattr(science, rate) <= 5 * np.sqrt(sum(np.square(part) for part in parts))
     order = np.lexsort((darks["rootname"], delta_days, delta_temperature, score))
-    for step in steps:
-        kept = [str(darks["rootname"][index]) for index in order if gate[index] and z[index] <= step]
-        if kept:
-            return kept[: wanted.top]
-    return []
+    order = order[gate[order]]
+    if wanted.max_sigma is None:
+        steps = [np.inf] if rule is Rule.NOTEBOOK else [2.0, 5.0, np.inf]
+        tolerance = next((step for step in steps if len(order) and z[order[0]] <= step), np.inf)
+    else:
+        tolerance = wanted.max_sigma
+    return [str(darks["rootname"][index]) for index in order if z[index] <= tolerance]
 
 
 @pytest.mark.slow
-def test_walk_finds_what_ranking_every_dark_finds(large_catalog: sa.Engine) -> None:
+def test_database_ranks_as_the_definition_says(large_catalog: sa.Engine) -> None:
     darks = every_dark(large_catalog)
     names = [rootname("s", number) for number in range(SCIENCE_VALUES)]
     with reading(large_catalog) as session:
@@ -136,47 +145,71 @@ def test_walk_finds_what_ranking_every_dark_finds(large_catalog: sa.Engine) -> N
         for rule in Rule:
             for one in match(large_catalog, names[:number], rule=rule, wanted=wanted):
                 expected = ranked_by_brute_force(rule, science[one.exposure], darks, wanted)
-                assert [dark.dark for dark in one.darks] == expected, f"{rule} of {one.exposure}, {wanted}"
+                taken = [dark.dark for dark in one.darks]
+                assert taken == expected[: wanted.top], f"{rule} of {one.exposure}, {wanted}"
                 assert (one.tier == "none") == (not expected)
                 found_any += bool(expected)
+                # A dark far down the list has the rank that counting every dark gives.
+                for place in (0, len(expected) // 2, len(expected) - 1) if expected else ():
+                    told = why(large_catalog, one.exposure, expected[place], rule=rule, wanted=wanted)
+                    assert (told.rank, told.taken) == (place + 1, place < wanted.top)
         assert found_any >= 2 * number
 
 
-def rows_read(monkeypatch: pytest.MonkeyPatch, engine: sa.Engine, name: str, rule: Rule) -> int:
-    read = 0
-    convert = queries._match_values
+def rows_fetched(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> int:
+    """Return how many rows the database hands over, whatever for, while something is done."""
+    fetched = 0
 
-    def counted(*arguments: Any) -> Any:
-        nonlocal read
-        read += 1
-        return convert(*arguments)
+    def counted(method: str) -> Any:
+        original = getattr(sa.CursorResult, method)
+
+        def fetch(*arguments: Any, **how: Any) -> Any:
+            nonlocal fetched
+            rows = original(*arguments, **how)
+            fetched += len(rows)
+            return rows
+
+        return fetch
 
     with monkeypatch.context() as patch:
-        patch.setattr(queries, "_match_values", counted)
-        match(engine, [name], rule=rule)
-    return read
+        for method in ("_fetchall_impl", "_fetchmany_impl"):
+            patch.setattr(sa.CursorResult, method, counted(method))
+        do()
+    return fetched
 
 
-def test_walk_reads_a_small_part_of_the_catalog(large_catalog: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Away from the ties: a glow of 3e-5 count/s/pixel, where some 40 darks lie within a sigma.
-    insert_science(
+def test_little_of_the_catalog_is_read(large_catalog: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than some pages, in a catalog that holds twice as many darks as in one that holds half."""
+    values: dict[str, Any] = {"box_count": 1500.0}
+    for column, rate in (("contrast", 3e-5), ("box_rate", 3.75e-5)):
+        values |= {f"{column}_count_s_pix": rate, f"{column}_err_count_s_pix": 1e-6}
+    insert_science(large_catalog, "jcmc11e6q", **values)
+    last = rootname("d", NUMBER)
+
+    def read() -> dict[tuple[Rule, str], int]:
+        found = {}
+        for rule in Rule:
+            found[rule, "match"] = rows_fetched(monkeypatch, partial(match, large_catalog, ["jcmc11e6q"], rule=rule))
+            found[rule, "why"] = rows_fetched(monkeypatch, partial(why, large_catalog, "jcmc11e6q", last, rule=rule))
+        return found
+
+    before = read()
+    # Three rankings of a page each with its neighbours on both sides, and the walk that finds what a gate keeps out.
+    page = nearest._FIRST_PAGE * (1 + 2 * nearest._NEIGHBOURS)
+    assert max(rows for (_, what), rows in before.items() if what == "match") <= 3 * page + 2 * (256 + PAGE)
+    assert max(before.values()) <= 3 * (3 * page + 2 * (256 + PAGE))
+    generator = np.random.default_rng(1)
+    insert_darks(
         large_catalog,
-        "jcmc11e6q",
-        contrast_count_s_pix=3e-5,
-        contrast_err_count_s_pix=1e-6,
-        box_rate_count_s_pix=3.75e-5,
-        box_rate_err_count_s_pix=1e-6,
-        box_count=1500.0,
+        generator.gamma(1.5, 2e-5, NUMBER),
+        np.full(NUMBER, 1000.0),
+        np.round(generator.uniform(16.0, 30.0, NUMBER) * 4) / 4,
+        generator.uniform(52_400, 60_000, NUMBER),
+        "e",
     )
-    before = {rule: rows_read(monkeypatch, large_catalog, "jcmc11e6q", rule) for rule in Rule}
-    # A few darks each way settle the ranking, and as many again find the nearest that a gate keeps out. Where
-    # temperatures are equal (90 darks each) all of them are read, to be told apart.
-    assert max(before.values()) < NUMBER / 20
-    # Darks too short to be chosen have errors thirty times larger: they must not widen the walk.
-    short = np.full(50, 1.0)
-    insert_darks(large_catalog, np.linspace(0, 1e-4, 50), short, np.full(50, 20.0), np.full(50, 52_000.0), "e")
-    for rule in Rule:
-        assert rows_read(monkeypatch, large_catalog, "jcmc11e6q", rule) <= before[rule] + 2 * PAGE
+    after = read()
+    # Twice the darks are no more rows: pages are full either way.
+    assert max(after[key] - before[key] for key in before) <= 2 * PAGE
 
 
 INDEXES = {
@@ -199,11 +232,11 @@ def test_every_page_of_a_walk_comes_from_its_index(large_catalog: sa.Engine) -> 
     sqlite = large_catalog.dialect.name == "sqlite"
     with large_catalog.begin() as connection:
         for (column, index), upward, after, gates in product(
-            INDEXES.items(), (True, False), (None, NUMBER // 2), (None, queries.Gates(300.0))
+            INDEXES.items(), (True, False), (None, NUMBER // 2), (None, Gates(300.0))
         ):
             middle = float(np.median(np.array([getattr(row, column) for row in rows])))
             plan = plan_of(
-                connection, queries.outward_page(column, middle, 57_000.0, gates, upward=upward, after=after)
+                connection, nearest.outward_page(column, middle, 57_000.0, gates, upward=upward, after=after)
             )
             if sqlite:
                 assert any(line.startswith(f"SEARCH exposures USING INDEX {index} (kind=? AND") for line in plan), plan
@@ -215,28 +248,33 @@ def test_every_page_of_a_walk_comes_from_its_index(large_catalog: sa.Engine) -> 
 
 def test_page_near_in_time_comes_from_an_index_too(large_catalog: sa.Engine) -> None:
     # Which of two indexes serves better depends on how many darks the time leaves: that is the engine's choice.
-    gates = queries.Gates(300.0, 200.0, (18.0, 29.0))
+    gates = Gates(300.0, 200.0, (18.0, 29.0))
     with large_catalog.begin() as connection:
         for column, upward in product(INDEXES, (True, False)):
-            plan = plan_of(connection, queries.outward_page(column, 0.0, 57_000.0, gates, upward=upward, after=None))
+            plan = plan_of(connection, nearest.outward_page(column, 0.0, 57_000.0, gates, upward=upward, after=None))
             assert any("ix_exposures_kind_" in line for line in plan), plan
             assert not any("SCAN exposures" in line or "Seq Scan on exposures" in line for line in plan), plan
 
 
-def test_largest_error_is_looked_up_in_its_index(large_catalog: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    darks = [row for row in every_dark_row(large_catalog) if row.exptime_s >= 300]
-    asked: list[Any] = []
+def test_ranking_reads_a_range_of_its_index(large_catalog: sa.Engine) -> None:
+    """The page comes from the index of what is compared, between two values; so do the neighbours that bound it."""
+    insert_science(large_catalog, "jcmc11e6q", box_count=300.0)
+    sqlite = large_catalog.dialect.name == "sqlite"
     with reading(large_catalog) as session:
-        scalar = session.scalar
-
-        def noted(query: Any) -> Any:
-            asked.append(query)
-            return scalar(query)
-
-        monkeypatch.setattr(session, "scalar", noted)
-        for column in ("contrast_err_count_s_pix", "box_rate_err_count_s_pix"):
-            assert queries.largest_error(session, column, 300.0) == max(getattr(row, column) for row in darks)
-        for query in asked:
-            plan = plan_of(session.connection(), query)
-            assert any("_err" in line and "ix_exposures_kind_" in line for line in plan), plan
-            assert not any("TEMP B-TREE" in line or "Sort" in line or "Seq Scan" in line for line in plan), plan
+        science = queries.match_values(session, "jcmc11e6q")
+        assert science is not None
+        gates = matching.gates(science, Requirements())
+        for rule in Rule:
+            ranking = matching.ranking(rule, science)
+            index = INDEXES[ranking.column]
+            conditions = nearest._passing(gates, ranking.start_mjd)
+            page = nearest.ranked_page(session, ranking, conditions, limit=16, offset=0)
+            beside = [nearest.neighbours(ranking, conditions, 16, upward=upward) for upward in (True, False)]
+            for query in (page, *beside):
+                plan = plan_of(session.connection(), query)
+                if sqlite:
+                    assert any(f"SEARCH exposures USING INDEX {index} (kind=? AND" in line for line in plan), plan
+                    assert not any("SCAN" in line for line in plan), plan
+                else:
+                    # Where the range is most of the table, as for cold darks, the server may read it through.
+                    assert query is page or any(index in line for line in plan), plan

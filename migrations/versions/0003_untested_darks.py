@@ -32,8 +32,9 @@ _NOTES = sa.table("quality_notes", sa.column("quality"))
 
 
 def upgrade() -> None:
-    op.drop_index("ix_exposures_kind_contrast_err", table_name="exposures")
-    op.drop_index("ix_exposures_kind_box_rate_err", table_name="exposures")
+    for value in ("contrast", "box_rate"):
+        op.drop_index(f"ix_exposures_kind_{value}_err", table_name="exposures")
+        _index(value, f"{value}_count_s_pix", "id", f"{value}_err_count_s_pix")
     _change(
         "exposures",
         _NOW,
@@ -67,8 +68,16 @@ def downgrade() -> None:
     op.drop_column("photometry", "area_pix")
     _change("quality_notes", _BEFORE)
     _change("exposures", _BEFORE, dropped=["observation_quality", "guide_star_lock", "hot_pixels"])
-    op.create_index("ix_exposures_kind_box_rate_err", "exposures", ["kind", "box_rate_err_count_s_pix"], unique=False)
-    op.create_index("ix_exposures_kind_contrast_err", "exposures", ["kind", "contrast_err_count_s_pix"], unique=False)
+    for value in ("contrast", "box_rate"):
+        _index(value, f"{value}_count_s_pix", "id")
+        op.create_index(
+            f"ix_exposures_kind_{value}_err", "exposures", ["kind", f"{value}_err_count_s_pix"], unique=False
+        )
+
+
+def _index(value: str, *columns: str) -> None:
+    op.drop_index(f"ix_exposures_kind_{value}", table_name="exposures")
+    op.create_index(f"ix_exposures_kind_{value}", "exposures", ["kind", *columns], unique=False)
 
 
 def _set_mean(mean: sa.ColumnElement[float]) -> None:
