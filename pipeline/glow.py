@@ -49,8 +49,12 @@ EXTRAPOLATION_FREE = 1.5
 """Amplitude over the hottest template dark's up to which the shape of the glow is taken to hold."""
 
 EXTRAPOLATION_SCATTER = 0.15
-"""Relative error of the glow's shape in the amplitude beyond that: with the 10 coolest darks of program 13961 and the
-hotter ones as blank frames, 0.1 gives pulls of width 1.5 (tests/benchmarks/extrapolation.py)."""
+"""Relative error of the glow's shape in the amplitude beyond that, where the frame's own counts do not tell it
+(`DarkFit.misfit`): the size that the misfit of the hotter darks of program 13961 has against templates from the cooler
+ones (tests/benchmarks/extrapolation.py)."""
+
+MISFIT_SIGMA = 3.0
+"""A chi-square that is larger than this by chance, once in 700 sound frames, counts as misfit."""
 
 _SIDE = DETECTOR_SHAPE[0] // BIN
 _GRADIENTS = (2 * np.indices((_SIDE, _SIDE)) + 1) / _SIDE - 1  # (2, 32, 32): from -1 to 1 along y, and along x
@@ -92,6 +96,9 @@ class DarkFit:
         The flat that the sky was fitted with.
     extrapolation : float
         Amplitude over that of the hottest dark of the templates; 0 without a glow in them.
+    misfit : float
+        Relative error of the shape that the frame's own bins show: s of chi2 = dof + s^2 sum(mean), with dof raised by
+        `MISFIT_SIGMA` of its own scatter sqrt(2 dof); 0 for a frame that fits.
     beyond : float
         Amplitude beyond `EXTRAPOLATION_FREE` times the hottest dark's, count/s/pixel, else 0.
     """
@@ -113,6 +120,7 @@ class DarkFit:
     flat: Image | None
     extrapolation: float = 0.0
     beyond: float = 0.0
+    misfit: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +221,8 @@ def fit_dark(
     expected = np.maximum(full[fitted] @ design, least_mean(seen, design))
     freedom = int(seen.size) - len(fitted)
     chi2 = float(((seen - expected) ** 2 / expected).sum()) / freedom if freedom > 0 else np.nan
+    excess = (chi2 - 1) * freedom - MISFIT_SIGMA * np.sqrt(2 * freedom) if freedom > 0 else 0.0
+    misfit = float(np.sqrt(max(excess, 0.0) / expected.sum()))
     size = 3 if sky else 2
     smooth_rate = full[0] * templates.base_map + full[1] * templates.glow_map
     hot = hot_values(np.asarray(counts, dtype=np.float64), exptime_s, smooth_rate, templates.hot, templates.good)
@@ -222,7 +232,7 @@ def fit_dark(
     return DarkFit(
         float(full[0]), float(full[1]), float(full[2]) if sky else None, covariance[:size, :size], chi2,
         int(seen.size), _tier(templates), scarce, exptime_s, *hot, _spread(influence[:size], filled),
-        block_sum(use, BLOCK), flat if sky else None, extrapolation, beyond,
+        block_sum(use, BLOCK), flat if sky else None, extrapolation, beyond, misfit,
     )  # fmt: skip
 
 
@@ -303,6 +313,7 @@ def smooth_variance(fit: DarkFit, templates: Templates, *, include_sky: bool = F
         variance += sky * (2 * cov[0, 2] * base + 2 * cov[1, 2] * glow + cov[2, 2] * sky)
     drift = templates.shape_scatter * np.abs(fit.base * base + fit.amplitude * glow)
     variance += (drift + EXTRAPOLATION_SCATTER * fit.beyond * np.abs(glow)) ** 2
+    variance += (fit.misfit * (fit.base * base + fit.amplitude * glow)) ** 2
     noise = np.zeros_like(templates.block_good)
     for i, j, covariance, factor in ((0, 0, 0, 1), (0, 1, 1, 2), (1, 1, 2, 1)):
         noise += (
@@ -342,7 +353,8 @@ def aperture_dark(
     error of the templates does through the fit of exposure e (its linear influence). That of the hot pixels is
     independent. The slow drift of the dark's shape, `Templates.shape_scatter` times the rate, is taken as common to
     the exposures and to the whole aperture: it persists over some frames and over 256 pixels. So is the error of the
-    glow's shape where it is far beyond the darks', `EXTRAPOLATION_SCATTER` times that part.
+    glow's shape where it is far beyond the darks', `EXTRAPOLATION_SCATTER` times that part, and the error that the
+    frame's own misfit shows (`DarkFit.misfit`).
 
     Parameters
     ----------
@@ -375,8 +387,9 @@ def aperture_dark(
         smooth_rate = fit.base * float(sums[0]) + fit.amplitude * float(sums[1])
         at_hot = weights[templates.hot.y, templates.hot.x]
         rate += smooth_rate + float((at_hot * fit.hot_rate).sum())
-        shape_error += templates.shape_scatter * abs(smooth_rate)
-        shape_error += EXTRAPOLATION_SCATTER * fit.beyond * abs(float(sums[1]))
+        shape = templates.shape_scatter * abs(smooth_rate)
+        shape += EXTRAPOLATION_SCATTER * fit.beyond * abs(float(sums[1]))
+        shape_error += float(np.hypot(shape, fit.misfit * smooth_rate))
         if include_sky and fit.sky is not None:
             sums[2] = weights.sum() if fit.flat is None else (weights * np.where(weights != 0, fit.flat, 0.0)).sum()
             rate += float(sums[2]) * fit.sky
