@@ -292,9 +292,10 @@ class _Catalog:
 
     def untested(self) -> dict[str, str]:
         """Return the darks that neither their own run nor the catalog can judge, with the reason."""
+        # No numbers that grow with the catalog: the reason stays as it is while nothing else can be said.
+        reason = f"its run has under {FEWEST} darks, and the catalog no {FEWEST} others to compare it with"
         return {
-            frame.rootname: f"its run has {size} {'dark' if size == 1 else 'darks'}, and the catalog has "
-            f"{len(self._mjd) - len(run)} others to compare with, where {FEWEST} are needed"
+            frame.rootname: reason
             for run, size in zip(self._kept, self._sizes, strict=True)
             if size < FEWEST and len(self._mjd) - len(run) < FEWEST
             for frame in run

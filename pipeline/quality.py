@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
+    from sqlalchemy.orm import Session
 
 _LONGEST_REASON = 500
 
@@ -30,13 +31,28 @@ def flag_outliers(engine: sa.Engine, run_id: int | None) -> int | None:
         The ingest run under which flags were changed: the one given, else a new one, else None where none changed.
     """
     with reading(engine) as session:
-        darks = qualities.darks_of_runs(session)
+        if not _changes(session):
+            return run_id
+    with writing(engine) as session:
+        # Once more, alone: another process may have added or judged darks meanwhile.
+        changes = _changes(session)
+        if not changes:
+            return run_id
+        run = run_id if run_id is not None else writes.start_run(session, "flag outliers", SOFTWARE_VERSION)
+        for rootname, quality, reason in changes:
+            qualities.set_quality(session, rootname, quality, reason, by_hand=False, run_id=run)
+    return run
+
+
+def _changes(session: Session) -> list[tuple[str, str, str]]:
+    """Return the darks whose quality is another now: root name, quality and reason."""
+    darks = qualities.darks_of_runs(session)
     verdicts = judge([dark for dark in darks if dark.quality != "retired"])
     changes = []
     for dark in darks:
+        name = dark.rootname
         if dark.by_hand:
             continue
-        name = dark.rootname
         if name in verdicts.suspect:
             quality, reason = "suspect", verdicts.suspect[name]
         elif name in verdicts.untested:
@@ -45,13 +61,7 @@ def flag_outliers(engine: sa.Engine, run_id: int | None) -> int | None:
             quality, reason = "good", "it fits the darks that it can be compared with now"
         if quality != dark.quality:
             changes.append((name, quality, reason))
-    if not changes:
-        return run_id
-    with writing(engine) as session:
-        run = run_id if run_id is not None else writes.start_run(session, "flag outliers", SOFTWARE_VERSION)
-        for rootname, quality, reason in changes:
-            qualities.set_quality(session, rootname, quality, reason, by_hand=False, run_id=run)
-    return run
+    return changes
 
 
 def retire(catalog: sa.Engine | str | Path, name: str, reason: str) -> str:

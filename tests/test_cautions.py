@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -75,6 +75,44 @@ def test_no_dark_within_five_sigma_is_told(values: dict[str, MatchValues]) -> No
 def test_interrupted_exposure_is_told(values: dict[str, MatchValues]) -> None:
     science = replace(values["jcmc11deq"], exposure_flag="INTERRUPTED")
     assert any("EXPFLAG is INTERRUPTED" in told for told in _told(science, values["jcrx01inq"]))
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "words"),
+    [
+        ("observation_quality", "LOCKLOST", "QUALITY is LOCKLOST: the observatory noted a fault"),
+        ("guide_star_lock", "GYROS", "FGSLOCK is GYROS: without fine lock"),
+        ("guide_star_lock", "UNKNOWN", "FGSLOCK is UNKNOWN"),
+        ("temperature_start_c", 0.0, "MDECODT1 is 0.0: its mean temperature is the other reading alone"),
+        ("temperature_end_c", 0.0, "MDECODT2 is 0.0: its mean temperature is the other reading alone"),
+    ],
+)
+def test_what_the_header_says_of_the_observation_is_told(
+    values: dict[str, MatchValues], fact: str, value: Any, words: str
+) -> None:
+    science = values["jcmc11deq"]
+    assert science.guide_star_lock == "FINE"
+    other = {"temperature_start_c": "temperature_end_c", "temperature_end_c": "temperature_start_c"}.get(fact)
+    mean = science.temperature_mean_c if other is None else getattr(science, other)
+    (told,) = _told(replace(science, **{fact: value}, temperature_mean_c=mean), values["jcrx01inq"])
+    assert told.startswith(words)
+
+
+def test_what_is_well_or_not_said_is_not_told(values: dict[str, MatchValues]) -> None:
+    science = values["jcmc11deq"]
+    for quality, lock in ((None, None), ("OK", "FINE")):
+        sound = replace(science, observation_quality=quality, guide_star_lock=lock)
+        assert _told(sound, values["jcrx01inq"]) == []
+    # A dark needs no guide star.
+    dark = values["jcrx01ixq"]
+    assert dark.guide_star_lock == "GYROS"
+    assert _told(dark, values["jcrx01isq"]) == [text for text in _told(dark, values["jcrx01isq"]) if "FGS" not in text]
+
+
+def test_temperature_that_nobody_read_is_told(values: dict[str, MatchValues]) -> None:
+    science = values["jcmc11deq"]
+    unread = replace(science, temperature_start_c=0.0, temperature_end_c=0.0, temperature_mean_c=0.0)
+    assert any("MDECODT1 and MDECODT2 are 0.0" in told for told in _told(unread, values["jcrx01inq"]))
 
 
 def test_dark_that_was_subtracted_already_is_told(values: dict[str, MatchValues]) -> None:

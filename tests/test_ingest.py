@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 from conftest import REAL_FOLDERS
-from helpers import copied, counts, dump, exposures_dump, renamed, unpacked_raw, with_card
+from helpers import SCI_HEADER, copied, counts, dump, exposures_dump, renamed, unpacked_raw, with_card
 
 from sbcdark.catalog import models, queries
-from sbcdark.catalog.engine import reading
+from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import SbcdarkError
+from sbcdark.catalog.preferred import refresh_exposures
 from sbcdark.pipeline.catalogs import open_catalog
 from sbcdark.pipeline.ingest import IngestReport, ingest
 from sbcdark.pipeline.listing import exposures, show
@@ -131,6 +132,71 @@ def test_changed_content_supersedes_and_keeps_the_old(
     path.write_bytes(unpacked_raw(shared_data))
     assert counts(ingest(empty_catalog, [tmp_path])) == (0, 1, 0, 0)
     assert exposures(empty_catalog)[0].exptime_s == 1000.0
+
+
+def test_what_the_header_says_of_the_observation_is_kept_and_shown(
+    empty_catalog: sa.Engine, shared_data: Path, tmp_path: Path
+) -> None:
+    content = unpacked_raw(shared_data)
+    for keyword, value in (("QUALITY", "'LOCKLOST'"), ("FGSLOCK", "'COARSE'")):
+        content = with_card(content, keyword, value)
+    path = tmp_path / "jcrx01iiq_raw.fits"
+    path.write_bytes(content)
+    ingest(empty_catalog, [path, *copied(shared_data, tmp_path / "flt", "jcmc11deq_flt")])
+    dark, science = show(empty_catalog, "jcrx01iiq"), show(empty_catalog, "jcmc11deq")
+    assert (dark["observation_quality"], dark["guide_star_lock"], dark["hot_pixels"]) == ("LOCKLOST", "COARSE", 7)
+    assert (science["observation_quality"], science["guide_star_lock"], science["hot_pixels"]) == (None, "FINE", None)
+    # They go with the file that the exposure takes its values from.
+    path.write_bytes(unpacked_raw(shared_data))
+    ingest(empty_catalog, [path])
+    dark = show(empty_catalog, "jcrx01iiq")
+    assert (dark["observation_quality"], dark["guide_star_lock"]) == (None, "GYROS")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "mean"),
+    [
+        (0.0, 19.1577, 19.1577),
+        (17.2041, 0.0, 17.2041),
+        (17.0, 19.5, 18.25),
+        # A step of the telemetry from zero is a temperature, and so are two zeros for what they are worth.
+        (0.0, 0.2442, 0.1221),
+        (0.0, 0.0, 0.0),
+    ],
+)
+def test_temperature_of_exactly_zero_beside_a_real_one_is_not_averaged(
+    empty_catalog: sa.Engine, shared_data: Path, tmp_path: Path, start: float, end: float, mean: float
+) -> None:
+    content = unpacked_raw(shared_data)
+    for keyword, value in (("MDECODT1", start), ("MDECODT2", end)):
+        content = with_card(content, keyword, f"{value!r:>20}", start=SCI_HEADER)
+    (tmp_path / "jcrx01iiq_raw.fits").write_bytes(content)
+    ingest(empty_catalog, [tmp_path])
+    (dark,) = exposures(empty_catalog)
+    assert (dark.temperature_start_c, dark.temperature_end_c) == (start, end)
+    assert dark.temperature_mean_c == pytest.approx(mean, rel=1e-15)
+
+
+def test_facts_that_an_earlier_program_did_not_keep_are_filled_in(
+    empty_catalog: sa.Engine, shared_data: Path, tmp_path: Path
+) -> None:
+    (path,) = copied(shared_data, tmp_path / "raw", "jcrx01iiq_raw")
+    ingest(empty_catalog, [path])
+    complete = dump(empty_catalog)
+    new = ("observation_quality", "guide_star_lock", "hot_pixels")
+    with empty_catalog.begin() as connection:
+        (facts,) = connection.scalars(sa.select(models.File.exposure_facts))
+        connection.execute(
+            sa.update(models.File).values(exposure_facts={key: facts[key] for key in facts if key not in new})
+        )
+        connection.execute(sa.update(models.Exposure).values(dict.fromkeys(new)))
+    with writing(empty_catalog) as session:
+        refresh_exposures(session, [1])
+    assert show(empty_catalog, "jcrx01iiq")["hot_pixels"] is None
+    os.utime(path, ns=(1, 1))
+    assert counts(ingest(empty_catalog, [path])) == (0, 0, 1, 0)
+    assert show(empty_catalog, "jcrx01iiq")["hot_pixels"] == 7
+    assert dump(empty_catalog)["exposures"] == complete["exposures"]
 
 
 def test_content_that_was_good_and_is_broken_now_is_no_longer_chosen(

@@ -152,7 +152,7 @@ def test_short_runs_are_judged_by_the_whole_catalog() -> None:
     alone = judge(short)
     assert alone.suspect == {}
     assert set(alone.untested) == {frame.rootname for frame in short}
-    assert "its run has 3 darks, and the catalog has 0 others" in alone.untested[short[1].rootname]
+    assert "its run has under 6 darks" in alone.untested[short[1].rootname]
     together = judge([*_run(generator), *short])
     assert set(together.suspect) == {short[1].rootname}
     assert "that 20 darks of other runs have" in together.suspect[short[1].rootname]

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from helpers import taken
 from scipy import stats
 
-from sbcdark.pipeline.rates import EXACT_BELOW, count_error, measure_regions, unwrapped_counts
+from sbcdark.pipeline import rates
+from sbcdark.pipeline.frames import parse, read_file
+from sbcdark.pipeline.rates import EXACT_BELOW, count_error, count_hot_pixels, measure_regions, unwrapped_counts
 from sbcdark.pipeline.regions import BOX, DEAD_ROWS, FRAME, HOT_PIXELS_XY, LODARK, QUIET, REGIONS, good_pixels
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CENTRAL = math.erf(1 / math.sqrt(2))
 """68.27 %: what lies within one sigma."""
@@ -119,6 +127,54 @@ def test_negative_sums_of_flat_fielded_counts_have_the_error_of_none() -> None:
     measured = measure_regions(np.full((1024, 1024), -1e-4, np.float32), 100.0)
     assert all(one.rate_count_s_pix < 0 for one in measured)
     assert all(one.rate_err_count_s_pix == count_error(0) / (one.good_pixels * 100.0) for one in measured)
+
+
+def test_hot_pixels_are_counted_against_the_local_level() -> None:
+    """Each hot pixel that is put in is found, on a level that rises 40-fold across the frame, and no other."""
+    rng = np.random.default_rng(9)
+    level = np.broadcast_to(np.linspace(0.0075, 0.3, 1024), (1024, 1024))
+    dark = rng.poisson(level).astype(np.uint16)
+    assert count_hot_pixels(dark) == 0
+    y, x = rng.choice(np.arange(0, 590, 7), 20, replace=False), rng.choice(np.arange(5, 1024, 9), 20, replace=False)
+    hot = dark.copy()
+    # The chance is under 1e-9 at twice the level of the place: squares of 64 pixels hold a range of it.
+    hot[y, x] = stats.poisson.isf(1e-9, 2 * level[y, x]).astype(np.uint16) + 2
+    assert count_hot_pixels(hot) == 20
+    # A pixel of 60,000 counts in the same square hides none of the others, and dead rows count for nothing.
+    hot[y[0] ^ 1, x[0]] = 60_000
+    hot[DEAD_ROWS] = 1000
+    assert count_hot_pixels(hot) == 21
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e-6, 1e-4, 1e-3, 0.0075, 0.1, 1.0, 99.0, 101.0, 400.0])
+def test_frames_without_hot_pixels_have_none(mean: float) -> None:
+    """One frame in a thousand has a false one, whatever its level: in 4 of them there is none."""
+    rng = np.random.default_rng(round(1e6 * mean) + 1)
+    assert sum(count_hot_pixels(rng.poisson(mean, (1024, 1024)).astype(np.uint16)) for _ in range(4)) == 0
+
+
+def test_least_counts_of_a_hot_pixel_are_those_of_poisson() -> None:
+    for mean in (2.4e-4, 1e-3, 0.0075, 0.03, 0.1, 1.0, 9.0, 50.0, 99.9, 100.1, 150.0, 1000.0, 10_000.0):
+        (least,) = rates._least_counts(np.array([mean]))
+        exact = stats.poisson.isf(1e-9, mean) + 1
+        # P(N >= n) = sf(n - 1) < 1e-9; the expansion above a mean of 100 is right to a count.
+        assert exact <= least <= exact + (1 if mean > 100 else 0)
+
+
+def test_real_darks_have_six_to_nine_hot_pixels(shared_data: Path) -> None:
+    """The six that are known, and one to three that come and go."""
+    for path in sorted((shared_data / "darks_13961").glob("*_raw.fits.gz")):
+        exposure = taken(read_file(path)).exposure
+        assert exposure is not None
+        assert exposure.hot_pixels is not None
+        assert len(HOT_PIXELS_XY) <= exposure.hot_pixels <= 9
+        # Of some rows alone it is not known; the core of a source is no hot pixel.
+        part, _ = parse(gzip.decompress(path.read_bytes()), "RAW", (BOX, QUIET))
+        assert part is not None
+        assert part.hot_pixels is None
+    science = taken(read_file(shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz")).exposure
+    assert science is not None
+    assert science.hot_pixels is None
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
-from helpers import dump
+from helpers import dump, raw_rows
 
 from sbcdark.catalog import schema
 from sbcdark.catalog.engine import make_engine, reading, redacted, writing
@@ -111,6 +112,43 @@ def test_down_to_nothing_and_up_again_with_rows_in_every_table(empty_engine: sa.
     assert schema.differences(empty_engine) == []
     fill_every_table(empty_engine)
     assert dump(empty_engine) == before
+
+
+def test_down_from_untested_darks_and_up_again(empty_engine: sa.Engine) -> None:
+    """Rows in every table, and in none fewer after the tables that hold them were built anew."""
+    schema.upgrade(empty_engine)
+    fill_every_table(empty_engine)
+    exposure, note = Base.metadata.tables["exposures"], Base.metadata.tables["quality_notes"]
+    with empty_engine.begin() as connection:
+        connection.execute(
+            sa.update(exposure).values(
+                quality="untested", temperature_start_c=0.0, temperature_end_c=18.5, temperature_mean_c=18.5
+            )
+        )
+        connection.execute(sa.update(note).values(quality="untested"))
+    before = raw_rows(empty_engine)
+    schema.downgrade(empty_engine, "0002")
+    assert {name: len(rows) for name, rows in raw_rows(empty_engine).items()} == dict.fromkeys(before, 1)
+    (row,) = raw_rows(empty_engine)["exposures"]
+    assert (row["quality"], row["quality_reason"], row["temperature_mean_c"]) == ("good", None, 9.25)
+    assert row.keys() == before["exposures"][0].keys() - {"observation_quality", "guide_star_lock", "hot_pixels"}
+    assert raw_rows(empty_engine)["quality_notes"][0]["quality"] == "good"
+    for table in ("exposures", "quality_notes"):
+        with pytest.raises(sa.exc.IntegrityError), empty_engine.begin() as connection:
+            connection.execute(sa.update(sa.table(table, sa.column("quality"))).values(quality="untested"))
+    schema.upgrade(empty_engine)
+    assert schema.differences(empty_engine) == []
+    (row,) = raw_rows(empty_engine)["exposures"]
+    assert (row["temperature_mean_c"], row["hot_pixels"]) == (18.5, None)
+    for table in ("exposures", "quality_notes"):
+        for quality, refused in (("untested", False), ("nonsense", True)):
+            statement = sa.update(sa.table(table, sa.column("quality"))).values(quality=quality)
+            with pytest.raises(sa.exc.IntegrityError) if refused else nullcontext(), empty_engine.begin() as connection:
+                connection.execute(statement)
+    # What was a CHECK or a foreign key of a table that was built anew is one still.
+    for text in ("UPDATE exposures SET kind = 'light'", "UPDATE exposures SET exptime_s = 0", "DELETE FROM exposures"):
+        with pytest.raises(sa.exc.IntegrityError), empty_engine.begin() as connection:
+            connection.execute(sa.text(text))
 
 
 def test_what_is_written_is_what_is_read(empty_engine: sa.Engine) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,15 +17,19 @@ from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.records import FileReading
 from sbcdark.catalog.writes import write_batch
 from sbcdark.pipeline import matching
+from sbcdark.pipeline.explain import why
 from sbcdark.pipeline.frames import read_file
+from sbcdark.pipeline.listing import exposures
 from sbcdark.pipeline.matching import Requirements, Rule
+from sbcdark.pipeline.quality import flag_outliers, restore, retire
+from sbcdark.pipeline.rates import count_error
 from sbcdark.pipeline.regions import BOX, REGIONS
 from sbcdark.pipeline.select import forced_match, match, matches_for_templates, resolve_exposure, resolve_target
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sbcdark.catalog.records import Match
+    from sbcdark.catalog.records import Match, RegionMeasurement
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,7 @@ def test_association_program_and_names_are_resolved(real_catalog: sa.Engine) -> 
     assert names(names=["jcmc11010"]) == pair
     assert names(names=["JCMC11E6Q"]) == names(names=["jcmc11e6"]) == names(names=[" JCMC11E6 "]) == ["jcmc11e6q"]
     assert names(names=["jcmc11e6q", "JCMC11E6"]) == ["jcmc11e6q"]
+    assert names(names=["jcmc11de", "jcmc11deq", "jcmc11e6", " JCMC11DEQ"]) == ["jcmc11deq", "jcmc11e6q"]
     assert sorted(names(names=["jcmc11e6q"], association="jcmc11010")) == pair
     assert len(names(program=13655)) == 8
     assert names(names=["jcrx01ixq"]) == ["jcrx01ixq"]
@@ -96,6 +101,9 @@ def test_association_program_and_names_are_resolved(real_catalog: sa.Engine) -> 
         assert (target.name, target.exposures, target.absent) == ("jcmc11010", tuple(sorted(pair)), ())
         targets = resolve_target(session, ["jcmc11010", "jcmc11dt", "JCMC11DSQ"])
         assert [one.exposures for one in targets] == [tuple(sorted(pair)), ("jcmc11dtq", "jcmc11dsq")]
+        # One exposure in two spellings is one member of the product.
+        (target,) = resolve_target(session, ["jcmc11de", "jcmc11deq", "JCMC11DE"])
+        assert (target.name, target.exposures) == ("jcmc11deq", ("jcmc11deq",))
 
 
 def test_unknown_names_suggest_near_ones(real_catalog: sa.Engine) -> None:
@@ -103,6 +111,21 @@ def test_unknown_names_suggest_near_ones(real_catalog: sa.Engine) -> None:
         with pytest.raises(UsageError, match="Did you mean jcmc11") as caught:
             match(real_catalog, [name])
         assert caught.value.todo == "List what it has: sbcdark exposures"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("jcmc1101", "jcmc11010"), ("jcmc11011", "jcmc11010"), ("JCMC11050", "jcmc11010"), ("jcmc11e5q", "jcmc11e6q")],
+)
+def test_associations_are_suggested_too(real_catalog: sa.Engine, name: str, meant: str) -> None:
+    with pytest.raises(UsageError, match="Did you mean") as caught:
+        match(real_catalog, [name])
+    suggested = caught.value.what.partition("Did you mean ")[2].rstrip("?").split(", ")
+    assert meant in suggested
+    assert len(suggested) == len(set(suggested)) <= 3
+    # What is suggested can be named.
+    for one in suggested:
+        match(real_catalog, [one])
 
 
 NAMES_OF_NOTHING = ["", "%", "_________", "x' OR 1=1", "zzzz", "\x1b[31m", "jcrx01i%", "\u0661\u0662\u0663"]
@@ -242,3 +265,108 @@ def test_forced_darks_stand_in_the_order_named(real_catalog: sa.Engine) -> None:
             forced_match(session, "jcmc11e6q", ["jcmc11ctq"], Requirements())
         with pytest.raises(UsageError, match="Did you mean"):
             forced_match(session, "jcmc11e6q", ["jcrx01zzq"], Requirements())
+        # One dark in two spellings is one dark.
+        one = forced_match(session, "jcmc11e6q", ["jcrx01j2", "JCRX01J2Q"], Requirements())
+        assert [(dark.dark, dark.weight) for dark in one.darks] == [("jcrx01j2q", 1.0)]
+
+
+def test_forced_darks_that_are_odd_are_told(real_catalog: sa.Engine) -> None:
+    retire(real_catalog, "jcrx01ixq", "a lamp was on")
+    with real_catalog.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE exposures SET quality = 'suspect', quality_reason = 'high' WHERE rootname = 'jcrx01iwq'")
+        )
+        connection.execute(sa.text("UPDATE exposures SET quality = 'untested' WHERE rootname = 'jcrx01ivq'"))
+    with reading(real_catalog) as session:
+        one = forced_match(session, "jcmc11e6q", ["jcrx01ixq", "jcrx01iwq", "jcrx01ivq", "jcrx01iuq"], Requirements())
+        assert len(one.darks) == 4
+        assert one.warnings == (
+            "jcrx01ixq is used because it is named, though: quality retired: a lamp was on",
+            "jcrx01iwq is used because it is named, though: quality suspect: high",
+        )
+        (told,) = forced_match(session, "jcmc11deq", ["jcrx01j2q"], Requirements()).warnings
+        assert "its box is brighter than the exposure's by" in told
+
+
+def frame_of_the_issue(readings: list[FileReading], quiet: float) -> list[FileReading]:
+    """Return three darks of a later run; in the second the whole detector is brighter, the quiet rows at a rate."""
+    made = []
+    for number, one in enumerate(readings[:3]):
+        exposure = one.exposure
+        assert exposure is not None
+        measured = exposure.measurements
+        if number == 1:
+            rest = next(region for region in measured if region.region == "quiet")
+            more = quiet - rest.rate_count_s_pix
+            measured = tuple(_brighter(region, more, exposure.exptime_s) for region in measured)
+        made.append(
+            replace(
+                one,
+                uri=one.uri.replace("jcrx01", "jcry01"),
+                exposure=replace(
+                    exposure,
+                    rootname=exposure.rootname.replace("jcrx01", "jcry01"),
+                    start_mjd=exposure.start_mjd + 30.0,
+                    measurements=measured,
+                ),
+            )
+        )
+    return made
+
+
+def _brighter(measured: RegionMeasurement, rate: float, exptime_s: float) -> RegionMeasurement:
+    scale = measured.good_pixels * exptime_s
+    counts = measured.counts + rate * scale
+    return replace(
+        measured, counts=counts, rate_count_s_pix=counts / scale, rate_err_count_s_pix=count_error(counts) / scale
+    )
+
+
+def test_dark_with_a_raised_quiet_rate_fits_nothing(real_catalog: sa.Engine, real_readings: list[FileReading]) -> None:
+    """The case of the issue: 5.9e-5 in the quiet rows, from a run of three, is suspect and gated for F125LP."""
+    darks = [one for one in real_readings if one.exposure is not None and one.exposure.kind == "dark"]
+    made = frame_of_the_issue(darks, 5.9e-5)
+    assert made[1].exposure is not None
+    bad = made[1].exposure.rootname
+    with writing(real_catalog) as session:
+        regions = [asdict(region) for region in REGIONS]
+        write_batch(session, made, [], regions, run_id=None, action="test", software_version="0")
+    assert flag_outliers(real_catalog, None) is not None
+    found = {one.rootname: one.quality for one in exposures(real_catalog, queries.ExposureFilter(kind="dark"))}
+    assert len(found) == 23
+    assert {name for name, quality in found.items() if quality != "good"} == {bad}
+    assert found[bad] == "suspect"
+    # Let in by hand, it is still brighter than the whole exposure.
+    restore(real_catalog, bad, "to see what the gate says")
+    for rule in Rule:
+        (one,) = match(real_catalog, ["jcmc11cwq"], rule=rule, wanted=Requirements(top=30, max_sigma=1000.0))
+        assert bad not in {dark.dark for dark in one.darks}
+        told = why(real_catalog, "jcmc11cwq", bad, rule=rule)
+        assert "its box is brighter than the exposure's by" in told.summary
+        assert "its quiet rows are brighter than the exposure's by" in told.summary
+    with reading(real_catalog) as session:
+        science = queries.match_values(session, "jcmc11cwq")
+    assert science is not None
+    assert science.filter == "F125LP"
+
+
+def test_dark_of_an_empty_catalog_is_untested_and_usable(
+    empty_catalog: sa.Engine, real_readings: list[FileReading]
+) -> None:
+    regions = [asdict(region) for region in REGIONS]
+    darks = [one for one in real_readings if one.exposure is not None and one.exposure.kind == "dark"]
+    science = [one for one in real_readings if one.exposure is not None and one.exposure.kind == "science"]
+    with writing(empty_catalog) as session:
+        write_batch(session, darks[:3] + science, [], regions, run_id=None, action="test", software_version="0")
+    flag_outliers(empty_catalog, None)
+    listed = exposures(empty_catalog, queries.ExposureFilter(kind="dark"))
+    assert [one.quality for one in listed] == ["untested"] * 3
+    (one,) = match(empty_catalog, ["jcmc11deq"], wanted=Requirements(max_sigma=100.0))
+    assert {dark.dark for dark in one.darks} == {dark.rootname for dark in listed}
+    told = why(empty_catalog, "jcmc11deq", listed[0].rootname)
+    assert {check.check: check.passed for check in told.checks}["quality"] is True
+    # With more darks to compare with they are tested.
+    with writing(empty_catalog) as session:
+        write_batch(session, darks[3:], [], regions, run_id=None, action="test", software_version="0")
+    flag_outliers(empty_catalog, None)
+    assert {one.quality for one in exposures(empty_catalog)} == {"good"}
