@@ -75,6 +75,9 @@ def _rows(engine: sa.Engine, folder: str) -> Iterator[tuple[str, Mapping[str, An
                 continue
             known[table.name] = {}
             for row in connection.execute(sa.select(table)).mappings():
+                if table.name == "quality_notes" and not row["by_hand"]:
+                    # What the outlier test said on the way depends on the order in which the files came.
+                    continue
                 text = _told(table, row, known)
                 if folder:
                     text = text.replace(folder, "")
