@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import threading
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ INGESTING = 8
 MATCHING = 4
 
 RULES = ("glow", "box", "temperature", "notebook")
+
+_SAVED = re.compile(r"selection (\d+) is stored for")
 
 _SHARE = 0.6
 """Of the files, that each writer takes: every file is then taken by five of eight."""
@@ -72,10 +74,10 @@ def _one_round(
     seed: int,
     number: int,
 ) -> int:
-    """Return how many selections the four were told that they saved."""
+    """Return how many selections the four saved: equal ones are stored once, under one number."""
     busy = threading.Event()
     busy.set()
-    saved: list[int] = []
+    saved: set[str] = set()
 
     def ingest(writer: int) -> None:
         rng = moments.chance("writers", engine, seed, number, writer)
@@ -94,7 +96,7 @@ def _one_round(
             tally.blame("wrong", f"matcher {number}.{matcher}", _unreached(ended.code, ended.stderr))
             tally.count("choices")
             if ended.code == DONE:
-                saved.append(sum(bool(one["darks"]) for one in json.loads(ended.stdout)))
+                saved.update(_SAVED.findall(ended.stderr))
 
     matchers = [threading.Thread(target=match, args=(one,)) for one in range(MATCHING)]
     ingesters = [threading.Thread(target=ingest, args=(one,)) for one in range(INGESTING)]
@@ -105,7 +107,7 @@ def _one_round(
     busy.clear()
     for thread in matchers:
         thread.join()
-    return sum(saved)
+    return len(saved)
 
 
 def _unreached(code: int, stderr: str) -> list[str]:
