@@ -69,12 +69,12 @@ def test_results_are_whole_sets_or_told(few: sa.Engine) -> None:
     one = canonical.results(few)
     assert canonical.whole_results(one, one) == ({"": 1}, [])
     match(few, ["jcmc11e6q"], wanted=Requirements(top=2), save=True)
-    assert canonical.whole_results(canonical.results(few), one) == ({"": 2}, [])
+    assert canonical.whole_results(canonical.results(few), one) == ({"": 1}, [])
     assert canonical.ragged_selections(few) == []
     with few.begin() as connection:
-        connection.execute(sa.text("DELETE FROM selection_darks WHERE selection_id = 2 AND rank = 1"))
+        connection.execute(sa.text("DELETE FROM selection_darks WHERE selection_id = 1 AND rank = 1"))
     assert canonical.whole_results(canonical.results(few), one)[1]
-    assert canonical.ragged_selections(few) == ["selection 2 has darks of ranks []"]
+    assert canonical.ragged_selections(few) == ["selection 1 has darks of ranks []"]
 
 
 def test_results_are_told_apart_by_target(few: sa.Engine) -> None:
@@ -82,7 +82,7 @@ def test_results_are_told_apart_by_target(few: sa.Engine) -> None:
     target = "jcmc11010"
     with writing(few) as session:
         pixels = (f"{target}_drz.fits", "0" * 64, "1" * 64)
-        identity = results.write_product(session, NewProduct(target, "science", *pixels, {}, {1: {}}), "0")
+        identity = results.write_product(session, NewProduct(target, "science", *pixels, {}, {1: {}}), "0", revision=1)
         assert identity == 1
     found = canonical.results(few)
     assert list(found) == [target]
