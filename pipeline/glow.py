@@ -222,7 +222,7 @@ def fit_dark(
     freedom = int(seen.size) - len(fitted)
     chi2 = float(((seen - expected) ** 2 / expected).sum()) / freedom if freedom > 0 else np.nan
     excess = (chi2 - 1) * freedom - MISFIT_SIGMA * np.sqrt(2 * freedom) if freedom > 0 else 0.0
-    misfit = float(np.sqrt(max(excess, 0.0) / expected.sum()))
+    misfit = float(np.sqrt(excess / expected.sum())) if excess > 0 else 0.0
     size = 3 if sky else 2
     smooth_rate = full[0] * templates.base_map + full[1] * templates.glow_map
     hot = hot_values(np.asarray(counts, dtype=np.float64), exptime_s, smooth_rate, templates.hot, templates.good)

@@ -36,7 +36,8 @@ def _within_limits(theta: Image, templates: Templates) -> Image:
     low, high = templates.amplitude_limits
     theta = theta.copy()
     theta[0] = max(theta[0], 0.0)
-    theta[1] = min(max(theta[1], low * theta[0]), high * theta[0]) if templates.glow else 0.0
+    highest = high * theta[0] if np.isfinite(high) else np.inf
+    theta[1] = min(max(theta[1], low * theta[0]), highest) if templates.glow else 0.0
     return theta
 
 
