@@ -101,9 +101,8 @@ def drizzled(drizzler: Drizzler, folder: Path, content: bytes) -> tuple[np.ndarr
     assert isinstance(read_file(path), FileReading)
     frame = read_science(path)
     drizzle_input(frame, ~usable(frame, None), folder / "input_flt.fits")
-    drizzler.drizzle([folder / "input_flt.fits"], folder / "x_drz.fits", working_folder=folder, log=folder / "log")
-    with fits.open(folder / "x_drz.fits") as hdus:
-        return hdus["SCI"].data.copy(), hdus["WHT"].data.copy()
+    product = drizzler.drizzle([folder / "input_flt.fits"], folder=folder, log=folder / "log")
+    return product.science, product.weight
 
 
 @pytest.mark.parametrize("what", ODD)
@@ -174,7 +173,6 @@ def test_bad_pixels_have_no_weight_and_no_value(tmp_path: Path, flt: bytes, driz
             assert (science[place], quality[place]) == (0.0, 512)
         assert np.count_nonzero(science != 1) == 6  # (40, 40) keeps its value
         assert np.count_nonzero(quality) == 7
-    drizzler.drizzle([tmp_path / "copy_flt.fits"], tmp_path / "x_drz.fits", working_folder=tmp_path, log=tmp_path / "l")
-    with fits.open(tmp_path / "x_drz.fits") as hdus:
-        weighted = hdus["WHT"].data > 0
-        assert np.isfinite(hdus["SCI"].data[weighted]).all()
+    product = drizzler.drizzle([tmp_path / "copy_flt.fits"], folder=tmp_path, log=tmp_path / "log")
+    assert np.isfinite(product.science[product.weight > 0]).all()
+    assert places(product.frames[0].weight == 0) == bad
