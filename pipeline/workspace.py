@@ -61,7 +61,10 @@ def sweep(folder: Path) -> list[Path]:
 def _locked_folder(folder: Path) -> tuple[Path, int]:
     while True:
         own = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
-        lock = os.open(own, os.O_RDONLY)
+        try:
+            lock = os.open(own, os.O_RDONLY)
+        except FileNotFoundError:  # another run's sweep was quicker
+            continue
         # Some network file systems know no locks: there, what a killed run leaves is never swept, and nobody's is lost.
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
