@@ -37,7 +37,12 @@ NAME = "jcmc11010"
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith(".log")}
+    """Return what lies in a folder beside the catalog and logs."""
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if path.suffix != ".log" and not path.name.startswith("catalog.db")
+    }
 
 
 def apertures_in(folder: Path) -> list[str]:
