@@ -124,7 +124,7 @@ def test_reader_reads_ingest_fills_and_neither_can_more(
         done = sbcdark("reader", *reading)
         assert done.returncode == 0, done.stderr
     for writing in (
-        ("match", "jcmc11e6q", "--save"),
+        ("match", "jcmc11e6q", "--save", "--top", "1"),
         ("restore", "jcrx01iiq", "--reason", "a try"),
         ("run", "jcmc11010", "-o", tmp_path / "no"),
     ):

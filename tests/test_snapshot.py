@@ -16,6 +16,7 @@ from sbcdark.catalog.errors import SbcdarkError, SchemaError, UnreachableError, 
 from sbcdark.catalog.models import Region
 from sbcdark.pipeline.catalogs import open_catalog
 from sbcdark.pipeline.ingest import ingest
+from sbcdark.pipeline.matching import Requirements
 from sbcdark.pipeline.select import match
 from sbcdark.pipeline.snapshots import export, import_
 
@@ -35,7 +36,7 @@ def test_exported_file_is_a_catalog_with_the_same_rows(filled: sa.Engine, tmp_pa
     assert dump(copy) == dump(filled)
     # It goes on as the catalog that it was copied from does.
     assert counts(ingest(copy, [shared_data / "darks_13961"], workers=1)) == (0, 0, 20, 0)
-    assert [one.selection_id for one in match(copy, ["jcmc11e6q"], save=True)] == [9]
+    assert [one.selection_id for one in match(copy, ["jcmc11e6q"], wanted=Requirements(top=1), save=True)] == [9]
     copy.dispose()
 
 
@@ -50,7 +51,7 @@ def test_import_brings_every_row_back_and_goes_on_counting(
         back = open_catalog(url)
         assert dump(back) == dump(filled)
         assert rows == {name: len(table) for name, table in dump(filled).items()}
-        (stored,) = match(back, ["jcmc11e6q"], save=True)
+        (stored,) = match(back, ["jcmc11e6q"], wanted=Requirements(top=1), save=True)
         assert stored.selection_id == 9
         with pytest.raises(UsageError, match="not empty"):
             import_(url, file)
