@@ -140,7 +140,9 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     mask_ellipses, masks = _footprints(product, options.mask, [])
     warnings += _useless_masks(options.mask, mask_ellipses, masks)
     rates = [one.rate for one in inputs]
-    _check(product, product.science, rates, "the science product", ellipses, footprints)
+    probes, probe_weights = _probes(product)
+    checked = ((*ellipses, *probes), (*footprints, *probe_weights))
+    _check(product.science, rates, "the science product", *checked)
     exposures = [exposure_to_fit(one, number, (*footprints, *masks)) for number, one in enumerate(inputs)]
     if options.combine is Combine.MODEL:
         warnings += _little_left(inputs, exposures)
@@ -152,7 +154,7 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     times = [one.values.exptime_s for one in inputs]
     planes = [[rate * time for rate, time in zip(plane, times, strict=True)] for plane in (darks, errors)]
     dark, dark_error = drizzler.resample(planes, folder=work, log=log)
-    _check(product, dark, darks, "the masterdark", ellipses, footprints)
+    _check(dark, darks, "the masterdark", *checked)
     members = tuple(
         _member(one, match, modelled) for one, match, modelled in zip(inputs, matches, estimate.exposures, strict=True)
     )
@@ -203,24 +205,29 @@ def _require_one_mask(inputs: Sequence[ScienceInput], product: DrizzledProduct) 
 _PROBE_RADIUS_PIX = 60.0
 
 
-def _check(
-    product: DrizzledProduct,
-    image: NDArray[np.float32],
-    rates: Sequence[NDArray[np.float64]],
-    what: str,
-    ellipses: Sequence[PixelEllipse],
-    footprints: Sequence[Sequence[NativeWeights]],
-) -> None:
-    """Check an image against its native pixels in every aperture, and in a circle at the centre of each frame."""
-    from sbcdark.pipeline.apertures import PixelEllipse, aperture_sum  # noqa: PLC0415  slow to import
+def _probes(product: DrizzledProduct) -> tuple[list[PixelEllipse], list[tuple[NativeWeights, ...]]]:
+    """Return a circle at the centre of each frame, with its weights: what is checked beside the apertures."""
+    from sbcdark.pipeline.apertures import PixelEllipse  # noqa: PLC0415  slow to import
 
     probes = []
     for mapping in product.frames:
         middle = tuple(side // 2 for side in mapping.weight.shape)
         x, y = float(mapping.corner_x[middle]), float(mapping.corner_y[middle])
         probes.append(PixelEllipse(x, y, _PROBE_RADIUS_PIX, _PROBE_RADIUS_PIX, 0.0, "a circle at a frame's centre"))
-    weights = [*footprints, *(native_weights(probe, product) for probe in probes)]
-    for ellipse, footprint in zip((*ellipses, *probes), weights, strict=True):
+    return probes, [native_weights(probe, product) for probe in probes]
+
+
+def _check(
+    image: NDArray[np.float32],
+    rates: Sequence[NDArray[np.float64]],
+    what: str,
+    ellipses: Sequence[PixelEllipse],
+    footprints: Sequence[Sequence[NativeWeights]],
+) -> None:
+    """Check an image on the product's pixels against its native pixels, in every ellipse."""
+    from sbcdark.pipeline.apertures import aperture_sum  # noqa: PLC0415  slow to import
+
+    for ellipse, footprint in zip(ellipses, footprints, strict=True):
         check_weights(aperture_sum(image, ellipse).total, footprint, rates, f"{ellipse.label} of {what}")
 
 

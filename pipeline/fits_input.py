@@ -153,15 +153,13 @@ def reasons() -> Iterator[None]:
         raise UnsoundError(f"its FITS structure is broken: {reason}") from error
 
 
-def open_content(content: bytes | io.RawIOBase, *, unscaled: bool = False) -> HDUList:
+def open_content(content: bytes | io.RawIOBase) -> HDUList:
     """Return the HDUs of FITS content, all headers found and as many extensions there as the first one promises.
 
     Parameters
     ----------
     content : bytes or binary file
         A whole FITS file, unpacked; of a file only what is asked for is read.
-    unscaled : bool
-        Leave the pixels as they lie in the file, so that they are written back byte for byte.
 
     Raises
     ------
@@ -180,7 +178,7 @@ def open_content(content: bytes | io.RawIOBase, *, unscaled: bool = False) -> HD
     file.seek(0)
     with reasons():
         # A compressed image is no HST product, and unpacks to as much as it likes.
-        hdus = fits.open(file, memmap=False, do_not_scale_image_data=unscaled, disable_image_compression=True)
+        hdus = fits.open(file, memmap=False, disable_image_compression=True)
         extensions, promised = len(hdus) - 1, card_value(hdus[0].header, "NEXTEND")
         if isinstance(promised, int) and extensions < promised:
             raise UnsoundError(f"truncated: {extensions} of {promised} extensions are there")
@@ -300,7 +298,7 @@ def trusted(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path, known: FileRecord | None = None, *, unscaled: bool = False) -> Iterator[HDUList]:
+def opened(path: Path, known: FileRecord | None = None) -> Iterator[HDUList]:
     """Open a FITS file, plain or packed, from memory, every array read; cards that cannot be read are left out.
 
     Parameters
@@ -309,8 +307,6 @@ def opened(path: Path, known: FileRecord | None = None, *, unscaled: bool = Fals
         The file.
     known : FileRecord, optional
         What the ingest found; the file has to be that one (see `read_content`).
-    unscaled : bool
-        Leave the pixels as they lie in the file, so that they are written back byte for byte.
 
     Raises
     ------
@@ -319,7 +315,7 @@ def opened(path: Path, known: FileRecord | None = None, *, unscaled: bool = Fals
     """
     content = read_content(path, known)
     with trusted(path):
-        hdus = open_content(content, unscaled=unscaled)
+        hdus = open_content(content)
         for hdu in hdus:
             _ = hdu.data
         drop_broken_cards(hdus)
@@ -328,7 +324,7 @@ def opened(path: Path, known: FileRecord | None = None, *, unscaled: bool = Fals
 
 
 @contextmanager
-def opened_product(path: Path, *, unscaled: bool = False) -> Iterator[HDUList]:
+def opened_product(path: Path) -> Iterator[HDUList]:
     """Open a product that this program made itself: it may be of any size, and is read as it is asked for.
 
     Raises
@@ -346,7 +342,7 @@ def opened_product(path: Path, *, unscaled: bool = False) -> Iterator[HDUList]:
         raise _not_trusted(path, error) from error
     with file:
         with trusted(path):
-            hdus = fits.open(file, memmap=False, lazy_load_hdus=False, do_not_scale_image_data=unscaled)
+            hdus = fits.open(file, memmap=False, lazy_load_hdus=False)
         with hdus:
             yield hdus
 

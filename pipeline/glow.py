@@ -311,9 +311,9 @@ def smooth_variance(fit: DarkFit, templates: Templates, *, include_sky: bool = F
     if include_sky and fit.sky is not None:
         sky = np.ones(DETECTOR_SHAPE) if fit.flat is None else np.where(np.isfinite(fit.flat), fit.flat, 0.0)
         variance += sky * (2 * cov[0, 2] * base + 2 * cov[1, 2] * glow + cov[2, 2] * sky)
-    drift = templates.shape_scatter * np.abs(fit.base * base + fit.amplitude * glow)
-    variance += (drift + EXTRAPOLATION_SCATTER * fit.beyond * np.abs(glow)) ** 2
-    variance += (fit.misfit * (fit.base * base + fit.amplitude * glow)) ** 2
+    rate = fit.base * base + fit.amplitude * glow
+    variance += (templates.shape_scatter * np.abs(rate) + EXTRAPOLATION_SCATTER * fit.beyond * np.abs(glow)) ** 2
+    variance += (fit.misfit * rate) ** 2
     noise = np.zeros_like(templates.block_good)
     for i, j, covariance, factor in ((0, 0, 0, 1), (0, 1, 1, 2), (1, 1, 2, 1)):
         noise += (
