@@ -183,6 +183,32 @@ def archive_commands(archive_server: MastServer, tmp_path_factory: pytest.TempPa
         yield running
 
 
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    """Return one process that runs many commands: starting one takes longer than most commands do."""
+    from commands import Commands  # noqa: PLC0415  other tests need not wait for it
+
+    with Commands({}) as running:
+        yield running
+
+
+@pytest.fixture
+def sbcdark(commands: Commands, database_url: str, tmp_path: Path) -> Callable[..., Done]:
+    """Return a function that runs the program on an empty catalog, on each engine in turn."""
+
+    def run(*arguments: str | Path) -> Done:
+        return commands.run(tmp_path, database_url, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def filled(sbcdark: Callable[..., Done], real_catalog: sa.Engine) -> Callable[..., Done]:
+    """Return the same function on a catalog that holds the real files."""
+    real_catalog.dispose()
+    return sbcdark
+
+
 @pytest.fixture
 def asking(archive_commands: Commands, tmp_path: Path, database_url: str) -> Callable[..., Done]:
     """Return a function that runs a command which asks the stand-in, on an empty database, on each engine in turn."""

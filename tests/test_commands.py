@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commands import Commands, Done
 from conftest import REAL_FOLDERS
 
 from sbcdark.catalog.engine import make_engine
@@ -25,35 +24,9 @@ from sbcdark.pipeline.simulate import simulate
 from sbcdark.pipeline.simulated_darks import Parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import sqlalchemy as sa
+    from commands import Commands, Done
 
 PROGRAM = Path(sys.executable).with_name("sbcdark")
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Commands]:
-    """Return one process that runs many commands: starting one takes longer than most commands do."""
-    with Commands({}) as running:
-        yield running
-
-
-@pytest.fixture
-def sbcdark(commands: Commands, database_url: str, tmp_path: Path) -> Callable[..., Done]:
-    """Return a function that runs the program on an empty catalog, on each engine in turn."""
-
-    def run(*arguments: str | Path) -> Done:
-        return commands.run(tmp_path, database_url, *arguments)
-
-    return run
-
-
-@pytest.fixture
-def filled(sbcdark: Any, real_catalog: sa.Engine) -> Any:
-    """Return the same function on a catalog that holds the real files."""
-    real_catalog.dispose()
-    return sbcdark
 
 
 def test_ingest_says_what_it_did(sbcdark: Any, shared_data: Path) -> None:
