@@ -363,3 +363,8 @@ class RejectedFile(Base):
     mtime_ns: Mapped[int] = mapped_column(BigInteger, comment="nanoseconds since 1970")
     reason: Mapped[str]
     ingest_run_id: Mapped[int] = mapped_column(ForeignKey("ingest_runs.id"))
+
+
+def facts_are_complete(row: File) -> bool:
+    """Tell whether a file's row has all that this release keeps of an exposure's file."""
+    return row.exposure_id is None or (row.exposure_facts or {}).keys() >= set(EXPOSURE_FACTS)

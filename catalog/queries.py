@@ -74,7 +74,9 @@ def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
     for chunk in chunks(uris):
         query = sa.select(models.File).where(models.File.uri.in_(chunk), models.File.state != "changed")
         for row in session.scalars(query):
-            known[row.uri] = KnownFile(row.size_byte, row.mtime_ns, row.sha256, row.state, row.etag)
+            known[row.uri] = KnownFile(
+                row.size_byte, row.mtime_ns, row.sha256, row.state, row.etag, complete=models.facts_are_complete(row)
+            )
     return known
 
 

@@ -223,6 +223,8 @@ class KnownFile:
     sha256: str | None
     state: str
     etag: str | None = None
+    complete: bool = True
+    """False for what an earlier release read: it kept less of a file than this one does."""
 
 
 @dataclass(frozen=True, slots=True)

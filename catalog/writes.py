@@ -230,8 +230,7 @@ def _facts(exposure: ExposureFacts) -> dict[str, Any]:
 
 def _complete_facts(row: models.File, reading: FileReading) -> set[int]:
     """Keep what an earlier program did not keep of a file; return the exposure that this is news of."""
-    kept = row.exposure_facts or {}
-    if reading.exposure is None or row.exposure_id is None or kept.keys() >= set(models.EXPOSURE_FACTS):
+    if reading.exposure is None or row.exposure_id is None or models.facts_are_complete(row):
         return set()
     row.exposure_facts = _facts(reading.exposure)
     return {row.exposure_id}

@@ -137,8 +137,7 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     log = files.log
     product = drizzle_inputs(inputs, drizzler, work, log)
     ellipses, footprints = _footprints(product, plan.apertures, warnings)
-    mask_ellipses, masks = _footprints(product, options.mask, [])
-    warnings += _useless_masks(options.mask, mask_ellipses, masks)
+    masks = _masks(product, options.mask, warnings)
     rates = [one.rate for one in inputs]
     probes, probe_weights = _probes(product)
     checked = ((*ellipses, *probes), (*footprints, *probe_weights))
@@ -295,15 +294,17 @@ def _footprints(
     return tuple(ellipses), tuple(native_weights(ellipse, product) for ellipse in ellipses)
 
 
-def _useless_masks(
-    specs: Sequence[ApertureSpec], ellipses: Sequence[PixelEllipse], masks: Sequence[Sequence[NativeWeights]]
-) -> list[str]:
-    """Say which regions of --mask leave nothing out."""
-    useful = {
-        ellipse.label for ellipse, mask in zip(ellipses, masks, strict=True) if any(one.touched.any() for one in mask)
-    }
-    useless = [spec.label for spec in specs if spec.label not in useful]
-    return [f"--mask: {label} lies outside the exposures and masks nothing" for label in useless]
+def _masks(
+    product: DrizzledProduct, specs: Sequence[ApertureSpec], warnings: list[str]
+) -> list[tuple[NativeWeights, ...]]:
+    """Return the pixels that each region of --mask leaves out, and warn of those that leave out none."""
+    masks: list[tuple[NativeWeights, ...]] = []
+    for spec in specs:
+        _, found = _footprints(product, [spec], [])
+        masks += found
+        if not any(one.touched.any() for exposures in found for one in exposures):
+            warnings.append(f"--mask: {spec.label} lies outside the exposures and masks nothing")
+    return masks
 
 
 def provenance(built: Built) -> dict[str, str | int | float | bool]:

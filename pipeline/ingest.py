@@ -239,6 +239,7 @@ def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestRepo
                     continue
                 same = (
                     row is not None
+                    and row.complete
                     and row.state == "present"
                     and (row.size_byte == status.st_size and row.mtime_ns == modified_ns(status))
                 )

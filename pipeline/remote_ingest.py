@@ -207,7 +207,8 @@ def _read(
 
 def _unchanged(known: KnownFile, found: RemoteStat) -> bool:
     return (
-        known.state == "present"
+        known.complete
+        and known.state == "present"
         and found.marked
         and (known.mtime_ns, known.etag) == (found.mtime_ns, found.etag)
         and found.size_byte in {None, known.size_byte}

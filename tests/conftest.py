@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mast_server import MastServer
     from range_server import RangeServer
 
+    from sbcdark.pipeline.templates import DarkFrame
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
@@ -30,6 +32,16 @@ def shared_data() -> Path:
     if not data.is_dir():
         pytest.skip(f"no real data: {data} is missing; set SBCDARK_SHARED to the folder that holds data/")
     return data
+
+
+@pytest.fixture(scope="session")
+def darks(shared_data: Path) -> list[DarkFrame]:
+    """Return the 20 real darks."""
+    from dark_frames import load_darks  # noqa: PLC0415  most tests need no scipy
+
+    frames = load_darks(shared_data / "darks_13961")
+    assert len(frames) == 20
+    return frames
 
 
 @pytest.fixture(scope="session")

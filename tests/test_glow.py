@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from astropy.io import fits
+from dark_frames import tiles
 
 from sbcdark.catalog.errors import NothingMatchedError, UsageError
 from sbcdark.pipeline.glow import aperture_dark, dark_rate, dark_rate_error, fit_dark
@@ -16,23 +16,10 @@ from sbcdark.pipeline.sources import fit_dark_with_sources, source_mask
 from sbcdark.pipeline.templates import DarkFrame, Templates, build_templates
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 BASE = 7.5e-6  # count/s/pixel, as in the cold darks
 Y, X = np.indices(DETECTOR_SHAPE)
-
-
-@pytest.fixture(scope="module")
-def darks(shared_data: Path) -> list[DarkFrame]:
-    frames = []
-    for path in sorted((shared_data / "darks_13961").glob("*_raw.fits.gz")):
-        with fits.open(path) as hdus:
-            counts = hdus[1].data.astype(np.int16).view(np.uint16)  # the raw int16 wraps above 32767
-            frames.append(DarkFrame(path.name[:9], counts, float(hdus[0].header["EXPTIME"])))
-    assert len(frames) == 20
-    return frames
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +29,6 @@ def templates(darks: list[DarkFrame]) -> Templates:
 
 def circle(x: float, y: float, radius: float) -> NDArray[np.float64]:
     return ((X - x) ** 2 + (Y - y) ** 2 <= radius**2).astype(np.float64)
-
-
-def tiles(side: int) -> list[NDArray[np.float64]]:
-    """Disjoint square apertures, so that their counts are independent."""
-    images = []
-    for y in range(64, 1024 - side, 2 * side):
-        for x in range(64, 1024 - side, 2 * side):
-            image = np.zeros(DETECTOR_SHAPE)
-            image[y : y + side, x : x + side] = 1
-            images.append(image)
-    return images
 
 
 def smooth_rate(templates: Templates, base: float, amplitude: float) -> NDArray[np.float64]:

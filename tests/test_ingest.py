@@ -193,7 +193,6 @@ def test_facts_that_an_earlier_program_did_not_keep_are_filled_in(
     with writing(empty_catalog) as session:
         refresh_exposures(session, [1])
     assert show(empty_catalog, "jcrx01iiq")["hot_pixels"] is None
-    os.utime(path, ns=(1, 1))
     assert counts(ingest(empty_catalog, [path])) == (0, 0, 1, 0)
     assert show(empty_catalog, "jcrx01iiq")["hot_pixels"] == 7
     assert dump(empty_catalog)["exposures"] == complete["exposures"]

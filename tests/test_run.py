@@ -286,6 +286,15 @@ def _edited(shared_data: Path, folder: Path, **cards: object) -> Path:
     return folder
 
 
+def test_mask_off_the_frame_is_told(catalog: sa.Engine, tmp_path: Path) -> None:
+    on, off = parse_aperture("circle:735,710,30"), parse_aperture("circle@100.5,38,2")
+    options = BuildOptions(Combine.NEAREST, mask=(on, off))
+    (outcome,) = make(catalog, ["jcmc11010"], Job(tmp_path, options))
+    assert outcome.masterdark is not None
+    told = [text for text in outcome.masterdark.warnings if text.startswith("--mask")]
+    assert told == [f"--mask: {off.label} lies outside the exposures and masks nothing"]
+
+
 def test_frame_that_no_flat_divided_gets_an_undivided_dark(shared_data: Path, flats: Path, tmp_path: Path) -> None:
     darks = {}
     for correction in ("OMIT", "COMPLETE"):

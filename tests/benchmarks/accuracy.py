@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import extrapolation
 import numpy as np
 from astropy.io import fits
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.templates import Templates
 
 WARM_BOX_SUM = 492
+EXTRAPOLATION_APERTURES = 60
 ROUGH_STEP = 4  # the unsmoothed model, which nobody should use, is tried on every fourth aperture
 LEGEND = """bias, rms: predicted - true, counts. rms/sqrt(truth) = sqrt(mean((predicted - true)^2 / expected truth)).
 stated: the same as the method's own errors would have it. pull = (predicted - true) / sqrt(error^2 + expected truth).
@@ -46,6 +48,15 @@ def load_darks(folder: Path) -> tuple[list[DarkFrame], Image]:
             darks.append(DarkFrame(path.name[:9], counts, float(hdus[0].header["EXPTIME"])))
             temperatures.append((hdus[1].header["MDECODT1"] + hdus[1].header["MDECODT2"]) / 2)
     return darks, np.array(temperatures)
+
+
+def real_darks() -> tuple[list[DarkFrame], Image]:
+    """Read the 20 real darks and their mean temperatures (C)."""
+    shared = Path(os.environ.get("SBCDARK_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+    folder = shared / "data" / "darks_13961"
+    if not folder.is_dir():
+        raise SystemExit(f"no real darks: {folder} is missing; set SBCDARK_SHARED to the folder that holds data/")
+    return load_darks(folder)
 
 
 def random_apertures(number: int, seed: int) -> list[Image]:
@@ -234,12 +245,8 @@ def main() -> None:
     parser.add_argument("--apertures", type=int, default=200, help="number of random apertures")
     parser.add_argument("--seed", type=int, default=1, help="seed of the apertures")
     arguments = parser.parse_args()
-    shared = Path(os.environ.get("SBCDARK_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-    folder = shared / "data" / "darks_13961"
-    if not folder.is_dir():
-        raise SystemExit(f"no real darks: {folder} is missing; set SBCDARK_SHARED to the folder that holds data/")
     start = time.perf_counter()
-    darks, temperatures = load_darks(folder)
+    darks, temperatures = real_darks()
     apertures = random_apertures(arguments.apertures, arguments.seed)
     everything = build_templates(darks)
     areas = np.array([a.sum() for a in apertures])
@@ -266,6 +273,8 @@ def main() -> None:
             f"{np.sqrt((pull[j] ** 2).mean()):5.2f} {chi2[j]:6.3f}"
         )
     tables("hot pixels included", included, warm)
+    print(f"\ntemplates that do not fit the frame, {EXTRAPOLATION_APERTURES} apertures")
+    extrapolation.table(darks, apertures[:EXTRAPOLATION_APERTURES], arguments.seed)
     print("\n" + smoothing_bias(everything, build_templates(darks, smoothing=(0.0, 0.0))))
     print(f"{time.perf_counter() - start:.0f} s")
 
