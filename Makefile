@@ -35,7 +35,7 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=.dev $(BIN)/lint-imports
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info

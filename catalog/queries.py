@@ -48,6 +48,8 @@ class ExposureFilter:
         Inclusive range of the start, UTC.
     hot : bool
         Only exposures whose mean temperature is above 25 C.
+    quality : str or None
+        good, suspect, untested or retired.
     """
 
     kind: str | None = None
@@ -57,6 +59,7 @@ class ExposureFilter:
     since: datetime | None = None
     until: datetime | None = None
     hot: bool = False
+    quality: str | None = None
 
 
 HOT_ABOVE_C = 25.0
@@ -107,6 +110,8 @@ def list_exposures(
         query = query.where(table.start_utc <= wanted.until)
     if wanted.hot:
         query = query.where(table.temperature_mean_c > HOT_ABOVE_C)
+    if wanted.quality is not None:
+        query = query.where(table.quality == wanted.quality)
     column = getattr(table, sort)
     # NULLs last on both engines, whichever way is sorted.
     order = column.desc() if descending else column.asc()

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from sbcdark.catalog import models
 from sbcdark.catalog.chunks import chunks
-from sbcdark.catalog.lives import outranked, superseded_files
-from sbcdark.catalog.preferred import exposure_columns, preferred_files, refresh_exposures
+from sbcdark.catalog.file_changes import outranked, superseded_files
+from sbcdark.catalog.preferred_files import exposure_columns, preferred_files, refresh_exposures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

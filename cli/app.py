@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from sbcdark import Catalog
 from sbcdark.catalog.engine import default_url
-from sbcdark.pipeline.catalogs import catalog_if_any, open_catalog
-
-if TYPE_CHECKING:
-    import sqlalchemy as sa
 
 app = typer.Typer(
     name="sbcdark",
@@ -33,7 +30,7 @@ _settings = _Settings()
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from sbcdark.pipeline.version import SOFTWARE_VERSION  # noqa: PLC0415
+        from sbcdark.catalog.version import SOFTWARE_VERSION  # noqa: PLC0415
 
         typer.echo(f"sbcdark {SOFTWARE_VERSION}")
         raise typer.Exit
@@ -62,11 +59,6 @@ def catalog_url() -> str:
     return _settings.url or default_url()
 
 
-def catalog(*, create: bool = False) -> sa.Engine:
-    """Open the catalog that the user gave, or the default one."""
-    return open_catalog(catalog_url(), create=create)
-
-
-def catalog_to_fill(*, dry_run: bool) -> sa.Engine | None:
-    """Open the catalog, made where there is none; a dry run makes none and gets None."""
-    return catalog_if_any(catalog_url()) if dry_run else catalog(create=True)
+def catalog() -> Catalog:
+    """Return the catalog that the user gave, or the default one; it is opened when it is used."""
+    return Catalog(catalog_url())

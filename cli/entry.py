@@ -7,8 +7,7 @@ import signal
 import sys
 from contextlib import suppress
 
-INTERRUPTED = 130
-"""What a shell gives to a program that ended by Ctrl-C."""
+from sbcdark.cli.errors import INTERRUPTED
 
 
 def main() -> None:

@@ -23,6 +23,8 @@ NOT_REACHED = 3
 SCHEMA_NOT_CURRENT = 4
 NOTHING_MATCHED = 5
 FILES_REJECTED = 6
+INTERRUPTED = 130
+"""What a shell gives to a program that ended by Ctrl-C."""
 
 _CODES: tuple[tuple[type[SbcdarkError], int], ...] = (
     (UsageError, WRONG_USAGE),

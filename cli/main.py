@@ -7,19 +7,18 @@ import sys
 
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.cli import (  # noqa: F401  importing them adds their commands
-    choosing,
-    database,
-    demonstration,
-    fetching,
-    filelife,
-    filling,
-    keeping,
-    listings,
-    making,
+    archive,
+    db,
+    demo,
+    exposures,
+    files,
+    ingest,
+    match,
+    products,
+    quality,
 )
 from sbcdark.cli.app import app
-from sbcdark.cli.entry import INTERRUPTED
-from sbcdark.cli.errors import FAILED, exit_code, tell
+from sbcdark.cli.errors import FAILED, INTERRUPTED, exit_code, tell
 
 
 def run() -> int:

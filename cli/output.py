@@ -17,12 +17,12 @@ import typer
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.errors import characters, shown
-from sbcdark.pipeline.tables import table_format, write_table
+from sbcdark.pipeline.frames.tables import table_format, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sbcdark.pipeline.ingest import Progress
+    from sbcdark.pipeline.ingest.report import Progress
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.", show_default=False)]

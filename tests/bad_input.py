@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from helpers import BLOCK, CARD, dump
 
 from sbcdark.catalog import models
-from sbcdark.pipeline.ingest import ingest
+from sbcdark.pipeline.ingest.ingestion import ingest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mast_server import MastServer
     from range_server import RangeServer
 
-    from sbcdark.pipeline.templates import DarkFrame
+    from sbcdark.pipeline.model.templates import DarkFrame
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -122,8 +122,8 @@ def _catalog_database(server: str, ingested: Sequence[Path]) -> str:
 
 
 def _make_catalog(url: str, ingested: Sequence[Path]) -> None:
-    from sbcdark.pipeline.catalogs import open_catalog  # noqa: PLC0415  other tests need not wait for it
-    from sbcdark.pipeline.ingest import ingest  # noqa: PLC0415
+    from sbcdark.catalog.opening import open_catalog  # noqa: PLC0415  other tests need not wait for it
+    from sbcdark.pipeline.ingest.ingestion import ingest  # noqa: PLC0415
 
     engine = open_catalog(url, create=True)
     if ingested:
@@ -144,7 +144,7 @@ def real_catalog(request: pytest.FixtureRequest, database_url: str) -> Iterator[
 
 
 def _copied_catalog(request: pytest.FixtureRequest, url: str, kind: str) -> Iterator[sa.Engine]:
-    from sbcdark.pipeline.catalogs import open_catalog  # noqa: PLC0415  other tests need not wait for it
+    from sbcdark.catalog.opening import open_catalog  # noqa: PLC0415  other tests need not wait for it
 
     if url.startswith("sqlite:"):
         shutil.copyfile(request.getfixturevalue(f"{kind}_file"), str(sa.make_url(url).database))
@@ -158,16 +158,16 @@ def _copied_catalog(request: pytest.FixtureRequest, url: str, kind: str) -> Iter
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RangeServer]:
     """Return a real HTTP server on loopback; waits are short, and the cache folder is one of the test's own."""
-    from sbcdark.pipeline import connection  # noqa: PLC0415  other tests need not wait for it
+    from sbcdark.pipeline.archive import http  # noqa: PLC0415  other tests need not wait for it
 
     monkeypatch.setenv("SBCDARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(connection, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(connection, "SILENCE_S", 0.5)
-    connection.session.cache_clear()
+    monkeypatch.setattr(http, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(http, "SILENCE_S", 0.5)
+    http.session.cache_clear()
     with range_server() as server:
         yield server
-    connection.session.cache_clear()
+    http.session.cache_clear()
 
 
 @pytest.fixture(scope="session")

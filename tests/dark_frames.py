@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.io import fits
 
-from sbcdark.pipeline.regions import DETECTOR_SHAPE
-from sbcdark.pipeline.templates import DarkFrame
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
+from sbcdark.pipeline.model.templates import DarkFrame
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from sbcdark.catalog.records import FileReading, Refusal
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.ingest import IngestReport
+    from sbcdark.pipeline.ingest.report import IngestReport
 
 CARD = 80
 """Bytes of a FITS header card."""

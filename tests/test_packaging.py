@@ -65,7 +65,7 @@ def test_migrations_run_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
         f"sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
         "import sbcdark.catalog.schema as schema\n"
         f"assert schema.__file__.startswith({str(tmp_path)!r}), schema.__file__\n"
-        "from sbcdark.pipeline.catalogs import open_catalog\n"
+        "from sbcdark.catalog.opening import open_catalog\n"
         f"engine = open_catalog({'sqlite:///' + str(tmp_path / 'catalog.db')!r}, create=True)\n"
         "assert schema.differences(engine) == []\n"
     )

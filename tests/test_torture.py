@@ -17,9 +17,9 @@ from torture.tally import Tally
 from sbcdark.catalog import results
 from sbcdark.catalog.engine import writing
 from sbcdark.catalog.records import NewProduct
-from sbcdark.pipeline.ingest import ingest
-from sbcdark.pipeline.matching import Requirements
-from sbcdark.pipeline.select import match
+from sbcdark.pipeline.ingest.ingestion import ingest
+from sbcdark.pipeline.selection.choice import match
+from sbcdark.pipeline.selection.rules import Requirements
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,8 +2,8 @@
 
 Each dark in turn is a science exposure (the filter BLOCK lets no sky in); every method predicts its counts in random
 elliptical apertures from the other 19 (the model with the aperture masked out of its fit), and the counts there are
-the truth. Run it as ``python tests/benchmarks/accuracy.py [--apertures 200] [--seed 1]``, with SBCDARK_SHARED naming
-the folder that holds ``data/darks_13961`` where that is not beside the checkout.
+the truth. Run it as ``cd tests && python -m benchmarks.accuracy [--apertures 200] [--seed 1]``, with SBCDARK_SHARED
+naming the folder that holds ``data/darks_13961`` where that is not beside the checkout.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import extrapolation
 import numpy as np
 from astropy.io import fits
+from benchmarks import extrapolation
 
-from sbcdark.pipeline.glow import aperture_dark, dark_rate, fit_dark
-from sbcdark.pipeline.regions import BOX, DETECTOR_SHAPE, QUIET
-from sbcdark.pipeline.templates import SMOOTH_BASE, SMOOTH_GLOW, DarkFrame, build_templates
+from sbcdark.pipeline.detector.regions import BOX, DETECTOR_SHAPE, QUIET
+from sbcdark.pipeline.model.dark_error import aperture_dark
+from sbcdark.pipeline.model.dark_fit import dark_rate, fit_dark
+from sbcdark.pipeline.model.templates import SMOOTH_BASE, SMOOTH_GLOW, DarkFrame, build_templates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.defects import Image
-    from sbcdark.pipeline.templates import Templates
+    from sbcdark.pipeline.detector.defects import Image
+    from sbcdark.pipeline.model.templates import Templates
 
 WARM_BOX_SUM = 492
 EXTRAPOLATION_APERTURES = 60

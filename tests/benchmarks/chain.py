@@ -23,12 +23,13 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from sbcdark.pipeline.apertures import parse_aperture
-from sbcdark.pipeline.catalogs import open_catalog
-from sbcdark.pipeline.ingest import ingest
-from sbcdark.pipeline.matching import Combine
-from sbcdark.pipeline.options import BuildOptions, Job
-from sbcdark.pipeline.run import make
+from sbcdark.catalog.opening import open_catalog
+from sbcdark.pipeline.ingest.ingestion import ingest
+from sbcdark.pipeline.products.apertures import parse_aperture
+from sbcdark.pipeline.products.job import Job
+from sbcdark.pipeline.products.options import BuildOptions
+from sbcdark.pipeline.products.run import make
+from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import PhotometryRecord
-    from sbcdark.pipeline.built import Member
+    from sbcdark.pipeline.products.records import Member
 
 CARRIER = "jcmc11ctq"
 """The stand-in FLT whose header and WCS the darks are put under."""

@@ -2,7 +2,7 @@
 
 Templates from the coolest of the 20 real darks, with the hotter darks as frames; from all darks, with the frames
 shifted along x; from one cold and one warm dark drawn at random. Run it as
-``python tests/benchmarks/extrapolation.py [--apertures 60] [--seed 1]``, with SBCDARK_SHARED as for accuracy.py,
+``cd tests && python -m benchmarks.extrapolation [--apertures 60] [--seed 1]``, with SBCDARK_SHARED as for accuracy.py,
 which prints the same table.
 """
 
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sbcdark.pipeline.defects import block_sum
-from sbcdark.pipeline.glow import aperture_dark, smooth_variance
-from sbcdark.pipeline.regions import BOX
-from sbcdark.pipeline.sources import fit_dark_with_sources
-from sbcdark.pipeline.templates import BIN, DarkFrame, build_templates
+from sbcdark.pipeline.detector.defects import block_sum
+from sbcdark.pipeline.detector.regions import BOX
+from sbcdark.pipeline.model.dark_error import aperture_dark, smooth_variance
+from sbcdark.pipeline.model.sources import fit_dark_with_sources
+from sbcdark.pipeline.model.templates import BIN, DarkFrame, build_templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sbcdark.pipeline.defects import Image
-    from sbcdark.pipeline.glow import DarkFit
-    from sbcdark.pipeline.templates import Templates
+    from sbcdark.pipeline.detector.defects import Image
+    from sbcdark.pipeline.model.dark_fit import DarkFit
+    from sbcdark.pipeline.model.templates import Templates
 
 COOLEST = (10, 11, 12, 13)
 SHIFTS = (32, 64)  # pixels
@@ -97,7 +97,7 @@ def table(darks: list[DarkFrame], apertures: list[Image], seed: int) -> None:
 
 def main() -> None:
     """Print the table."""
-    from accuracy import random_apertures, real_darks  # noqa: PLC0415  it imports this module
+    from benchmarks.accuracy import random_apertures, real_darks  # noqa: PLC0415  it imports this module
 
     parser = argparse.ArgumentParser(description="Errors of the dark where the templates do not fit the frame.")
     parser.add_argument("--apertures", type=int, default=60, help="number of random apertures")

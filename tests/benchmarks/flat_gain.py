@@ -18,13 +18,13 @@ from astropy.io import fits
 from benchmarks.accuracy import load_darks
 from benchmarks.chain import shared_folder
 
-from sbcdark.pipeline.regions import BOX, DETECTOR_SHAPE
-from sbcdark.pipeline.sources import fit_dark_with_sources
-from sbcdark.pipeline.templates import build_templates
+from sbcdark.pipeline.detector.regions import BOX, DETECTOR_SHAPE
+from sbcdark.pipeline.model.sources import fit_dark_with_sources
+from sbcdark.pipeline.model.templates import build_templates
 
 if TYPE_CHECKING:
-    from sbcdark.pipeline.defects import Image, Mask
-    from sbcdark.pipeline.templates import Templates
+    from sbcdark.pipeline.detector.defects import Image, Mask
+    from sbcdark.pipeline.model.templates import Templates
 
 SIDE = 64
 """Of the squares, pixels: 31 counts of a cold dark in 1000 s."""

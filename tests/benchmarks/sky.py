@@ -21,20 +21,20 @@ from benchmarks.accuracy import load_darks
 from benchmarks.chain import SMOOTH, shared_folder
 
 from sbcdark.catalog.records import MatchValues
-from sbcdark.pipeline.combining import Exposure, combine_darks
-from sbcdark.pipeline.glow import aperture_dark
-from sbcdark.pipeline.matching import Combine, Requirements, Rule, choose, score
-from sbcdark.pipeline.rates import measure_regions
-from sbcdark.pipeline.regions import DETECTOR_SHAPE
-from sbcdark.pipeline.sources import fit_dark_with_sources
-from sbcdark.pipeline.templates import build_templates
+from sbcdark.pipeline.detector.rates import measure_regions
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
+from sbcdark.pipeline.model.combination import Exposure, combine_darks
+from sbcdark.pipeline.model.dark_error import aperture_dark
+from sbcdark.pipeline.model.sources import fit_dark_with_sources
+from sbcdark.pipeline.model.templates import build_templates
+from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule, choose, score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sbcdark.pipeline.defects import Image
-    from sbcdark.pipeline.templates import DarkFrame, Templates
+    from sbcdark.pipeline.detector.defects import Image
+    from sbcdark.pipeline.model.templates import DarkFrame, Templates
 
 MODEL = "model"
 METHODS = (MODEL, *(rule.value for rule in (Rule.GLOW, Rule.TEMPERATURE, Rule.BOX, Rule.NOTEBOOK)))

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from astropy.io import fits
 
-from sbcdark.pipeline.catalogs import open_catalog
-from sbcdark.pipeline.ingest import ingest
+from sbcdark.catalog.opening import open_catalog
+from sbcdark.pipeline.ingest.ingestion import ingest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bad_input import corpus, flips, run_bad_input
 
-from sbcdark.pipeline.catalogs import open_catalog
+from sbcdark.catalog.opening import open_catalog
 from torture.databases import opened
 
 if TYPE_CHECKING:

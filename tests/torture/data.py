@@ -10,8 +10,8 @@ from pathlib import Path
 
 from helpers import with_card
 
-from sbcdark.pipeline.frame_writer import write_simulated
-from sbcdark.pipeline.simulate import simulate
+from sbcdark.pipeline.simulation.files import write_simulated
+from sbcdark.pipeline.simulation.simulated_archive import simulate
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

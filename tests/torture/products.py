@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from astropy.io import fits
 from astropy.table import Table
 
-from sbcdark.pipeline.fits_input import local_path
+from sbcdark.pipeline.frames.untrusted_fits import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,1 @@
+../../front/front_door.py

@@ -1,0 +1,201 @@
+"""The commands that ask the archive: fetch, programs."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sbcdark.catalog.errors import RejectedFilesError, UsageError
+from sbcdark.cli.app import app, catalog
+from sbcdark.cli.exposures import utc_time
+from sbcdark.cli.ingest import print_report
+from sbcdark.cli.output import (
+    Column,
+    CsvOption,
+    FileOption,
+    JsonOption,
+    OverwriteOption,
+    check_forms,
+    emit,
+    fixed,
+    minute,
+    print_json,
+    progress_bar,
+    say,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sbcdark.pipeline.archive.downloads import ByteProgress
+    from sbcdark.pipeline.ingest.fetch import FetchReport
+    from sbcdark.pipeline.ingest.report import Progress
+
+_SHOWN = 20
+"""So many files of each kind are shown; --json lists them all."""
+
+
+@app.command()
+def fetch(
+    program: Annotated[
+        int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="The program to get.")
+    ] = None,
+    visit: Annotated[str | None, typer.Option("--visit", metavar="V", help="Only this visit, e.g. 11.")] = None,
+    darks: Annotated[bool, typer.Option("--darks", help="Only darks (RAW).", show_default=False)] = False,
+    science: Annotated[
+        bool, typer.Option("--science", help="Only science exposures (FLT and ASN).", show_default=False)
+    ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="All darks that are new at the archive.", show_default=False)
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DATE", help="With --update: also those started since DATE, UTC.")
+    ] = None,
+    renew: Annotated[
+        bool,
+        typer.Option("--renew", help="Also files here that differ from the archive's.", show_default=False),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, get nothing.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Where the files go; default: your data folder."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Get from MAST what is not here yet, and ingest it."""
+    from sbcdark.pipeline.ingest.fetch import Talk  # noqa: PLC0415  only here
+
+    if update and (visit is not None or darks or science):
+        raise UsageError("--update gets the darks of all programs.", "Leave out --visit, --darks and --science.")
+    if since is not None and not update:
+        raise UsageError("--since goes with --update.", "sbcdark fetch --update --since DATE")
+    with _bars() as (bytes_here, files_read):
+        report = catalog().fetch(
+            program,
+            update=update,
+            visit=visit,
+            darks=darks or not science,
+            science=science or not darks,
+            since=utc_time(since),
+            renew=renew,
+            folder=folder,
+            dry_run=dry_run,
+            talk=Talk(say, bytes_here, files_read),
+        )
+    if as_json:
+        print_json(report.as_json())
+    else:
+        _print(report, dry_run=dry_run)
+    _complain(report)
+
+
+@app.command()
+def programs(
+    near: Annotated[
+        str | None,
+        typer.Option("--near", metavar="EXPOSURE", help="Sort by distance in time from this exposure."),
+    ] = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    output: FileOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """List the programs with SBC darks at MAST, and which of their darks are in the catalog."""
+    from sbcdark.pipeline.ingest.programs import DarkProgram  # noqa: PLC0415  only here
+
+    check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
+    found = catalog().programs(near=near)
+    keys = [column.name for column in fields(DarkProgram)]
+    columns = (
+        Column("program", "program"),
+        Column("first_start_utc", "first dark (UTC)", minute),
+        Column("last_start_utc", "last dark (UTC)", minute),
+        Column("frames", "darks"),
+        Column("frames_in_catalog", "in catalog"),
+        Column("nearest_dark", "nearest dark", spare=1),
+        Column("distance_days", "distance (days)", fixed(2)),
+    )
+    missing = [one for one in found if one.frames_in_catalog < one.frames]
+    title = f"{len(found)} programs with SBC darks at MAST; {len(missing)} have darks that are not in the catalog"
+    emit(
+        [asdict(one) for one in found],
+        keys,
+        columns,
+        as_json=as_json,
+        as_csv=as_csv,
+        output=output,
+        overwrite=overwrite,
+        title=title,
+    )
+    if missing:
+        say(f"Get those of the first: sbcdark fetch --program {missing[0].program} --darks")
+
+
+def _print(report: FetchReport, *, dry_run: bool) -> None:
+    _say_some([f"differs: {one['path']}: {one['how']}" for one in report.differing])
+    if dry_run:
+        for file in report.to_fetch:
+            size = "" if file["size_byte"] is None else f"  {file['size_byte']} bytes"
+            typer.echo(f"{file['file']}{size}")
+        return
+    typer.echo(
+        f"{report.fetched} of {report.wanted} files fetched ({report.fetched_byte / 1e6:.1f} MB), "
+        f"{report.here} already here, {report.failed} failed"
+    )
+    _say_some([f"failed: {failure['path']}: {failure['reason']}" for failure in report.failures])
+    if report.fetched_files:
+        folders = sorted({str(Path(path).parent) for path in report.fetched_files})
+        say(f"the files are in {', '.join(folders)}")
+    print_report(report.ingest)
+
+
+def _say_some(lines: list[str]) -> None:
+    for line in lines[:_SHOWN]:
+        say(f"  {line}")
+    if len(lines) > _SHOWN:
+        say(f"  and {len(lines) - _SHOWN} more; --json lists them all")
+
+
+def _complain(report: FetchReport) -> None:
+    bad = report.failed + report.ingest.rejected
+    if bad:
+        raise RejectedFilesError(
+            f"{report.failed} failed to arrive, {report.ingest.rejected} rejected; the other files are in the catalog.",
+            "Run the same command again: it gets only what is missing.",
+        )
+
+
+@contextmanager
+def _bars() -> Iterator[tuple[ByteProgress | None, Progress | None]]:
+    """Show a bar on a terminal while bytes come, then one while files are read; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None, None
+        return
+    from rich.console import Console  # noqa: PLC0415  only a terminal needs it
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (TextColumn("fetching"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    bar = Bar(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("fetching", total=None)
+    reading: list[Progress | None] = []
+    with ExitStack() as stack:
+        stack.callback(bar.stop)
+
+        def bytes_here(done_byte: int, total_byte: int) -> None:
+            bar.start()
+            bar.update(task, completed=done_byte, total=total_byte)
+
+        def files_read(done: int, total: int) -> None:
+            if not reading:
+                bar.stop()
+                reading.append(stack.enter_context(progress_bar("reading")))
+            if reading[0] is not None:
+                reading[0](done, total)
+
+        yield bytes_here, files_read

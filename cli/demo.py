@@ -1,0 +1,53 @@
+"""The command that shows the whole job on simulated files: demo."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sbcdark.cli.app import app
+from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, say
+from sbcdark.cli.products import print_outcomes, tell_warnings
+
+_COLUMNS = (
+    Column("association", "association"),
+    Column("source_count_s", "true source", fixed(4)),
+    Column("sky_count_s", "true sky", fixed(4)),
+    Column("true_net_count_s", "true net", fixed(4)),
+    Column("net_count_s", "net", fixed(4)),
+    Column("net_err_count_s", "+-", fixed(4)),
+    Column("sigma", "(net-true)/error", fixed(2)),
+    Column("true_dark_count_s", "true dark", fixed(4)),
+    Column("dark_count_s", "dark", fixed(4)),
+)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where everything goes.")] = Path(
+        "sbcdark-demo"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Make a small simulated archive with known truth and do the whole job on it."""
+    from sbcdark.pipeline.simulation.demo import demonstrate  # noqa: PLC0415  what makes products is slow to import
+
+    done = demonstrate(folder.absolute(), talk=say)
+    if as_json:
+        print_json([asdict(truth) for truth in done.truth])
+    else:
+        typer.echo(f"{done.report.added} files added to the catalog, {done.report.unchanged} unchanged\n")
+        print_outcomes(list(done.outcomes))
+        title = "\nTruth in the aperture, drizzled count/s; the sky is not subtracted, so net = source + sky"
+        print_table([asdict(truth) for truth in done.truth], _COLUMNS, title)
+        typer.echo(f"\nTry next, on the same catalog:\n  export SBCDARK_DB={done.catalog}")
+        first = done.outcomes[0].name
+        program = "sbcdark" if shutil.which("sbcdark") else sys.argv[0]
+        for line in ("darks --hot", f"match --association {first}", f"show {first}"):
+            typer.echo(f"  {program} {line}")
+    tell_warnings(list(done.outcomes))

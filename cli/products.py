@@ -1,0 +1,291 @@
+"""Commands that make products: masterdark, photometry, run."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict, dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sbcdark.catalog.errors import SbcdarkError, UsageError
+from sbcdark.cli.app import app, catalog
+from sbcdark.cli.errors import shown
+from sbcdark.cli.match import ApertureOption, FlatOption, MaxDaysOption, MaxSigmaOption, MinExptimeOption, RuleOption
+from sbcdark.cli.output import (
+    Column,
+    CsvOption,
+    JsonOption,
+    check_forms,
+    emit,
+    fixed,
+    print_json,
+    print_table,
+    say,
+    scaled,
+)
+from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS
+from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sbcdark.pipeline.products.run import Outcome
+
+NamesArgument = Annotated[list[str], typer.Argument(metavar="ASSOCIATION|EXPOSURE...", help="What to work on.")]
+FolderOption = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the products go.")]
+CombineOption = Annotated[
+    Combine | None, typer.Option("--combine", help="How darks are combined; default: model, with --use nearest.")
+]
+TopOption = Annotated[int | None, typer.Option("--top", min=1, metavar="K", help="How many darks to combine.")]
+UseOption = Annotated[
+    list[str] | None, typer.Option("--use", metavar="EXPOSURE=DARK", help="Force this dark; may be given again.")
+]
+MaskOption = Annotated[
+    Path | None,
+    typer.Option("--mask", metavar="FILE", help="DS9 regions that hold sources: left out of the model's fit."),
+]
+RegionsOption = Annotated[Path | None, typer.Option("--regions", metavar="FILE", help="DS9 regions as apertures.")]
+MixedOption = Annotated[
+    bool,
+    typer.Option(
+        "--mixed", help="Combine exposures of different filters or fields all the same; no flux.", show_default=False
+    ),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace products of other inputs.", show_default=False)
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, metavar="N", help="Associations at once; default: one a core.")
+]
+
+_COLUMNS = (
+    Column("association", "association", spare=4),
+    Column("number", "no."),
+    Column("aperture", "aperture"),
+    Column("science_count_s", "science", fixed(4)),
+    Column("dark_count_s", "dark", fixed(4)),
+    Column("dark_fraction", "dark/science", fixed(3), spare=2),
+    Column("net_count_s", "net", fixed(4)),
+    Column("net_err_count_s", "+-", fixed(4)),
+    Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=1),
+    Column("ab_mag", "AB mag", fixed(3)),
+    Column("ab_mag_err", "+-", fixed(3)),
+)
+_MEMBER_COLUMNS = (
+    Column("association", "association", spare=4),
+    Column("exposure", "exposure"),
+    Column("method", "method"),
+    Column("dark_names", "darks"),
+    Column("base", "base", scaled(1e6, 3)),
+    Column("amplitude", "glow", scaled(1e6, 3)),
+    Column("sky", "sky", scaled(1e6, 3)),
+    Column("chi2_per_dof", "chi2/dof", fixed(2), spare=3),
+    Column("tier", "tier"),
+    Column("selection", "selection", spare=2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What masterdark, photometry and run are told alike: targets, folder, and how the dark is made."""
+
+    names: NamesArgument
+    folder: FolderOption
+    combine: CombineOption = None
+    rule: RuleOption = Rule.GLOW
+    top: TopOption = None
+    use: UseOption = None
+    flat: FlatOption = None
+    mask: MaskOption = None
+    max_sigma: MaxSigmaOption = None
+    max_days: MaxDaysOption = None
+    min_exptime: MinExptimeOption = MIN_EXPTIME_S
+    mixed: MixedOption = False
+    overwrite: OverwriteOption = False
+    workers: WorkersOption = None
+
+    def run(
+        self, *, apertures: Sequence[str] = (), regions: Path | None = None, pictures: bool = False
+    ) -> list[Outcome]:
+        """Run it on the catalog, each target for itself."""
+        made = catalog().run(
+            self.names,
+            self.folder,
+            apertures=apertures,
+            regions=regions,
+            pictures=pictures,
+            overwrite=self.overwrite,
+            workers=self.workers,
+            talk=say,
+            combine=self.combine,
+            rule=self.rule,
+            top=self.top,
+            use=_forced(self.use or ()),
+            flat=self.flat,
+            mask=self.mask,
+            max_sigma=self.max_sigma,
+            max_days=self.max_days,
+            min_exptime_s=self.min_exptime,
+            mixed=self.mixed,
+        )
+        return [one.outcome for one in made]
+
+
+def with_build_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the fields of `Build` as its options, and the command the record in place of them.
+
+    typer reads a command's signature; this one is put together.
+    """
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    shared = inspect.signature(Build, eval_str=True).parameters.values()
+
+    @wraps(command)
+    def filled(**given: Any) -> None:
+        build = Build(**{name: given.pop(name) for name in [column.name for column in fields(Build)]})
+        command(build, **given)
+
+    del filled.__wrapped__
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in [*shared, *own]]
+    filled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    filled.__annotations__ = {one.name: one.annotation for one in parameters}
+    return filled
+
+
+@app.command()
+@with_build_options
+def masterdark(build: Build, as_json: JsonOption = False) -> None:
+    """Make the science product and, on the same pixels, the masterdark with its error."""
+    outcomes = build.run()
+    made = [outcome.masterdark for outcome in outcomes if outcome.masterdark is not None]
+    if as_json:
+        print_json([_without_warnings(asdict(one)) for one in made])
+    else:
+        _print_members(outcomes)
+        for one in made:
+            for path in (one.science, one.masterdark):
+                typer.echo(shown(str(path)))
+    _finish(outcomes)
+
+
+@app.command()
+@with_build_options
+def photometry(
+    build: Build,
+    aperture: ApertureOption = None,
+    regions: RegionsOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """Measure apertures on the science product with the masterdark subtracted, errors from native counts."""
+    check_forms(as_json=as_json, as_csv=as_csv)
+    if not aperture and regions is None:
+        raise UsageError("No aperture is given.", "Give --aperture ellipse:735,710,70,40,90 or --regions FILE.reg.")
+    outcomes = build.run(apertures=aperture or (), regions=regions)
+    _print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
+    _finish(outcomes, apertures=True)
+
+
+@app.command()
+@with_build_options
+def run(
+    build: Build,
+    aperture: ApertureOption = None,
+    regions: RegionsOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """Do the whole job: products, photometry and pictures of every association named."""
+    check_forms(as_json=as_json, as_csv=as_csv)
+    outcomes = build.run(apertures=aperture or (), regions=regions, pictures=True)
+    print_outcomes(outcomes, as_json=as_json, as_csv=as_csv)
+    measured = bool(aperture) or regions is not None
+    if not measured:
+        say("no aperture was given, so nothing was measured; look at the pictures, then give --aperture or --regions")
+    _finish(outcomes, apertures=measured)
+
+
+def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bool = False) -> None:
+    """Print what was chosen, what was measured and where everything is."""
+    if not as_json and not as_csv:
+        _print_members(outcomes)
+    _print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
+    if as_json or as_csv:
+        return
+    for outcome in outcomes:
+        made = outcome.masterdark
+        if made is None:
+            continue
+        typer.echo(f"\n{outcome.name}")
+        files = [
+            ("science", made.science),
+            ("masterdark", made.masterdark),
+            ("photometry", outcome.table),
+            *(("picture", picture) for picture in outcome.pictures),
+        ]
+        for word, path in files:
+            if path is not None:
+                typer.echo(f"  {word:11}{shown(str(path))}")
+
+
+def _forced(texts: Sequence[str]) -> dict[str, list[str]]:
+    forced: dict[str, list[str]] = {}
+    for text in texts:
+        exposure, equals, dark = (part.strip().lower() for part in text.partition("="))
+        if not exposure or not equals or not dark:
+            raise UsageError(f"--use {text!r} is no choice.", "Write e.g. --use jcmc11e6q=jcrx01ixq.")
+        forced.setdefault(exposure, []).append(dark)
+    return forced
+
+
+def _without_warnings(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "warnings"}
+
+
+def _print_members(outcomes: list[Outcome]) -> None:
+    rows = [
+        asdict(member)
+        | {
+            "association": outcome.name,
+            "dark_names": ", ".join(member.darks) if len(member.darks) <= 3 else f"{len(member.darks)} darks",
+        }
+        for outcome in outcomes
+        if outcome.masterdark is not None
+        for member in outcome.masterdark.members
+    ]
+    if rows:
+        print_table(rows, _MEMBER_COLUMNS, "Darks; rates in 1e-6 count/s/pixel on the detector")
+
+
+def _print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) -> None:
+    rows = [
+        asdict(record) | {"number": number}
+        for outcome in outcomes
+        for number, record in enumerate(outcome.photometry, 1)
+    ]
+    title = "\nPhotometry; rates in drizzled count/s, flux in erg/s/cm2/A" if rows else ""
+    emit(rows, PHOTOMETRY_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=None, title=title)
+
+
+def tell_warnings(outcomes: list[Outcome]) -> None:
+    """Say what the user should know before trusting the numbers."""
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            say(f"warning: {warning}")
+
+
+def _finish(outcomes: list[Outcome], *, apertures: bool = False) -> None:
+    """Tell warnings; fail as the only target did, or because some of several did, or where no aperture lies on data."""
+    tell_warnings(outcomes)
+    failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
+    if len(outcomes) == 1 and failures:
+        raise failures[0]
+    if failures:
+        told = " ".join(f"[{failure.what}]" for failure in failures)
+        raise SbcdarkError(
+            f"{len(failures)} of {len(outcomes)} failed: {told}", "The others are done; run these again."
+        )
+    if apertures and not any(outcome.photometry for outcome in outcomes):
+        raise UsageError("None of the apertures lies on data.", "Look at the product, or give positions on the sky.")

@@ -1,0 +1,1 @@
+"""What the SBC is: regions, defects, flags and scale, and how counts become rates."""

@@ -1,0 +1,149 @@
+"""Defects of the detector in summed counts: hot pixels, and rows and columns that respond otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Image = NDArray[np.float64]
+    Mask = NDArray[np.bool_]
+
+_PIXEL_CHANCE = 1e-9  # Poisson chance of a hot pixel by accident: 0.001 false ones on 2^20 pixels
+_LINE_SIGMA = 5.0  # 2048 lines: 0.001 false ones
+_SHARPEST = 5.0  # a source's central pixel over the mean of its 8 neighbours; a PSF of FWHM 2 pixels gives 2.7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HotPixels:
+    """Pixels whose summed counts no smooth dark explains.
+
+    Attributes
+    ----------
+    y, x : ndarray of int, shape (n,)
+        Positions, 0-based.
+    rate : ndarray, shape (n,)
+        Mean excess over the smooth dark, count/s.
+    scatter : ndarray, shape (n,)
+        Scatter of the excess from dark to dark beyond Poisson's, count/s; from one dark alone, the rate itself.
+    error : ndarray, shape (n,)
+        Standard error of the mean excess, count/s.
+    """
+
+    y: NDArray[np.intp]
+    x: NDArray[np.intp]
+    rate: Image
+    scatter: Image
+    error: Image
+
+
+def block_sum(image: NDArray[np.generic], size: int) -> Image:
+    """Sum an image (ny, nx) over square blocks of `size` pixels, which divides both: (ny // size, nx // size)."""
+    ny, nx = image.shape
+    rows = image.reshape(ny // size, size, nx).sum(axis=1, dtype=np.float64)
+    return np.asarray(rows.reshape(ny // size, nx // size, size).sum(axis=2))
+
+
+def smooth(image: Image, sigma: float) -> Image:
+    """Convolve an image (ny, nx) with a Gaussian that ends at 4 sigma (in its pixels), with zeros outside."""
+    from scipy.ndimage import gaussian_filter  # noqa: PLC0415  costly to import
+
+    return np.asarray(gaussian_filter(image, sigma, mode="constant", truncate=4.0))
+
+
+def poisson_chance(counts: Image, expected: Image) -> Image:
+    """Return the Poisson chance of `counts` or more where `expected` is the mean; both of any one shape.
+
+    Counts may be real numbers (effective counts of a smoothed image), for which the incomplete gamma function
+    continues the Poisson sum.
+    """
+    from scipy.special import gammainc  # noqa: PLC0415  costly to import
+
+    return np.where(counts > 0, gammainc(np.maximum(counts, 1e-9), expected), 1.0)
+
+
+def _line_response(total: Image, good: Mask, axis: int) -> Image:
+    """Response of each row (axis 1) or column (axis 0): its counts over its neighbours', 1 where alike to 5 sigma."""
+    from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415  costly to import
+
+    counts, pixels = (total * good).sum(axis=axis), good.sum(axis=axis, dtype=np.float64)
+    normal = np.ones(len(counts), dtype=bool)
+    for _ in range(5):
+        weights = gaussian_filter1d(np.where(normal, pixels, 0.0), 8.0, mode="constant")
+        expected = gaussian_filter1d(np.where(normal, counts, 0.0), 8.0, mode="constant")
+        expected = np.maximum(pixels * expected / np.maximum(weights, 1e-12), 1.0)
+        now = np.abs(counts - expected) <= _LINE_SIGMA * np.sqrt(expected)
+        if np.array_equal(now, normal):
+            break
+        normal = now
+    return np.where(normal, 1.0, counts / expected)
+
+
+def find_defects(total: Image) -> tuple[Mask, Image, Image]:
+    """Find hot pixels, and the response of rows and columns, in summed counts; each hides the other, so in turns."""
+    hot, row, column = np.zeros(DETECTOR_SHAPE, dtype=bool), np.ones(1024), np.ones(1024)
+    for _ in range(6):
+        clean = ~hot & (row == 1)[:, None] & (column == 1)
+        expected = smooth(total * clean, 8.0) / np.maximum(smooth(clean.astype(np.float64), 8.0), 1e-12)
+        expected *= np.maximum(np.outer(row, column), 1e-3)
+        now = np.zeros_like(hot)
+        candidates = total > expected + 3 * np.sqrt(expected) + 1
+        now[candidates] = poisson_chance(total[candidates], expected[candidates]) < _PIXEL_CHANCE
+        row, column = _line_response(total, ~now, 1), _line_response(total, ~now, 0)
+        if np.array_equal(now, hot):
+            break
+        hot = now
+    return hot, row, column
+
+
+def measure_hot(mask: Mask, counts: list[Image], smooth_rates: Image, times: Image) -> HotPixels:
+    """Excess of each hot pixel over the smooth dark (n darks, n pixels): mean, scatter beyond Poisson's, error."""
+    y, x = np.nonzero(mask)
+    seen = np.array([c[y, x] for c in counts]).reshape(len(counts), len(y))
+    excess = seen / times[:, None] - smooth_rates
+    rate = np.maximum((excess * times[:, None]).sum(axis=0) / times.sum(), 0.0)
+    poisson = seen.sum(axis=0) / times.sum() ** 2
+    if len(times) == 1:
+        scatter = rate.copy()
+    else:
+        scatter = np.sqrt(np.maximum(excess.var(axis=0, ddof=1) - (seen / times[:, None] ** 2).mean(axis=0), 0.0))
+    return HotPixels(y, x, rate, scatter, np.sqrt(poisson + scatter**2 / len(times)))
+
+
+def hot_values(
+    counts: Image, exptime_s: float, smooth_rate: Image, hot: HotPixels, good: Mask
+) -> tuple[Image, Image, Mask]:
+    """Excess of each hot pixel, its error, and whether it is the exposure's own.
+
+    It is taken from the exposure where other darks predict it worse than Poisson noise hides (their scatter in this
+    time exceeds the square root of the counts), and where it stands out from its neighbours more than any source
+    could (above `_SHARPEST` times their mean excess, taken 3 sigma high) or holds less than the darks' mean, to which
+    a source could only add. The neighbours' mean excess is left in, as a source interpolated across the pixel. So a
+    star on a hot pixel, which shows in the neighbours, is not eaten.
+    """
+    rate, error = hot.rate.copy(), np.hypot(hot.scatter, hot.error)
+    own = np.zeros(len(rate), dtype=bool)
+    for i, (y, x) in enumerate(zip(hot.y, hot.x, strict=True)):
+        if not np.isfinite(counts[y, x]) or hot.scatter[i] * exptime_s <= np.sqrt(max(counts[y, x], 1.0)):
+            continue
+        ring = (slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2))
+        clean = good[ring] & np.isfinite(counts[ring])
+        if clean.sum() < 3:  # of 8 neighbours: within a cluster of hot pixels the ring is wider
+            ring = (slice(max(y - 2, 0), y + 3), slice(max(x - 2, 0), x + 3))
+            clean = good[ring] & np.isfinite(counts[ring])
+        if not clean.any():
+            continue
+        seen = float(counts[ring][clean].sum())
+        expected = float(smooth_rate[ring][clean].sum()) * exptime_s
+        source = max(seen - expected, 0.0) / clean.sum()
+        highest = (max(seen - expected, 0.0) + 3 * np.sqrt(seen + 1)) / clean.sum()
+        excess = counts[y, x] - smooth_rate[y, x] * exptime_s
+        if excess > _SHARPEST * highest or excess < hot.rate[i] * exptime_s:
+            rate[i], error[i], own[i] = max(excess - source, 0.0) / exptime_s, 0.0, True
+    return rate, error, own

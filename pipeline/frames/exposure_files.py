@@ -1,0 +1,370 @@
+"""The only reader of FITS files: what an ingest needs of a file, in one open, and the pixels of a frame later.
+
+Files are not trusted: what cannot be a sound SBC RAW, FLT or ASN is refused with a reason, in bounded memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sbcdark.catalog.records import AssociationFacts, ExposureFacts, FileReading, Refusal
+from sbcdark.catalog.times import utc_of_mjd
+from sbcdark.pipeline.detector.rates import count_hot_pixels, measure_regions, unwrapped_counts
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE, FRAME, REGIONS
+from sbcdark.pipeline.frames.flt_checks import why_unfit
+from sbcdark.pipeline.frames.untrusted_fits import (
+    NotOursError,
+    UnsoundError,
+    bounded,
+    card_value,
+    clean,
+    modified_ns,
+    open_content,
+    open_regular,
+    reasons,
+    require_unchanged,
+    unpacked,
+)
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from astropy.io.fits import HDUList
+    from numpy.typing import NDArray
+
+    from sbcdark.catalog.records import RegionMeasurement
+    from sbcdark.pipeline.detector.regions import Region
+
+_NAME = re.compile(r"_(raw|flt|asn)\.fits(\.gz|\.bz2|\.xz)?\Z")
+_OTHER_PACKING = re.compile(r"_(raw|flt|asn)\.(fits?\.)?(fz|z|zip|zst|7z|lzma|lz4|tar|tar\.gz|tgz)\Z")
+_ROOTNAME = re.compile(r"[a-z][a-z0-9]{8}")
+_PROGRAM = re.compile(r"[0-9]{1,6}")
+_SHORT_TEXT = re.compile(r"[0-9]{0,2}A")
+
+_MOST_MEMBERS = 1000
+
+_COLDEST_DARK = 4e-6
+"""Count/s/pixel, half of what the coldest darks of program 13961 have."""
+
+_IMPOSSIBLE = 1e-9
+"""Chance of so few counts below which a frame holds none of the detector."""
+
+_LARGEST_PIXEL = 1e7
+"""Counts; the detector counts to 65,535, and no flat is below 1 %."""
+
+
+def product_kind(name: str) -> str | None:
+    """Return RAW, FLT or ASN from a file's name; None for what the catalog does not keep by its name."""
+    lowered = name.lower()
+    found = _NAME.search(lowered)
+    if found is None or lowered.startswith("hst_"):
+        return None
+    return found.group(1).upper()
+
+
+def why_ignored(name: str) -> str:
+    """Return why a file is left alone for its name alone."""
+    if name.lower().startswith("hst_") and ".fits" in name.lower():
+        return "a HAP duplicate"
+    if (packed := _OTHER_PACKING.search(name.lower())) is not None:
+        todo = "unpack it with funpack" if packed[3] == "fz" else "unpack it"
+        return f"packed as .{packed[3]}, which is not read: {todo}, then ingest it"
+    return "no RAW, FLT or ASN by its name"
+
+
+def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
+    """Read headers and regions of one file in a single open.
+
+    Parameters
+    ----------
+    path : Path
+        A RAW, FLT or ASN, plain or gzipped.
+    checksum : bool
+        Whether the sha256 of the file as it lies on disk is taken from the bytes that are read anyway.
+
+    Returns
+    -------
+    FileReading or Refusal
+        A refusal has a reason in words; nothing is raised for a bad file.
+    """
+    uri = path.absolute().as_uri()
+    size = mtime = 0
+    try:
+        with open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            size, mtime = status.st_size, modified_ns(status)
+            content = bounded(file, size)
+            require_unchanged(file, status)
+        digest = hashlib.sha256(content).hexdigest() if checksum else None
+        kind = kind_of_ours(path.name)
+        exposure, association = parse(unpacked(content), kind)
+    except NotOursError as error:
+        return Refusal(uri, str(error), ignored=True, size_byte=size, mtime_ns=mtime)
+    except UnsoundError as error:
+        return Refusal(uri, str(error), ignored=False, size_byte=size, mtime_ns=mtime)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return Refusal(uri, f"cannot be read: {reason}", ignored=False, size_byte=size, mtime_ns=mtime)
+    except MemoryError:
+        return Refusal(uri, "there is not memory enough to read it", ignored=False, size_byte=size, mtime_ns=mtime)
+    return FileReading(uri, kind, size, mtime, digest, exposure, association)
+
+
+def kind_of_ours(name: str) -> str:
+    """Return RAW, FLT or ASN from a file's name.
+
+    Raises
+    ------
+    NotOursError
+        It is none of these.
+    """
+    kind = product_kind(name)
+    if kind is None:
+        raise NotOursError(why_ignored(name))
+    return kind
+
+
+def is_regular(path: Path) -> bool:
+    """Tell whether a path leads to a regular file: a FIFO or a device would block or never end."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def parse(
+    content: bytes | io.RawIOBase, kind: str, regions: Sequence[Region] | None = None
+) -> tuple[ExposureFacts | None, AssociationFacts | None]:
+    """Return what a RAW or FLT says of its exposure, or an ASN of its association; the other is None.
+
+    Parameters
+    ----------
+    content : bytes or binary file
+        A FITS file, unpacked.
+    kind : str
+        RAW, FLT or ASN.
+    regions : sequence of Region, optional
+        Only these are measured, and of the pixels only their rows are read; every region where none are given.
+
+    Raises
+    ------
+    NotOursError
+        It is sound, or may be, but is no SBC exposure or association.
+    UnsoundError
+        It cannot be trusted.
+    """
+    with open_content(content) as hdus, reasons():
+        _require_sbc(hdus[0].header)
+        if kind == "ASN":
+            return None, _association(hdus)
+        exposure = _exposure(hdus, regions)
+        if kind == "FLT" and (unfit := why_unfit(hdus)) is not None:
+            raise UnsoundError(unfit)
+        return exposure, None
+
+
+def _require_sbc(primary: Any) -> None:
+    instrument, detector = _text(primary, "INSTRUME"), _text(primary, "DETECTOR")
+    if instrument is None:
+        raise UnsoundError("INSTRUME is missing")
+    if instrument != "ACS":
+        raise NotOursError(f"another instrument: {instrument}")
+    if detector is None:
+        raise UnsoundError("DETECTOR is missing")
+    if detector != "SBC":
+        raise NotOursError(f"another detector: {detector}")
+
+
+def _exposure(hdus: HDUList, regions: Sequence[Region] | None) -> ExposureFacts:
+    primary = hdus[0].header
+    image_type = _text(primary, "IMAGETYP") or ""
+    observation = _text(primary, "OBSTYPE") or ""
+    if image_type == "DARK":
+        exposure_kind = "dark"
+    elif observation == "INTERNAL":
+        raise NotOursError(f"an internal exposure that is no dark: {image_type or 'no IMAGETYP'}")
+    else:
+        exposure_kind = "science"
+    mode = _text(primary, "OBSMODE")
+    if mode not in {None, "ACCUM"}:
+        raise NotOursError(f"not an ACCUM exposure: {mode}")
+    if len(hdus) < 2:
+        raise UnsoundError("truncated: it has no SCI extension")
+    science = hdus[1]
+    header = science.header
+    if _text(header, "EXTNAME") != "SCI":
+        raise UnsoundError("its first extension is no SCI")
+    shape = (header.get("NAXIS2"), header.get("NAXIS1"))
+    if shape != DETECTOR_SHAPE:
+        raise UnsoundError(f"SCI is {shape[1]} x {shape[0]} pixels, not 1024 x 1024")
+    data = science.data if regions is None else _rows(science, regions)
+    if data is None or data.shape != DETECTOR_SHAPE:
+        raise UnsoundError("SCI has no 1024 x 1024 pixels")
+    unit = _text(header, "BUNIT")
+    if (unit or "COUNTS").upper() not in {"COUNTS", "ELECTRONS"}:
+        raise UnsoundError(f"SCI is in {unit}, where counts are needed")
+    # The shortest exposure that the SBC can take is 0.1 s; next to nothing would make rates of any size.
+    exptime = _number(primary, "EXPTIME", "s", above=0.01, below=20_000.0)
+    start = _number(primary, "EXPSTART", "MJD", above=52_000.0, below=80_000.0)
+    mean_dark = _optional(header, "MEANDARK", above=-_LARGEST_PIXEL, below=_LARGEST_PIXEL)
+    subtracted = _text(primary, "DARKCORR") == "COMPLETE" or (mean_dark or 0.0) > 0
+    return ExposureFacts(
+        rootname=_rootname(primary),
+        kind=exposure_kind,
+        program=_program(primary),
+        target=_text(primary, "TARGNAME"),
+        filter=_text(primary, "FILTER1"),
+        association=_association_name(primary),
+        start_utc=utc_of_mjd(start),
+        start_mjd=start,
+        exptime_s=exptime,
+        temperature_start_c=_number(header, "MDECODT1", "C", above=-50.0, below=100.0),
+        temperature_end_c=_number(header, "MDECODT2", "C", above=-50.0, below=100.0),
+        exposure_flag=_text(primary, "EXPFLAG"),
+        processed_mjd=_optional(primary, "PROCTIME", above=0.0, below=100_000.0),
+        calibration_version=_text(primary, "CAL_VER"),
+        dark_correction=_text(primary, "DARKCORR"),
+        mean_dark_count=mean_dark,
+        flat_correction=_text(primary, "FLATCORR"),
+        flat_file=_text(primary, "PFLTFILE"),
+        photflam_erg_s_cm2_a=_optional(header, "PHOTFLAM", above=0.0, below=1.0),
+        photplam_a=_optional(header, "PHOTPLAM", above=0.0, below=1e6),
+        measurements=_measured(data, exptime, REGIONS if regions is None else regions, subtracted=subtracted),
+        observation_quality=_text(primary, "QUALITY"),
+        guide_star_lock=_text(primary, "FGSLOCK"),
+        # The cores of sources are sharp too, and of a frame that is read in part the other pixels are not known.
+        hot_pixels=count_hot_pixels(unwrapped_counts(data)) if exposure_kind == "dark" and regions is None else None,
+    )
+
+
+def _rows(science: Any, regions: Sequence[Region]) -> NDArray[np.generic] | None:
+    """Return a whole frame in which only the rows of some regions are read; the others are 0.
+
+    Its layout in memory is that of a frame that is read whole, so that sums come out the same to the last bit.
+    """
+    frame: NDArray[np.generic] | None = None
+    for region in regions:
+        rows = slice(region.y0, region.y1)
+        pixels = science.section[rows]
+        if frame is None:
+            frame = np.zeros(DETECTOR_SHAPE, dtype=pixels.dtype)
+        frame[rows] = pixels
+    return frame
+
+
+def _measured(
+    data: NDArray[np.generic], exptime: float, regions: Sequence[Region], *, subtracted: bool
+) -> tuple[RegionMeasurement, ...]:
+    counts = unwrapped_counts(data)
+    if counts.dtype.kind == "f":
+        finite = np.isfinite(counts)
+        if not finite.any():
+            raise UnsoundError("SCI holds no number")
+        for extreme in (np.min(counts, where=finite, initial=0.0), np.max(counts, where=finite, initial=0.0)):
+            if abs(extreme) > _LARGEST_PIXEL:
+                raise UnsoundError(f"SCI holds a pixel of {extreme:.6g} counts, which cannot be")
+    elif counts.dtype.kind != "u" or counts.dtype.itemsize != 2:
+        raise UnsoundError(f"SCI has BITPIX {counts.dtype.itemsize * 8}, where 16 and -32 are known")
+    measured = measure_regions(counts, exptime, regions)
+    if len(measured) < len(regions):
+        raise UnsoundError("SCI holds no number in a region that is measured")
+    if not subtracted and any(one.counts < 0 for one in measured):
+        raise UnsoundError("SCI sums to less than nothing in a region, though no dark was subtracted")
+    if not subtracted:
+        _require_counts(measured, exptime)
+    return measured
+
+
+def _require_counts(measured: Sequence[RegionMeasurement], exptime: float) -> None:
+    """Refuse a frame in which even the coldest dark would have left more counts than there are.
+
+    Where the whole frame was measured it is judged by that; else by the regions that were, which do not overlap.
+    """
+    judged = [one for one in measured if one.region == FRAME.name] or measured
+    counts, pixels = sum(one.counts for one in judged), sum(one.good_pixels for one in judged)
+    expected = _COLDEST_DARK * pixels * exptime
+    if counts >= expected:
+        return
+    from scipy.special import gammaincc  # noqa: PLC0415  slow to import, needed only where counts are few
+
+    # The chance of so few Poisson counts or fewer: P(N <= n | mu) = Q(n + 1, mu).
+    if gammaincc(counts + 1.0, expected) < _IMPOSSIBLE:
+        raise UnsoundError(f"{counts:.6g} counts in {exptime:.6g} s, where the coldest dark gives {expected:.0f}")
+
+
+def _association(hdus: HDUList) -> AssociationFacts:
+    primary = hdus[0].header
+    columns = hdus[1].columns.names if len(hdus) > 1 and hasattr(hdus[1], "columns") else ()
+    if "MEMNAME" not in columns or "MEMTYPE" not in columns:
+        raise UnsoundError("it has no table of members")
+    # Text of fixed width: every row of a variable-length column may claim the whole heap.
+    if not all(_SHORT_TEXT.fullmatch(str(hdus[1].columns[name].format)) for name in ("MEMNAME", "MEMTYPE")):
+        raise UnsoundError("its MEMNAME or MEMTYPE is no short text")
+    rows = hdus[1].header["NAXIS2"]
+    if not 0 < rows <= _MOST_MEMBERS:
+        raise UnsoundError(f"it names {rows} members")
+    table = hdus[1].data
+    if table is None:
+        raise UnsoundError("it has no table of members")
+    members: list[tuple[str, str]] = []
+    for row in table:
+        name, member_type = clean(str(row["MEMNAME"])).lower(), clean(str(row["MEMTYPE"])).upper()
+        if not _ROOTNAME.fullmatch(name):
+            raise UnsoundError("a MEMNAME is no root name")
+        if (name, member_type[:20]) in members:
+            raise UnsoundError(f"it names {name} twice as {member_type[:20]}")
+        members.append((name, member_type[:20]))
+    return AssociationFacts(_rootname(primary), _program(primary), _text(primary, "TARGNAME"), tuple(members))
+
+
+def _text(header: Any, keyword: str) -> str | None:
+    value = card_value(header, keyword)
+    if not isinstance(value, str):
+        return None
+    return clean(value[:1000])[:80] or None
+
+
+def _rootname(header: Any) -> str:
+    value = card_value(header, "ROOTNAME")
+    name = value.strip().lower() if isinstance(value, str) else ""
+    if not _ROOTNAME.fullmatch(name):
+        raise UnsoundError("ROOTNAME is missing or no IPPPSSOOT")
+    return name
+
+
+def _program(header: Any) -> int | None:
+    value = card_value(header, "PROPOSID")
+    if isinstance(value, str) and _PROGRAM.fullmatch(value.strip()):
+        value = int(value)
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1_000_000
+    return value if known else None
+
+
+def _association_name(header: Any) -> str | None:
+    name = (_text(header, "ASN_ID") or "").lower()
+    return name if _ROOTNAME.fullmatch(name) and name != "none" else None
+
+
+def _number(header: Any, keyword: str, unit: str, *, above: float, below: float) -> float:
+    value = card_value(header, keyword)
+    if value is None or isinstance(value, str | bool) or not isinstance(value, int | float):
+        raise UnsoundError(f"{keyword} is missing" if value is None else f"{keyword} is no number")
+    if not math.isfinite(value) or not above < value < below:
+        raise UnsoundError(f"{keyword} is {value:.6g} {unit}, which cannot be")
+    return float(value)
+
+
+def _optional(header: Any, keyword: str, *, above: float, below: float) -> float | None:
+    value = card_value(header, keyword)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < below:
+        return None
+    return float(value)

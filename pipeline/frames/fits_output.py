@@ -1,0 +1,175 @@
+"""The only writer of FITS files: each file is written under a temporary name and renamed when it is whole."""
+
+from __future__ import annotations
+
+import errno
+import math
+import re
+import uuid
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sbcdark.catalog.errors import SbcdarkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from astropy.io.fits import HDUList
+    from numpy.typing import NDArray
+
+
+HeaderValue = str | int | float | bool | None
+"""What a provenance card may hold; None (and NaN, which FITS cannot hold) makes a card without value."""
+
+MAX_TEXT = 1000
+"""Characters of a provenance value that are kept: a value may come from another file's header, which is not trusted."""
+
+_STANDARD_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
+_LONG_KEYWORD = re.compile(r"[A-Z0-9_-]+( [A-Z0-9_-]+)*")
+_STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|END|COMMENT|HISTORY|CONTINUE")
+
+
+def write_science_product(
+    target: Path, drizzled: HDUList, science: NDArray[np.float32], cards: Mapping[str, HeaderValue]
+) -> None:
+    """Write a drizzled product: SCI (count/s, NaN without weight) and WHT (s), with AstroDrizzle's headers.
+
+    Parameters
+    ----------
+    target : Path
+        The file; it appears when it is whole.
+    drizzled : HDUList
+        The product as AstroDrizzle wrote it.
+    science : ndarray of float32, shape (ny, nx)
+        count/s, NaN without weight.
+    cards : mapping
+        Provenance cards for the primary header, values by keyword. Keywords of over 8 characters become HIERARCH
+        cards. Text is freed of what a header cannot hold and cut to `MAX_TEXT` characters (to what one card holds
+        after a HIERARCH keyword).
+
+    Raises
+    ------
+    ValueError
+        A keyword is not a FITS keyword, or describes the file's structure.
+    SbcdarkError
+        The file cannot be written.
+    """
+    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+
+    with quiet_astropy():
+        # An empty CTX extension stands there although no context image is asked for.
+        hdus = fits.HDUList([hdu for hdu in drizzled if not (hdu.name == "CTX" and hdu.shape == ())])
+        hdus["SCI", 1].data = science
+        _write_with_cards(hdus, target, cards)
+
+
+def write_dark_product(
+    target: Path,
+    drizzled: HDUList,
+    dark: NDArray[np.float32],
+    error: NDArray[np.float32],
+    cards: Mapping[str, HeaderValue],
+) -> None:
+    """Write the masterdark on the grid of a science product: SCI and ERR, count/s, with that product's headers.
+
+    Parameters
+    ----------
+    target, drizzled, cards
+        As for `write_science_product`.
+    dark, error : ndarray of float32, shape (ny, nx)
+        count/s.
+
+    Raises
+    ------
+    ValueError, SbcdarkError
+        As for `write_science_product`.
+    """
+    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+
+    with quiet_astropy():
+        header = drizzled["SCI", 1].header
+        hdus = fits.HDUList(
+            [
+                fits.PrimaryHDU(header=drizzled[0].header),
+                fits.ImageHDU(dark, header=header, name="SCI"),
+                fits.ImageHDU(error, header=header, name="ERR"),
+            ]
+        )
+        _write_with_cards(hdus, target, cards)
+
+
+def _write_with_cards(hdus: Any, target: Path, cards: Mapping[str, HeaderValue]) -> None:
+    hdus[0].header["NEXTEND"] = len(hdus) - 1
+    _add_cards(hdus[0].header, {**cards, "FILENAME": target.name})
+    write_whole(hdus, target)
+
+
+def read_cards(path: Path) -> dict[str, Any]:
+    """Return the cards of a file's primary header; nothing where it cannot be read as FITS."""
+    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+
+    with quiet_astropy():
+        try:
+            header = fits.getheader(path, 0)
+            return {card.keyword: card.value for card in header.cards if card.keyword.startswith("DRK")}
+        except (OSError, fits.VerifyError, ValueError):
+            return {}
+
+
+def _add_cards(header: Any, cards: Mapping[str, HeaderValue]) -> None:
+    for name, value in cards.items():
+        keyword = name.upper()
+        if _STRUCTURE.fullmatch(keyword) or not _LONG_KEYWORD.fullmatch(keyword) or len(keyword) > 40:
+            raise ValueError(f"{name!r} cannot be the keyword of a provenance card.")
+        standard = _STANDARD_KEYWORD.fullmatch(keyword) is not None
+        header.remove("CHECKSUM", ignore_missing=True)
+        header[keyword if standard else f"HIERARCH {keyword}"] = _header_safe(value, None if standard else keyword)
+
+
+def _header_safe(value: HeaderValue, long_keyword: str | None) -> HeaderValue:
+    """Return a value that a card can hold: printable ASCII of bounded length, finite numbers."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if not isinstance(value, str):
+        return value
+    text = "".join(c if c.isascii() else "?" for c in value if c.isprintable())[:MAX_TEXT]
+    if long_keyword is not None:
+        # A HIERARCH card cannot be continued on the next: 80 characters hold keyword, text and doubled quotes.
+        room = 80 - len(f"HIERARCH {long_keyword} = ''")
+        while len(text.replace("'", "''")) > room:
+            text = text[:-1]
+    return text
+
+
+@contextmanager
+def quiet_astropy() -> Iterator[None]:
+    """Keep astropy's remarks on other people's headers from the user."""
+    from astropy.utils.exceptions import AstropyWarning  # noqa: PLC0415  costly, and light commands import this module
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        yield
+
+
+def write_whole(hdus: Any, target: Path) -> None:
+    """Write to a temporary name in the target's folder, then rename."""
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        hdus.writeto(temporary, output_verify="silentfix+ignore")
+        temporary.replace(target)
+    except OSError as problem:
+        # astropy tells of a full disk without a number.
+        full = problem.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        todo = f"Free some space on the disk of {target.parent}, " if full else f"Make {target.parent} writable, "
+        reason = problem.strerror or ("the disk is full" if problem.errno is None else problem)
+        raise SbcdarkError(
+            f"{target} could not be written: {reason}.", f"{todo}or name another folder with -o."
+        ) from problem
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,340 @@
+"""Reading pixels: the frames that a dark is made of or subtracted from, drizzled products, flats."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sbcdark.catalog.errors import BadFileError
+from sbcdark.pipeline.detector.constants import flagged
+from sbcdark.pipeline.detector.rates import unwrapped_counts
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
+from sbcdark.pipeline.frames.flt_checks import constant_of, is_finite, wcs_of, why_unfit
+from sbcdark.pipeline.frames.untrusted_fits import (
+    UnsoundError,
+    clean,
+    drop_broken_cards,
+    open_content,
+    opened,
+    opened_product,
+    read_content,
+    trusted,
+)
+
+if TYPE_CHECKING:
+    from astropy.io.fits import HDUList
+    from numpy.typing import NDArray
+
+    from sbcdark.catalog.records import FileRecord
+
+_BAD_DQ = 512
+"""The flag of a pixel that is bad for another reason than its own DQ: calacs' "bad in a reference file"."""
+
+_LEAST_FLAT, _LARGEST_FLAT = 0.01, 100.0
+
+_NEGATIVE_COUNT = -0.5
+"""A count is whole: no dark that was subtracted brings a pixel that low; what lies below is damage."""
+
+_LOWER_CASE = re.compile(rb"\A(?:.{80})*?[A-Za-z0-9_-]*[a-z][A-Za-z0-9_-]* *= ", re.DOTALL)
+"""A keyword in lower case, which astropy reads and AstroDrizzle refuses; a writer puts it in upper case."""
+
+_REFERENCE = re.compile(r"jref\$([A-Za-z0-9_]{1,40}\.fits)")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScienceFrame:
+    """One FLT.
+
+    Attributes
+    ----------
+    science : ndarray of float64, shape (1024, 1024)
+        Flat-fielded counts.
+    data_quality : ndarray of int16, shape (1024, 1024)
+    wcs : astropy.wcs.WCS
+        Of the SCI extension, distortion included.
+    wcs_name : str or None
+        WCSNAME of the SCI extension.
+    moving_target : bool
+        Whether MTFLAG says that the telescope followed the target.
+    content : bytes
+        The FITS file as it was read, unpacked.
+    """
+
+    science: NDArray[np.float64]
+    data_quality: NDArray[np.int16]
+    wcs: Any
+    wcs_name: str | None = None
+    moving_target: bool = False
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Product:
+    """The SCI array (ny, nx) of a drizzled product in count/s, NaN where nothing falls, and its WCS."""
+
+    science: NDArray[np.float64]
+    wcs: Any
+
+
+def _full_frame(hdus: HDUList, path: Path) -> NDArray[np.generic]:
+    science = hdus[1].data if len(hdus) > 1 else None
+    if not isinstance(science, np.ndarray) or science.shape != DETECTOR_SHAPE:
+        raise BadFileError(f"{path} has no 1024 x 1024 pixels in SCI.", "Give a full SBC frame.")
+    counts = unwrapped_counts(science)
+    return counts.astype(counts.dtype.newbyteorder("="))
+
+
+def read_dark(path: Path, known: FileRecord | None = None) -> NDArray[np.generic]:
+    """Return the counts of a RAW dark, shape (1024, 1024), unwrapped.
+
+    Parameters
+    ----------
+    path : Path
+        The RAW, plain or packed.
+    known : FileRecord, optional
+        What the ingest found; the file has to be that one.
+
+    Raises
+    ------
+    BadFileError
+        The file is gone, broken, or not the one that was ingested.
+    """
+    content = read_content(path, known)
+    with trusted(path), open_content(content) as hdus:
+        return _full_frame(hdus, path)
+
+
+def read_science(path: Path, known: FileRecord | None = None) -> ScienceFrame:
+    """Return the pixels and the WCS of an FLT.
+
+    Parameters
+    ----------
+    path : Path
+        The FLT, plain or packed.
+    known : FileRecord, optional
+        What the ingest found; the file has to be that one.
+
+    Raises
+    ------
+    BadFileError
+        The file is gone, broken, or not the one that was ingested.
+    """
+    content = read_content(path, known)
+    with trusted(path), open_content(content) as hdus:
+        science = _full_frame(hdus, path).astype(np.float64)
+        drop_broken_cards(hdus)
+        unfit = why_unfit(hdus)
+        if unfit is not None:
+            todo = "Get the FLT again, or run stwcs.updatewcs on it."
+            raise BadFileError(f"{path} cannot be drizzled: {unfit}.", todo)
+        header = hdus[1].header
+        name = header.get("WCSNAME")
+        return ScienceFrame(
+            science,
+            _data_quality(hdus, path),
+            _wcs(hdus, 1, path),
+            wcs_name=(clean(name)[:80] or None) if isinstance(name, str) else None,
+            moving_target=hdus[0].header.get("MTFLAG") in {True, "T"},
+            content=content,
+        )
+
+
+def _data_quality(hdus: HDUList, path: Path) -> NDArray[np.int16]:
+    hdu = hdus["DQ", 1]
+    value = constant_of(hdu.header)
+    quality = hdu.data if value is None else np.full(DETECTOR_SHAPE, value)
+    if not isinstance(quality, np.ndarray) or quality.shape != DETECTOR_SHAPE:
+        raise BadFileError(f"{path} has no DQ array, without which AstroDrizzle cannot work.", "Get the FLT again.")
+    return quality.astype(np.int16)
+
+
+def usable(frame: ScienceFrame, flat: NDArray[np.float64] | None) -> NDArray[np.bool_]:
+    """Return which native pixels of a frame count: everything that sums or drizzles the frame uses this mask.
+
+    Parameters
+    ----------
+    frame : ScienceFrame
+    flat : ndarray of float64, shape (1024, 1024), optional
+        The flat that divided the frame.
+
+    Returns
+    -------
+    ndarray of bool, shape (1024, 1024)
+        True where no bit of `DROPPED_DQ` is set, SCI is finite and not below -0.5 counts (a count is whole;
+        a dark that was subtracted takes less from a pixel), and the flat is between 0.01 and 100.
+    """
+    good = ~flagged(frame.data_quality) & np.isfinite(frame.science) & (frame.science >= _NEGATIVE_COUNT)
+    if flat is not None:
+        good &= np.isfinite(flat) & (flat >= _LEAST_FLAT) & (flat <= _LARGEST_FLAT)
+    return good
+
+
+def drizzle_input(frame: ScienceFrame, bad: NDArray[np.bool_], target: Path) -> None:
+    """Write a copy of an FLT that AstroDrizzle can use, and in which bad pixels have no weight.
+
+    Cards that astropy cannot read are left out; keywords and BUNIT are in upper case; TELESCOP, EXPEND,
+    NPOLFILE, EXPNAME, EXTVER, MEANDARK and NGOODPIX are there; DQ and ERR are arrays. A bad pixel that is not
+    flagged yet gets SCI = 0 and the DQ bit 512; one that is flagged keeps its value where that is finite, since
+    AstroDrizzle gives it no weight. Where nothing needs a change the file is copied byte for byte.
+
+    Parameters
+    ----------
+    frame : ScienceFrame
+        As `read_science` returns it.
+    bad : ndarray of bool, shape (1024, 1024)
+        Pixels that shall have no weight; see `usable`.
+    target : Path
+        The copy, plain FITS.
+
+    Raises
+    ------
+    BadFileError
+        The frame cannot be written as AstroDrizzle needs it.
+    OSError
+        The copy cannot be written.
+    """
+    with trusted(target):
+        content = _mended(frame, bad)
+    target.write_bytes(content)
+
+
+def _mended(frame: ScienceFrame, bad: NDArray[np.bool_]) -> bytes:
+    with open_content(frame.content) as hdus:
+        changed = any(_LOWER_CASE.search(frame.content[slice(*_header_of(hdu))]) for hdu in hdus)
+        changed |= bool(drop_broken_cards(hdus))
+        science = hdus[1]
+        unit = science.header.get("BUNIT")
+        if unit is None or unit != unit.strip().upper():
+            science.header["BUNIT"] = "COUNTS" if unit is None else unit.strip().upper()
+            changed = True
+        changed |= _supplied(hdus)
+        for name, kind in (("ERR", np.float32), ("DQ", np.int16)):
+            changed |= _filled(hdus, name, kind)
+        newly = bad & ~flagged(frame.data_quality)
+        blank = newly | ~np.isfinite(frame.science)
+        if blank.any():
+            science.data = np.where(blank, 0, science.data)
+            hdus["DQ", 1].data = np.where(newly, hdus["DQ", 1].data | _BAD_DQ, hdus["DQ", 1].data)
+            changed = True
+        if not changed:
+            return frame.content
+        for hdu in hdus:
+            for keyword in ("CHECKSUM", "DATASUM"):
+                hdu.header.remove(keyword, ignore_missing=True)
+        out = io.BytesIO()
+        hdus.writeto(out, output_verify="silentfix+ignore")
+        return out.getvalue()
+
+
+def _header_of(hdu: Any) -> tuple[int, int]:
+    """Return where an HDU's header begins and ends in its file."""
+    place = hdu.fileinfo()
+    return place["hdrLoc"], place["datLoc"]
+
+
+def _supplied(hdus: HDUList) -> bool:
+    """Add the cards without which AstroDrizzle ends and which change no pixel; tell whether one was missing."""
+    primary, science = hdus[0].header, hdus[1].header
+    missing: list[tuple[Any, str, str | float]] = []
+    if not isinstance(primary.get("TELESCOP"), str):
+        missing.append((primary, "TELESCOP", "HST"))
+    if not is_finite(primary.get("EXPEND")):
+        missing.append((primary, "EXPEND", primary["EXPSTART"] + primary["EXPTIME"] / 86400))
+    if "DGEOFILE" in primary and "NPOLFILE" not in primary:
+        # AstroDrizzle would ask, and wait for an answer; the correction itself is in SCI.
+        missing.append((primary, "NPOLFILE", "N/A"))
+    if not isinstance(science.get("EXPNAME"), str):
+        missing.append((science, "EXPNAME", primary["ROOTNAME"]))
+    missing += [
+        (science, keyword, value)
+        for keyword, value in (("MEANDARK", 0.0), ("NGOODPIX", DETECTOR_SHAPE[0] * DETECTOR_SHAPE[1]))
+        if not is_finite(science.get(keyword))
+    ]
+    missing += [
+        (hdus[name, 1].header, "EXTVER", 1)
+        for name in ("SCI", "ERR", "DQ")
+        if (name, 1) in hdus and "EXTVER" not in hdus[name, 1].header
+    ]
+    for header, keyword, value in missing:
+        header[keyword] = value
+    return bool(missing)
+
+
+def _filled(hdus: HDUList, name: str, kind: type[np.generic]) -> bool:
+    """Put an array in place of a null array; tell whether that was needed."""
+    if (name, 1) not in hdus or hdus[name, 1].header.get("NAXIS") != 0:
+        return False
+    hdu = hdus[name, 1]
+    value = constant_of(hdu.header) or 0
+    for keyword in ("NPIX1", "NPIX2", "PIXVALUE"):
+        hdu.header.remove(keyword, ignore_missing=True)
+    hdu.data = np.full(DETECTOR_SHAPE, value, dtype=kind)
+    return True
+
+
+def read_product(path: Path, name: str = "SCI") -> Product:
+    """Return an image and the WCS of a drizzled product of our own, of whatever size.
+
+    Raises
+    ------
+    BadFileError
+        The file is gone or broken.
+    """
+    with opened_product(path) as hdus:
+        if (name, 1) not in hdus or getattr(hdus[name, 1], "shape", ()) == ():
+            raise BadFileError(f"{path} has no {name} image, as a drizzled product has.", "Make it again.")
+        with trusted(path):
+            image = hdus[name, 1].data.astype(np.float64)
+        return Product(image, _wcs(hdus, (name, 1), path))
+
+
+def _wcs(hdus: HDUList, extension: Any, path: Path) -> Any:
+    try:
+        return wcs_of(hdus, extension)
+    except UnsoundError as error:
+        raise BadFileError(f"{path} has no WCS that can be read: {error}.", "Get the file again.") from error
+
+
+def find_flat(name: str | None, given: Path | None) -> Path | None:
+    """Return where a science frame's own flat is, or None.
+
+    Parameters
+    ----------
+    name : str or None
+        PFLTFILE of the header, e.g. ``jref$x1234567j_pfl.fits``; header text is not trusted, so that anything but a
+        plain file name is left alone.
+    given : Path or None
+        A flat, or a folder of flats, that the user named; else the folder of the environment variable `jref`.
+    """
+    if given is not None and given.is_file():
+        return given
+    found = _REFERENCE.fullmatch(name or "")
+    folder = given or (Path(os.environ["jref"]) if os.environ.get("jref") else None)  # noqa: SIM112  its name at STScI
+    if found is None or folder is None:
+        return None
+    for candidate in (folder / found.group(1), folder / f"{found.group(1)}.gz"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def read_flat(path: Path) -> NDArray[np.float64]:
+    """Return a flat, shape (1024, 1024); NaN where it is not above 0.
+
+    Raises
+    ------
+    BadFileError
+        The file is gone, broken, or no flat of a full SBC frame.
+    """
+    with opened(path) as hdus:
+        flat = _full_frame(hdus, path).astype(np.float64)
+    valid = np.isfinite(flat) & (flat > 0)
+    if not valid.any():
+        raise BadFileError(f"{path} is no flat: nothing in it is above 0.", "Give the right one with --flat.")
+    return np.where(valid, flat, np.nan)

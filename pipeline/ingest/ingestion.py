@@ -1,0 +1,250 @@
+"""Ingest: files, folders and URLs in, exposures and measurements in the catalog; running it again changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
+
+from sbcdark.catalog import queries, writes
+from sbcdark.catalog.contradictions import contradictions
+from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.errors import SbcdarkError, UnreachableError
+from sbcdark.catalog.records import FileReading, Refusal
+from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.catalog.workspace import end_with_parent
+from sbcdark.pipeline.archive.urls import is_remote
+from sbcdark.pipeline.detector.regions import REGIONS
+from sbcdark.pipeline.frames import exposure_files
+from sbcdark.pipeline.frames.untrusted_fits import local_path, modified_ns
+from sbcdark.pipeline.ingest import remote_ingestion
+from sbcdark.pipeline.ingest.discovery import discover
+from sbcdark.pipeline.ingest.quality import flag_outliers
+from sbcdark.pipeline.ingest.report import IngestReport, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+
+_BATCH = 128
+"""Files to a transaction: large enough for bulk, small enough that a crash costs little and memory stays flat."""
+
+
+_WORTH_A_POOL = 48
+"""From so many files on, starting worker processes costs less than it saves."""
+
+
+def ingest(
+    engine: sa.Engine | None,
+    paths: Iterable[str | Path],
+    *,
+    workers: int | None = None,
+    checksum: bool = True,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Read what is new or changed below some paths and write it to the catalog, local files first.
+
+    Parameters
+    ----------
+    engine : Engine or None
+        The catalog; None (with `dry_run`) stands for one that is not there yet.
+    paths : iterable of str or Path
+        Files, folders, ``https://`` addresses of files, ``s3://`` addresses of files or of all below a prefix. Files
+        that are remote stay so: of a RAW or FLT only the headers and the rows of two regions are drawn.
+    workers : int, optional
+        Processes that read; by default one a core. One process writes, in transactions of 128 files.
+    checksum : bool
+        Whether each file's sha256 is taken and kept.
+    dry_run : bool
+        Read and report, write nothing.
+
+    Returns
+    -------
+    IngestReport
+
+    Raises
+    ------
+    UsageError
+        A path is not there, or an address is not taken.
+    UnreachableError
+        A host cannot be reached; what was read before stays.
+    SbcdarkError
+        The catalog could not be written; what was committed before stays.
+    """
+    report = IngestReport()
+    local, uris = remote_ingestion.split(paths)
+    files = discover(local, report)
+    if engine is None and not dry_run:
+        raise SbcdarkError("There is no catalog to write to.")
+    remote_files = remote_ingestion.discover_remote(uris, report)
+    total = len(files) + len(remote_files)
+    writer = _Writer(engine, report, dry_run=dry_run)
+    todo = _changed(engine, files, report)
+    done = len(files) - len(todo)
+    if progress is not None:
+        progress(done, total)
+    read = partial(exposure_files.read_file, checksum=checksum)
+    with _mapped(read, todo, workers) as batches:
+        for batch in batches:
+            writer.write(batch)
+            done += len(batch)
+            if progress is not None:
+                progress(done, total)
+    try:
+        for found in remote_ingestion.read_batches(engine, remote_files, checksum=checksum):
+            if fresh := [item for item in found if item is not None]:
+                writer.write(fresh)
+            report.unchanged += found.count(None)
+            done += len(found)
+            if progress is not None:
+                progress(done, total)
+    except UnreachableError:
+        writer.finish()
+        raise
+    writer.finish()
+    return report
+
+
+def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestReport) -> list[Path]:
+    """Return the files that are not in the catalog as they are now, by size and time."""
+    if engine is None:
+        return list(files)
+    todo = []
+    with reading(engine) as session:
+        for start in range(0, len(files), _BATCH):
+            batch = files[start : start + _BATCH]
+            known = queries.known_files(session, [path.as_uri() for path in batch])
+            for path in batch:
+                row = known.get(path.as_uri())
+                try:
+                    status = path.stat()
+                except OSError:
+                    todo.append(path)
+                    continue
+                same = (
+                    row is not None
+                    and row.complete
+                    and row.state == "present"
+                    and (row.size_byte == status.st_size and row.mtime_ns == modified_ns(status))
+                )
+                if same:
+                    report.unchanged += 1
+                else:
+                    todo.append(path)
+    return todo
+
+
+@contextmanager
+def _mapped(
+    read: Callable[[Path], FileReading | Refusal], paths: Sequence[Path], workers: int | None
+) -> Iterator[Iterator[list[FileReading | Refusal]]]:
+    """Give the readings batch by batch, from this process or from a pool that is at most two batches ahead."""
+    wanted = workers if workers is not None else os.cpu_count() or 1
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    if wanted <= 1 or len(paths) < _WORTH_A_POOL:
+        yield ([read(path) for path in batch] for batch in batches)
+        return
+    # "spawn": a forked child would inherit the database's connection and the locks of other threads.
+    with ProcessPoolExecutor(wanted, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+        yield _ahead(pool, read, batches)
+
+
+def _ahead(
+    pool: ProcessPoolExecutor, read: Callable[[Path], FileReading | Refusal], batches: Sequence[Sequence[Path]]
+) -> Iterator[list[FileReading | Refusal]]:
+    waiting: deque[Iterator[FileReading | Refusal]] = deque()
+    rest = iter(batches)
+    try:
+        for batch in rest:
+            waiting.append(pool.map(read, batch, chunksize=8))
+            if len(waiting) > 2:
+                yield list(waiting.popleft())
+        while waiting:
+            yield list(waiting.popleft())
+    except BrokenProcessPool as error:
+        raise SbcdarkError(
+            "A reading process died; what was written before stays.", "Run it again with --workers 1."
+        ) from error
+
+
+def _place(uri: str) -> Path | str:
+    return uri if is_remote(uri) else local_path(uri)
+
+
+class _Writer:
+    """The single writer of an ingest: one transaction a batch."""
+
+    def __init__(self, engine: sa.Engine | None, report: IngestReport, *, dry_run: bool) -> None:
+        self._engine = engine
+        self._report = report
+        self._dry_run = dry_run
+        self._run_id: int | None = None
+        self._regions: list[dict[str, Any]] = [asdict(region) for region in REGIONS]
+
+    def write(self, batch: Sequence[FileReading | Refusal]) -> None:
+        readings = [item for item in batch if isinstance(item, FileReading)]
+        refusals = [item for item in batch if isinstance(item, Refusal)]
+        for refusal in refusals:
+            if refusal.ignored:
+                self._report.ignore(_place(refusal.uri), refusal.reason)
+            else:
+                self._report.reject(_place(refusal.uri), refusal.reason)
+        rejected = [refusal for refusal in refusals if not refusal.ignored]
+        if self._dry_run or self._engine is None:
+            self._report_only(readings)
+            return
+        with writing(self._engine) as session:
+            against = contradictions(session, readings)
+            rejected += against.values()
+            counts, self._run_id = writes.write_batch(
+                session,
+                [item for item in readings if item.uri not in against],
+                rejected,
+                self._regions,
+                run_id=self._run_id,
+                action="ingest",
+                software_version=SOFTWARE_VERSION,
+            )
+        self._reject(against.values())
+        self._report.added += counts.added
+        self._report.updated += counts.updated
+        self._report.unchanged += counts.unchanged
+        self._report.superseded += counts.superseded
+
+    def _report_only(self, readings: Sequence[FileReading]) -> None:
+        known = {}
+        if self._engine is None:
+            against = contradictions(None, readings)
+        else:
+            with reading(self._engine) as session:
+                known = queries.known_files(session, [item.uri for item in readings])
+                against = contradictions(session, readings)
+        self._reject(against.values())
+        for item in readings:
+            row = known.get(item.uri)
+            if item.uri in against:
+                continue
+            if row is None:
+                self._report.added += 1
+            elif row.state == "present" and writes.same_content(row, item):
+                self._report.unchanged += 1
+            else:
+                self._report.updated += 1
+
+    def _reject(self, refusals: Iterable[Refusal]) -> None:
+        for refusal in refusals:
+            self._report.reject(_place(refusal.uri), refusal.reason)
+
+    def finish(self) -> None:
+        if self._engine is not None and not self._dry_run:
+            self._run_id = flag_outliers(self._engine, self._run_id)

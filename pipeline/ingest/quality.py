@@ -1,0 +1,108 @@
+"""The quality of exposures: flagged by the outlier test of an ingest, or set by hand with a reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import quality_marks, writes
+from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.opening import as_engine
+from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.pipeline.frames.untrusted_fits import clean
+from sbcdark.pipeline.ingest.outliers import judge
+from sbcdark.pipeline.selection.choice import resolve_exposure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy as sa
+    from sqlalchemy.orm import Session
+
+_LONGEST_REASON = 500
+
+
+def flag_outliers(engine: sa.Engine, run_id: int | None) -> int | None:
+    """Bring the quality of all darks up to date: good, suspect or untested; what was set by hand stays.
+
+    Returns
+    -------
+    int or None
+        The ingest run under which flags were changed: the one given, else a new one, else None where none changed.
+    """
+    with reading(engine) as session:
+        if not _changes(session):
+            return run_id
+    with writing(engine) as session:
+        # Once more, alone: another process may have added or judged darks meanwhile.
+        changes = _changes(session)
+        if not changes:
+            return run_id
+        run = run_id if run_id is not None else writes.start_run(session, "flag outliers", SOFTWARE_VERSION)
+        for rootname, quality, reason in changes:
+            quality_marks.set_quality(session, rootname, quality, reason, by_hand=False, run_id=run)
+    return run
+
+
+def _changes(session: Session) -> list[tuple[str, str, str]]:
+    """Return the darks whose quality is another now: root name, quality and reason."""
+    darks = quality_marks.darks_of_runs(session)
+    verdicts = judge([dark for dark in darks if dark.quality != "retired"])
+    changes = []
+    for dark in darks:
+        name = dark.rootname
+        if dark.by_hand:
+            continue
+        if name in verdicts.suspect:
+            quality, reason = "suspect", verdicts.suspect[name]
+        elif name in verdicts.untested:
+            quality, reason = "untested", verdicts.untested[name]
+        else:
+            quality, reason = "good", "it fits the darks that it can be compared with now"
+        if quality != dark.quality:
+            changes.append((name, quality, reason))
+    return changes
+
+
+def retire(catalog: sa.Engine | str | Path, name: str, reason: str) -> str:
+    """Take an exposure out of every choice to come, with a reason. Stored selections stay as they are.
+
+    Returns
+    -------
+    str
+        Its root name.
+
+    Raises
+    ------
+    UsageError
+        There is no such exposure, or no reason.
+    """
+    return _set(catalog, name, "retired", reason)
+
+
+def restore(catalog: sa.Engine | str | Path, name: str, reason: str) -> str:
+    """Let an exposure that was retired or flagged be chosen again; the outlier test then leaves it alone.
+
+    Returns
+    -------
+    str
+        Its root name.
+
+    Raises
+    ------
+    UsageError
+        There is no such exposure, or no reason.
+    """
+    return _set(catalog, name, "good", reason)
+
+
+def _set(catalog: sa.Engine | str | Path, name: str, quality: str, reason: str) -> str:
+    engine = as_engine(catalog)
+    said = clean(reason)[:_LONGEST_REASON]
+    if not said:
+        raise UsageError("A reason is needed: others will ask.", 'Give e.g. --reason "edge of the SAA".')
+    with writing(engine) as session:
+        rootname = resolve_exposure(session, name)
+        run = writes.start_run(session, "retire" if quality == "retired" else "restore", SOFTWARE_VERSION)
+        quality_marks.set_quality(session, rootname, quality, said, by_hand=True, run_id=run)
+    return rootname

@@ -1,0 +1,126 @@
+"""Files that have moved: found again by their content, and noted at their new place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import file_changes, writes
+from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.opening import as_engine
+from sbcdark.catalog.records import FileChange
+from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.pipeline.frames.untrusted_fits import file_sha256, modified_ns
+from sbcdark.pipeline.ingest.discovery import discover
+from sbcdark.pipeline.ingest.report import IngestReport
+from sbcdark.pipeline.selection.file_state import is_there
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+    from sbcdark.catalog.records import StoredFile
+    from sbcdark.pipeline.ingest.report import Progress
+from sbcdark.pipeline.ingest.verification import _PAGE, _pages
+
+
+@dataclass(frozen=True, slots=True)
+class Relocated:
+    """A file that was found at another place."""
+
+    name: str
+    kind: str
+    uri_before: str
+    uri: str
+
+
+@dataclass(slots=True)
+class Relocation:
+    """What was found again, and what is still gone; `unknown` are gone and have no checksum to be known by."""
+
+    relocated: list[Relocated] = field(default_factory=list)
+    still_missing: int = 0
+    unknown: int = 0
+
+
+def relocate(
+    catalog: sa.Engine | str | Path, folders: Iterable[str | Path], *, progress: Progress | None = None
+) -> Relocation:
+    """Find files that are not at their place any more below some folders, by their sha256, and note the new place.
+
+    Measurements, and the stored selections that rest on them, go on with the file. Content that was superseded at its
+    old place is found again too.
+
+    Raises
+    ------
+    UsageError
+        A folder is not there.
+    """
+    engine = as_engine(catalog)
+    report = Relocation()
+    gone = _gone(engine, report)
+    if not gone:
+        return report
+    sizes = {file.size_byte for file in gone.values()}
+    paths = discover(folders, IngestReport())
+    found: list[FileChange] = []
+    run_id: int | None = None
+    for number, path in enumerate(paths, 1):
+        change = _recognised(engine, path, sizes, gone)
+        if change is not None:
+            found.append(change)
+            gone.pop(change.file.id, None)
+        if found and (len(found) == _PAGE or number == len(paths)):
+            with writing(engine) as session:
+                if run_id is None:
+                    run_id = writes.start_run(session, "relocate", SOFTWARE_VERSION)
+                written = file_changes.set_states(session, found)
+            report.relocated += [
+                Relocated(one.file.name, one.file.kind, one.file.uri, one.uri)
+                for one in found
+                if one.file.id in written
+            ]
+            found = []
+        if progress is not None:
+            progress(number, len(paths))
+    report.still_missing = sum(file.state != "changed" for file in gone.values())
+    return report
+
+
+def _gone(engine: sa.Engine, report: Relocation) -> dict[int, StoredFile]:
+    """Return the files with a checksum whose content is not at its place, by number."""
+    gone: dict[int, StoredFile] = {}
+    for page in _pages(engine, superseded=True):
+        for file in page:
+            if file.state != "changed" and is_there(file.uri):
+                continue
+            if file.sha256 is not None:
+                gone[file.id] = file
+            elif file.state != "changed":
+                report.unknown += 1
+    return gone
+
+
+def _recognised(engine: sa.Engine, path: Path, sizes: set[int], gone: dict[int, StoredFile]) -> FileChange | None:
+    try:
+        status = path.stat()
+        if status.st_size not in sizes:
+            return None
+        digest = file_sha256(path)
+    except OSError:
+        return None
+    uri = path.as_uri()
+    with reading(engine) as session:
+        known = file_changes.files_with_checksum(session, digest)
+        if file_changes.is_known(session, uri):
+            return None
+    # What was present last comes before what was superseded long ago.
+    candidates = sorted((file for file in known if file.id in gone), key=lambda file: file.state == "changed")
+    there = {file.name for file in known if file.id not in gone and file.state != "changed"}
+    for file in candidates:
+        if file.state == "changed" and file.name in there:
+            continue
+        return FileChange(file, "present", uri, status.st_size, modified_ns(status))
+    return None

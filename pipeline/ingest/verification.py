@@ -1,0 +1,222 @@
+"""The life of files: whether they are still what was measured, and where those are that have moved."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import file_changes, writes
+from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.errors import BadFileError, UnreachableError
+from sbcdark.catalog.opening import as_engine
+from sbcdark.catalog.records import FileChange
+from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.pipeline.archive import remote_files
+from sbcdark.pipeline.archive.urls import host_of, is_remote
+from sbcdark.pipeline.frames.untrusted_fits import UnsoundError, file_sha256, local_path, modified_ns
+from sbcdark.pipeline.selection.choice import resolve_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+    from sbcdark.catalog.records import StoredFile
+    from sbcdark.pipeline.ingest.report import Progress
+
+_PAGE = 256
+"""Files that are looked at between two writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One file that is not as it was, and the stored selections that rest on it.
+
+    Attributes
+    ----------
+    name : str
+        Its exposure or association.
+    state, was : str
+        present, missing or changed: now and in the catalog until now; equal where nothing is new.
+    """
+
+    name: str
+    kind: str
+    uri: str
+    state: str
+    was: str
+    reason: str
+    selections: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Verification:
+    """What a verification found, in files.
+
+    `unchecked` could not be looked at (a server, a folder without permission) or have no checksum to compare with;
+    they are left as they are known.
+    """
+
+    present: int = 0
+    missing: int = 0
+    changed: int = 0
+    unchecked: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was seen of one file; `state` is None where it could not be looked at."""
+
+    state: str | None
+    reason: str = ""
+    size_byte: int = 0
+    mtime_ns: int = 0
+
+
+def verify(
+    catalog: sa.Engine | str | Path,
+    names: Sequence[str] = (),
+    *,
+    checksum: bool = False,
+    progress: Progress | None = None,
+) -> Verification:
+    """Look whether files are still where and what the catalog says, and write down what is not.
+
+    A file is known by size and time; one whose time alone changed is read, and known by its sha256. Missing and changed
+    files are not chosen any more; their measurements are kept for the stored selections that rest on them. A server is
+    asked for the size, time and ETag of a remote file.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Exposures or associations; every file where none is given.
+    checksum : bool
+        Read every file in full and compare its sha256.
+    progress : callable, optional
+        Is told how many files have been looked at.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown.
+    """
+    engine = as_engine(catalog)
+    report = Verification()
+    run_id: int | None = None
+    done = 0
+    silent: set[str] = set()
+    with reading(engine) as session:
+        total = file_changes.count_files(session)
+    for page in _pages(engine, _named(engine, names)):
+        looks = [(file, _look(file, silent, checksum=checksum)) for file in page]
+        changes = [
+            FileChange(file, look.state, file.uri, look.size_byte or file.size_byte, look.mtime_ns or file.mtime_ns)
+            for file, look in looks
+            if look.state is not None and _is_news(file, look)
+        ]
+        if changes:
+            with writing(engine) as session:
+                if run_id is None and any(change.state != change.file.state for change in changes):
+                    run_id = writes.start_run(session, "verify", SOFTWARE_VERSION)
+                file_changes.set_states(session, changes)
+        with reading(engine) as session:
+            resting = file_changes.selections_resting_on(session, [file.id for file in page])
+        for file, look in looks:
+            _count(report, file, look, tuple(resting.get(file.id, ())))
+        done += len(page)
+        if progress is not None:
+            progress(done, max(done, total))
+    return report
+
+
+def _is_news(file: StoredFile, look: _Look) -> bool:
+    touched = look.state == "present" and (look.size_byte, look.mtime_ns) != (file.size_byte, file.mtime_ns)
+    return look.state != file.state or touched
+
+
+def _count(report: Verification, file: StoredFile, look: _Look, selections: tuple[int, ...]) -> None:
+    match look.state:
+        case "present":
+            report.present += 1
+        case "missing":
+            report.missing += 1
+        case "changed":
+            report.changed += 1
+        case _:
+            report.unchecked += 1
+    if look.reason or look.state != file.state:
+        reason = look.reason or "it is at its place again"
+        state = look.state or file.state
+        report.findings.append(Finding(file.name, file.kind, file.uri, state, file.state, reason, selections))
+
+
+def _named(engine: sa.Engine, names: Sequence[str]) -> list[str] | None:
+    if not names:
+        return None
+    with reading(engine) as session:
+        targets = resolve_target(session, names)
+    return [name for target in targets for name in (target.name, *target.exposures)]
+
+
+def _pages(
+    engine: sa.Engine, names: list[str] | None = None, *, superseded: bool = False
+) -> Iterator[list[StoredFile]]:
+    after = 0
+    while True:
+        with reading(engine) as session:
+            page = file_changes.files_after(session, after, _PAGE, names, superseded=superseded)
+        if not page:
+            return
+        yield page
+        after = page[-1].id
+
+
+def _look(file: StoredFile, silent: set[str], *, checksum: bool) -> _Look:
+    if is_remote(file.uri):
+        return _asked(file, silent)
+    try:
+        return _compared(file, local_path(file.uri), checksum=checksum)
+    except BadFileError:
+        return _Look(None, "it is not on this machine")
+    except (FileNotFoundError, NotADirectoryError):
+        return _Look("missing", "it is not there")
+    except OSError as error:
+        return _Look(None, f"it cannot be read: {error.strerror or type(error).__name__}")
+
+
+def _asked(file: StoredFile, silent: set[str]) -> _Look:
+    """Ask a server of a file, unless it is among those that were silent before; nothing is drawn."""
+    host = host_of(file.uri)
+    if host in silent:
+        return _Look(None, f"{host} cannot be reached")
+    try:
+        found = remote_files.stat(file.uri)
+    except UnreachableError as error:
+        silent.add(host)
+        return _Look(None, error.what.removesuffix("."))
+    except UnsoundError as error:
+        return _Look(None, str(error))
+    if found is None:
+        return _Look("missing", "it is not there, the server says")
+    if not found.is_same(file.size_byte, file.mtime_ns, file.etag):
+        return _Look("changed", "its size, time or ETag is another")
+    return _Look("present", "", file.size_byte, file.mtime_ns)
+
+
+def _compared(file: StoredFile, path: Path, *, checksum: bool) -> _Look:
+    status = path.stat()
+    same_time = modified_ns(status) == file.mtime_ns
+    if not stat.S_ISREG(status.st_mode):
+        return _Look("changed", "it is no regular file any more")
+    if status.st_size != file.size_byte:
+        return _Look("changed", f"it has {status.st_size} bytes, it had {file.size_byte}")
+    if checksum or not same_time:
+        if file.sha256 is None:
+            what = "no checksum of it is kept to compare with"
+            return _Look(None, what) if same_time else _Look("changed", f"its time changed, and {what}")
+        if file_sha256(path) != file.sha256:
+            return _Look("changed", "its content is another")
+    return _Look("present", "", status.st_size, modified_ns(status))

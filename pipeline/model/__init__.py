@@ -1,0 +1,1 @@
+"""The dark model: templates, the fit of one exposure, sources, errors. Arrays in, arrays out."""

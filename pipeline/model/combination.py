@@ -1,0 +1,199 @@
+"""The dark of each exposure of a product from several dark frames: nearest, mean or model. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.pipeline.detector.rates import EXACT_BELOW, count_error
+from sbcdark.pipeline.model.dark_error import aperture_dark, dark_rate_error
+from sbcdark.pipeline.model.dark_fit import EXTRAPOLATION_FREE, dark_rate
+from sbcdark.pipeline.model.sources import fit_dark_with_sources
+from sbcdark.pipeline.selection.rules import Combine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sbcdark.pipeline.model.dark_fit import DarkFit
+    from sbcdark.pipeline.model.templates import DarkFrame, Templates
+
+_MASK_LARGEST = 0.05  # of the frame: darks alone give 0.001
+_CHI2_LARGEST = 1.5  # of some 1000 bins, whose own scatter is 0.045
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exposure:
+    """A science exposure whose dark is wanted.
+
+    Attributes
+    ----------
+    counts : ndarray of float64, shape (1024, 1024)
+        Raw counts: the FLT times its flat.
+    good : ndarray of bool, shape (1024, 1024)
+        Pixels that a fit may use: no flagged ones, no apertures, no regions that the user masked.
+    flat : ndarray, shape (1024, 1024), or None
+        The flat, where it is known.
+    sky : bool
+        Whether the filter lets sky in.
+    """
+
+    rootname: str
+    counts: NDArray[np.float64]
+    exptime_s: float
+    good: NDArray[np.bool_]
+    flat: NDArray[np.float64] | None
+    sky: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExposureDark:
+    """The dark of one exposure as its detector saw it (not divided by the flat).
+
+    Attributes
+    ----------
+    rate, rate_error : ndarray of float64, shape (1024, 1024)
+        count/s/pixel and its 1-sigma error in each pixel by itself.
+    weights : dict of str to float
+        Share of each dark in the estimate; they sum to 1.
+    method : str
+        nearest, mean, model, scaled mean or scaled nearest: what the darks allowed.
+    fit : DarkFit or None
+        What was fitted; None for nearest and mean.
+    cautions : tuple of str
+        What the user should know of this fit: short texts, what and then what to do.
+    sources : ndarray of bool, shape (1024, 1024), or None
+        True on the sources found; None where nothing was fitted.
+    masked_fraction : float or None
+        Their share of the frame.
+    """
+
+    rootname: str
+    rate: NDArray[np.float64]
+    rate_error: NDArray[np.float64]
+    weights: dict[str, float]
+    method: str
+    fit: DarkFit | None
+    cautions: tuple[str, ...] = ()
+    sources: NDArray[np.bool_] | None = None
+    masked_fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DarkEstimate:
+    """The darks of all exposures of one product, with what is needed for the error in any aperture."""
+
+    exposures: tuple[ExposureDark, ...]
+    darks: tuple[DarkFrame, ...]
+    templates: Templates | None
+
+    def aperture_error(self, weights: Sequence[NDArray[np.float64]]) -> float:
+        """Return the 1-sigma error of the dark in an aperture.
+
+        Parameters
+        ----------
+        weights : sequence of ndarray, each of shape (1024, 1024)
+            The aperture's weights on each exposure's detector rates, one an exposure: footprint over flat.
+
+        Returns
+        -------
+        float
+            Of sum_i sum_p W_ip rate_ip, in the unit of weight x count/s/pixel. What exposures share (the same dark
+            frames) adds before it is squared.
+        """
+        if self.templates is not None:
+            pairs = [
+                (one.fit, image) for one, image in zip(self.exposures, weights, strict=True) if one.fit is not None
+            ]
+            return aperture_dark(pairs, self.templates).error
+        variance = 0.0
+        for dark in self.darks:
+            total = np.zeros_like(weights[0])
+            for one, image in zip(self.exposures, weights, strict=True):
+                total += one.weights.get(dark.rootname, 0.0) * image
+            inside = total > 0
+            if not inside.any():
+                continue
+            counts = dark.counts[inside].astype(np.float64)
+            squares = total[inside] ** 2
+            number = float(counts.sum())
+            # Few counts: the exact interval of their number, with the mean square of the weights.
+            few = number < EXACT_BELOW
+            spread = count_error(number) ** 2 * float(squares.mean()) if few else float(squares @ counts)
+            variance += spread / dark.exptime_s**2
+        return float(np.sqrt(variance))
+
+
+def combine_darks(how: Combine, exposures: Sequence[Exposure], chosen: Sequence[Sequence[DarkFrame]]) -> DarkEstimate:
+    """Estimate the dark of each exposure from the darks chosen for it.
+
+    Parameters
+    ----------
+    how : Combine
+        The model shares one set of templates, from all chosen darks, between the exposures.
+    chosen : sequence of sequence of DarkFrame
+        The darks of each exposure, best first.
+    """
+    unique = {dark.rootname: dark for darks in chosen for dark in darks}
+    if how is Combine.MODEL:
+        return _modelled(exposures, tuple(unique.values()))
+    estimates = []
+    for exposure, darks in zip(exposures, chosen, strict=True):
+        used = darks[:1] if how is Combine.NEAREST else darks
+        time = sum(dark.exptime_s for dark in used)
+        counts: NDArray[np.float64] = np.sum([dark.counts for dark in used], axis=0, dtype=np.float64)
+        # A pixel without a count still has an error: that of the mean count over the frame.
+        error = np.sqrt(np.maximum(counts, counts.mean())) / time
+        weights = {dark.rootname: dark.exptime_s / time for dark in used}
+        estimates.append(ExposureDark(exposure.rootname, counts / time, error, weights, how.value, None))
+    return DarkEstimate(tuple(estimates), tuple(unique.values()), None)
+
+
+def _modelled(exposures: Sequence[Exposure], darks: tuple[DarkFrame, ...]) -> DarkEstimate:
+    from sbcdark.pipeline.model.templates import build_templates  # noqa: PLC0415  scipy is slow to import
+
+    templates = build_templates(darks)
+    estimates = []
+    for exposure in exposures:
+        fit, sources = fit_dark_with_sources(
+            exposure.counts,
+            exposure.exptime_s,
+            templates,
+            exposure.good,
+            flat=exposure.flat,
+            sky=exposure.sky,
+        )
+        estimates.append(
+            ExposureDark(
+                exposure.rootname,
+                dark_rate(fit, templates),
+                dark_rate_error(fit, templates),
+                templates.weights(fit.base, fit.amplitude),
+                fit.tier,
+                fit,
+                _cautions(fit, float(sources.mean())),
+                sources,
+                float(sources.mean()),
+            )
+        )
+    return DarkEstimate(tuple(estimates), darks, templates)
+
+
+def _cautions(fit: DarkFit, masked: float) -> tuple[str, ...]:
+    """Say what is unusual about a fit, and what to do about it."""
+    texts = []
+    if masked > _MASK_LARGEST:
+        texts.append(f"sources cover {masked:.0%} of the frame; look at the residual, and mask the sources yourself")
+    if fit.chi2_per_dof > _CHI2_LARGEST:
+        texts.append(f"the dark fits badly (chi2/dof {fit.chi2_per_dof:.2f}); ingest darks closer in time")
+    if fit.beyond > 0:
+        texts.append(
+            f"the glow is {fit.extrapolation:.1f} times that of the hottest dark (the shape is known up to "
+            f"{EXTRAPOLATION_FREE:g}); ingest warmer darks"
+        )
+    if fit.uses_prior:
+        texts.append("few pixels are free of sources, so that the darks' mean takes part; mask less")
+    return tuple(texts)

@@ -1,0 +1,179 @@
+"""The error of a fitted dark: in a pixel, and in an aperture over one or several exposures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.detector.defects import block_sum, smooth
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
+from sbcdark.pipeline.model.templates import BIN, BLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sbcdark.pipeline.detector.defects import Image
+    from sbcdark.pipeline.model.templates import Templates
+from sbcdark.pipeline.model.dark_fit import EXTRAPOLATION_SCATTER, DarkFit
+
+
+@dataclass(frozen=True, slots=True)
+class ApertureDark:
+    """The dark in an aperture, count/s, with its 1-sigma error and the parts of that (in quadrature)."""
+
+    rate: float
+    error: float
+    fit_error: float
+    template_error: float
+    shape_error: float
+    hot_error: float
+
+
+def dark_rate_error(fit: DarkFit, templates: Templates) -> Image:
+    """Return the 1-sigma error of `dark_rate` in every pixel: fit, templates, drift of the shape, hot pixels.
+
+    Neighbouring pixels share their errors: they do not add in quadrature; for an aperture use `aperture_dark`.
+
+    Parameters
+    ----------
+    fit : DarkFit
+        From `fit_dark` with these templates.
+    templates : Templates
+        The templates.
+
+    Returns
+    -------
+    ndarray of float64, shape (1024, 1024)
+        count/s/pixel.
+    """
+    variance = smooth_variance(fit, templates)
+    variance[templates.hot.y, templates.hot.x] += fit.hot_error**2
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+
+
+def smooth_variance(fit: DarkFit, templates: Templates, *, include_sky: bool = False) -> Image:
+    """Return the variance of the smooth dark in every pixel: fit, templates, drift of the shape, extrapolation.
+
+    Parameters
+    ----------
+    fit : DarkFit
+        From `fit_dark` with these templates.
+    templates : Templates
+        The templates.
+    include_sky : bool
+        Of the dark and the fitted sky together, with their covariance.
+
+    Returns
+    -------
+    ndarray of float64, shape (1024, 1024)
+        (count/s/pixel)^2.
+    """
+    base, glow = templates.base_map, templates.glow_map
+    cov = fit.covariance
+    variance = cov[0, 0] * base**2 + 2 * cov[0, 1] * base * glow + cov[1, 1] * glow**2
+    sigmas = np.array(templates.smoothing) / BLOCK
+    norms = [_convolve(templates.block_good, s) for s in sigmas]
+    theta = (fit.base, fit.amplitude)
+    if include_sky and fit.sky is not None:
+        sky = np.ones(DETECTOR_SHAPE) if fit.flat is None else np.where(np.isfinite(fit.flat), fit.flat, 0.0)
+        variance += sky * (2 * cov[0, 2] * base + 2 * cov[1, 2] * glow + cov[2, 2] * sky)
+    rate = fit.base * base + fit.amplitude * glow
+    variance += (templates.shape_scatter * np.abs(rate) + EXTRAPOLATION_SCATTER * fit.beyond * np.abs(glow)) ** 2
+    variance += (fit.misfit * rate) ** 2
+    noise = np.zeros_like(templates.block_good)
+    for i, j, covariance, factor in ((0, 0, 0, 1), (0, 1, 1, 2), (1, 1, 2, 1)):
+        noise += (
+            factor
+            * theta[i]
+            * theta[j]
+            * _convolve_product(templates.noise[covariance], sigmas[i], sigmas[j])
+            / (np.maximum(norms[i] * norms[j], 1e-12))
+        )
+    response = np.outer(templates.row_response, templates.column_response)
+    variance += np.maximum(np.kron(noise, np.ones((BLOCK, BLOCK))), 0.0) * response**2
+    return np.asarray(np.maximum(variance, 0.0))
+
+
+def _convolve(blocks: Image, sigma: float) -> Image:
+    """Smooth by a sigma in blocks, or not at all."""
+    return smooth(blocks, sigma) if sigma > 0 else blocks
+
+
+def _convolve_product(blocks: Image, first: float, second: float) -> Image:
+    """Convolve with the product of two normalised Gaussians, which is one of their harmonic sigma, times a factor."""
+    if first == 0 or second == 0:
+        return blocks * (1.0 if first == second else 1 / (2 * np.pi * max(first, second) ** 2))
+    narrow = first * second / np.hypot(first, second)
+    return np.asarray(smooth(blocks, narrow) * narrow**2 / (2 * np.pi * first**2 * second**2))
+
+
+def aperture_dark(
+    exposures: Sequence[tuple[DarkFit, Image]], templates: Templates, *, include_sky: bool = False
+) -> ApertureDark:
+    """Predict the dark in an aperture over one or several exposures that share their templates.
+
+    The rate is sum_e sum_p W_ep rate_ep. Its error has four parts. That of the fits is independent between
+    exposures, T' C T with T = sum_p W_p (L, G[, flat])_p. That of the templates is common: each prediction is a linear
+    combination sum_j c_j K N_j of the darks' counts N_j (K the smoothing), so that the coefficients add over the
+    exposures before they are squared, var = sum_q (sum_e c_ej K' (W_e - H_e))_q^2 N_jq, where H_e is what the same
+    error of the templates does through the fit of exposure e (its linear influence). That of the hot pixels is
+    independent. The slow drift of the dark's shape, `Templates.shape_scatter` times the rate, is taken as common to
+    the exposures and to the whole aperture: it persists over some frames and over 256 pixels. So is the error of the
+    glow's shape where it is far beyond the darks', `EXTRAPOLATION_SCATTER` times that part, and the error that the
+    frame's own misfit shows (`DarkFit.misfit`).
+
+    Parameters
+    ----------
+    exposures : sequence of (DarkFit, ndarray of float64, shape (1024, 1024))
+        Fits and native weight images W of the aperture; divided by the flat for a rate as in an FLT.
+    templates : Templates
+        The templates that every fit was made with.
+    include_sky : bool
+        Add the fitted sky, sum_p W_p flat_p sky, with its covariance: the base and the sky are each uncertain where
+        their sum is not.
+
+    Returns
+    -------
+    ApertureDark
+        count/s.
+
+    Raises
+    ------
+    UsageError
+        If a weight image is no full frame.
+    """
+    rate = fit_variance = shape_error = hot_variance = 0.0
+    blocks = np.zeros((2, *templates.block_good.shape))
+    response = np.outer(templates.row_response, templates.column_response)
+    for fit, weights in exposures:
+        if weights.shape != DETECTOR_SHAPE:
+            raise UsageError(f"An aperture's weights are a full frame of {DETECTOR_SHAPE} pixels.")
+        sums = np.zeros(len(fit.covariance))
+        sums[0], sums[1] = (weights * templates.base_map).sum(), (weights * templates.glow_map).sum()
+        smooth_rate = fit.base * float(sums[0]) + fit.amplitude * float(sums[1])
+        at_hot = weights[templates.hot.y, templates.hot.x]
+        rate += smooth_rate + float((at_hot * fit.hot_rate).sum())
+        shape = templates.shape_scatter * abs(smooth_rate)
+        shape += EXTRAPOLATION_SCATTER * fit.beyond * abs(float(sums[1]))
+        shape_error += float(np.hypot(shape, fit.misfit * smooth_rate))
+        if include_sky and fit.sky is not None:
+            sums[2] = weights.sum() if fit.flat is None else (weights * np.where(weights != 0, fit.flat, 0.0)).sum()
+            rate += float(sums[2]) * fit.sky
+        fit_variance += float(sums @ fit.covariance @ sums)
+        through_fit = np.kron(np.tensordot(sums, fit.influence, 1), np.ones((BIN // BLOCK, BIN // BLOCK)))
+        direct = block_sum(weights * response, BLOCK) - through_fit * fit.block_pixels * fit.exptime_s
+        blocks += np.array([fit.base, fit.amplitude])[:, None, None] * direct
+        hot_variance += float(((at_hot * fit.hot_error) ** 2).sum())
+    back = []
+    for block, sigma in zip(blocks, templates.smoothing, strict=True):
+        norm = np.maximum(_convolve(templates.block_good, sigma / BLOCK), 1e-12)
+        back.append(_convolve(block / norm, sigma / BLOCK))
+    noise = templates.noise
+    template_variance = float(
+        (back[0] ** 2 * noise[0] + 2 * back[0] * back[1] * noise[1] + back[1] ** 2 * noise[2]).sum()
+    )
+    parts = (fit_variance**0.5, max(template_variance, 0.0) ** 0.5, shape_error, hot_variance**0.5)
+    return ApertureDark(rate, float(np.linalg.norm(parts)), *parts)

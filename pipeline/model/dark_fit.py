@@ -1,0 +1,248 @@
+"""The dark of one exposure: fitted to its own counts, predicted for every pixel, with errors for any aperture.
+
+The tiers, in the order of what the darks and the exposure allow:
+
+`model`
+    base x L + amplitude x G, where the darks show a glow that varies (see `templates.build_templates`).
+`scaled mean`
+    One template, the mean shape of the darks, times one fitted scale, where they show none.
+`scaled nearest`
+    The same of the only dark given.
+
+Where fewer than `BINS_ENOUGH` bins' worth of good pixels are left (a source over the frame), the mean and the scatter
+of the darks' own (base, amplitude) join the fit as a prior; with no pixel left they are all there is. The fit says so
+(`DarkFit.uses_prior`) and its covariance carries it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.detector.defects import block_sum, hot_values
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
+from sbcdark.pipeline.model.likelihood import Drift, estimate, least_mean, prior_precision
+from sbcdark.pipeline.model.templates import BIN, BLOCK
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sbcdark.pipeline.detector.defects import Image, Mask
+    from sbcdark.pipeline.model.templates import Templates
+
+Tier = Literal["model", "scaled mean", "scaled nearest"]
+
+BINS_ENOUGH = 32
+"""Bins' worth of good pixels that a fit needs to stand alone: 250 counts of a cold 1000 s dark, which fix its base to
+6 %, no better than the 8 % to which other darks predict it."""
+
+GRADIENT_SCATTER = 0.025
+"""Relative change of a dark from the detector's centre to its edge, against the templates: 2.6 % in x and 1.5 % in y
+beyond Poisson noise in the darks of program 13961, where it wanders slowly within the run."""
+
+EXTRAPOLATION_FREE = 1.5
+"""Amplitude over the hottest template dark's up to which the shape of the glow is taken to hold."""
+
+EXTRAPOLATION_SCATTER = 0.18
+"""Relative error of the glow's shape in the amplitude beyond that: the rms misfit, beyond the templates' noise, of 30
+hotter darks of program 13961 against templates from the 10 to 13 coolest (tests/benchmarks/extrapolation.py)."""
+
+MISFIT_SIGMA = 3.0
+"""A chi-square that is larger than this by chance, once in 700 sound frames, counts as misfit."""
+
+_SIDE = DETECTOR_SHAPE[0] // BIN
+_GRADIENTS = (2 * np.indices((_SIDE, _SIDE)) + 1) / _SIDE - 1  # (2, 32, 32): from -1 to 1 along y, and along x
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DarkFit:
+    """The dark of one exposure.
+
+    Attributes
+    ----------
+    base, amplitude : float
+        count/s/pixel, in the gauge of `templates.Templates`.
+    sky : float or None
+        Uniform sky in front of the flat, count/s/pixel; None where none was allowed. It may be negative within its
+        error: clipping it would bias the base.
+    covariance : ndarray, shape (2, 2) or (3, 3)
+        Of (base, amplitude[, sky]), (count/s/pixel)^2; zero for an amplitude that is not fitted.
+    chi2_per_dof : float
+        Pearson's chi-square of the bins over their number less the parameters; NaN with none left.
+    bins : int
+        Number of bins used.
+    tier : str
+        `model`, `scaled mean` or `scaled nearest`.
+    uses_prior : bool
+        Whether the darks' own mean and scatter took part for want of pixels.
+    exptime_s : float
+        Exposure time, s.
+    hot_rate, hot_error : ndarray, shape (n,)
+        Excess of each of the templates' hot pixels, count/s, and its error.
+    hot_own : ndarray of bool, shape (n,)
+        Whether that excess is the exposure's own, which takes the pixel out of the photometry (error 0: what is
+        subtracted are the very counts).
+    influence : ndarray, shape (k, 32, 32)
+        Change of each parameter for one more count in each bin, (count/s/pixel)/count.
+    block_pixels : ndarray, shape (128, 128)
+        Number of pixels used in each 8 x 8 block.
+    flat : ndarray, shape (1024, 1024), or None
+        The flat that the sky was fitted with.
+    extrapolation : float
+        Amplitude over that of the hottest dark of the templates; 0 without a glow in them.
+    misfit : float
+        Relative error of the shape that the frame's own bins show: s of chi2 = dof + s^2 sum(mean), with dof raised by
+        `MISFIT_SIGMA` of its own scatter sqrt(2 dof); 0 for a frame that fits.
+    beyond : float
+        Amplitude beyond `EXTRAPOLATION_FREE` times the hottest dark's, count/s/pixel, else 0.
+    """
+
+    base: float
+    amplitude: float
+    sky: float | None
+    covariance: Image
+    chi2_per_dof: float
+    bins: int
+    tier: Tier
+    uses_prior: bool
+    exptime_s: float
+    hot_rate: Image
+    hot_error: Image
+    hot_own: Mask
+    influence: Image
+    block_pixels: Image
+    flat: Image | None
+    extrapolation: float = 0.0
+    beyond: float = 0.0
+    misfit: float = 0.0
+
+
+def _tier(templates: Templates) -> Tier:
+    if templates.glow:
+        return "model"
+    return "scaled mean" if len(templates.darks) > 1 else "scaled nearest"
+
+
+def fit_dark(
+    counts: NDArray[np.generic],
+    exptime_s: float,
+    templates: Templates,
+    good: Mask | None = None,
+    *,
+    flat: Image | None = None,
+    sky: bool = False,
+    base_prior: tuple[float, float] | None = None,
+) -> DarkFit:
+    """Fit base, amplitude and sky of the dark of one exposure.
+
+    Poisson maximum likelihood on 32 x 32-pixel bins; a bin that is partly masked counts with its good pixels. The mean
+    is (base L + amplitude G + sky x flat) x exptime, the flat acting on the sky alone. A uniform sky looks nearly like
+    the base; with `sky` the base therefore has a Gaussian prior, by default the mean and scatter of the darks' own.
+    What little tells the two apart is of the size of the dark's own drift, so that with `sky` the dark may also have
+    a gradient of `GRADIENT_SCATTER` in y and in x: a nuisance that widens the covariance and is not predicted.
+    The dark is never negative: base >= 0, and the amplitude, which may be slightly negative, is kept where
+    base L + amplitude G >= 0 in every pixel (a limit at zero would bias the cold frames).
+
+    Parameters
+    ----------
+    counts : ndarray, shape (1024, 1024)
+        Raw counts: an FLT times its flat, or a RAW.
+    exptime_s : float
+        Exposure time, s.
+    templates : Templates
+        From `templates.build_templates`.
+    good : ndarray of bool, shape (1024, 1024), optional
+        False on sources, bad pixels, the aperture. Hot pixels and defective lines are left out anyway.
+    flat : ndarray of float64, shape (1024, 1024), optional
+        Flat field, about 1; matters with `sky` only.
+    sky : bool
+        Whether to fit a uniform sky.
+    base_prior : (float, float), optional
+        Mean and sigma of a Gaussian prior on the base, count/s/pixel. With `sky` it replaces that of the darks.
+
+    Returns
+    -------
+    DarkFit
+
+    Raises
+    ------
+    UsageError
+        If an array is no full frame, holds negative or no finite counts where it is good, or exptime is not positive.
+    """
+    if np.shape(counts) != DETECTOR_SHAPE or not exptime_s > 0:
+        raise UsageError(f"A dark is fitted to a full frame of {DETECTOR_SHAPE} pixels with an exposure time.")
+    use = templates.good if good is None else templates.good & good
+    if flat is not None:
+        use = use & np.isfinite(flat)
+    image = np.where(use, counts, 0).astype(np.float64)
+    if not np.all(np.isfinite(image)) or image.min() < 0:
+        raise UsageError("Good pixels hold negative or no finite counts.", "Mask them, or give raw counts.")
+
+    components = [templates.base_map * use]
+    if templates.glow:
+        components.append(templates.glow_map * use)
+    fitted = [0, 1] if templates.glow else [0]
+    if sky:
+        components.append(np.where(use, 1.0 if flat is None else flat, 0.0))
+        fitted.append(2)
+    binned = np.array([block_sum(c, BIN) for c in components]) * exptime_s
+    filled = block_sum(use, BIN) > 0
+    scarce = bool(use.sum() < BINS_ENOUGH * BIN**2)
+    mean = np.append(templates.prior()[0], 0.0)
+    if base_prior is not None:
+        mean[0] = base_prior[0]
+    precision = np.zeros((3, 3))
+    precision[:2, :2] = prior_precision(templates, base_prior, (sky or scarce or base_prior is not None, scarce))
+    if scarce and sky:
+        # Nothing tells a sky from the dark in so few pixels: it is held to the size of the dark itself.
+        precision[2, 2] = (mean[0] + mean[1]) ** -2
+    design, seen = binned[:, filled], block_sum(image, BIN)[filled]
+    drift = Drift(_GRADIENTS[:, filled], GRADIENT_SCATTER, max(float(mean[0]), 1e-9)) if sky else None
+    full, covariance, influence = estimate(seen, design, fitted, templates, precision, mean, drift)
+
+    expected = np.maximum(full[fitted] @ design, least_mean(seen, design))
+    freedom = int(seen.size) - len(fitted)
+    chi2 = float(((seen - expected) ** 2 / expected).sum()) / freedom if freedom > 0 else np.nan
+    excess = (chi2 - 1) * freedom - MISFIT_SIGMA * np.sqrt(2 * freedom) if freedom > 0 else 0.0
+    misfit = float(np.sqrt(excess / expected.sum())) if excess > 0 else 0.0
+    size = 3 if sky else 2
+    smooth_rate = full[0] * templates.base_map + full[1] * templates.glow_map
+    hot = hot_values(np.asarray(counts, dtype=np.float64), exptime_s, smooth_rate, templates.hot, templates.good)
+    hottest = float(templates.amplitudes.max()) if templates.glow else 0.0
+    extrapolation = float(full[1]) / hottest if hottest > 0 else 0.0
+    beyond = max(float(full[1]) - EXTRAPOLATION_FREE * hottest, 0.0) if hottest > 0 else 0.0
+    return DarkFit(
+        float(full[0]), float(full[1]), float(full[2]) if sky else None, covariance[:size, :size], chi2,
+        int(seen.size), _tier(templates), scarce, exptime_s, *hot, _spread(influence[:size], filled),
+        block_sum(use, BLOCK), flat if sky else None, extrapolation, beyond, misfit,
+    )  # fmt: skip
+
+
+def _spread(values: Image, filled: Mask) -> Image:
+    """Put values (k, m) of the filled bins back in their places (k, ny, nx)."""
+    places = np.zeros((len(values), *filled.shape))
+    places[:, filled] = values
+    return places
+
+
+def dark_rate(fit: DarkFit, templates: Templates) -> Image:
+    """Predict the dark of every pixel, hot pixels and dead rows included.
+
+    Parameters
+    ----------
+    fit : DarkFit
+        From `fit_dark` with these templates.
+    templates : Templates
+        The templates.
+
+    Returns
+    -------
+    ndarray of float64, shape (1024, 1024)
+        count/s/pixel, as in raw counts: divide by the flat to subtract it from an FLT. Never negative.
+    """
+    rate = fit.base * templates.base_map + fit.amplitude * templates.glow_map
+    rate[templates.hot.y, templates.hot.x] += fit.hot_rate
+    return np.asarray(np.maximum(rate, 0.0))

@@ -1,0 +1,139 @@
+"""Sources in a science exposure: found above the dark and the sky, and masked out of the dark's fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.pipeline.detector.defects import block_sum, smooth
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
+from sbcdark.pipeline.model.dark_error import smooth_variance
+from sbcdark.pipeline.model.dark_fit import fit_dark
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sbcdark.pipeline.detector.defects import Image, Mask
+    from sbcdark.pipeline.model.dark_fit import DarkFit
+    from sbcdark.pipeline.model.templates import Templates
+
+_MASK_SCALES = ((4.0, 2), (12.0, 4), (32.0, 8))  # sigma and block side (pixels): a compact source, a galaxy, its halo
+_MASK_CHANCE = 1e-5  # 2^20 / (4 pi 4^2) = 5200 independent cells in all: 0.05 false ones a frame
+
+_ROUNDS = 10  # a mask stays after 2 or 3
+
+
+def _chance(counts: Image, mean: Image, variance: Image) -> Image:
+    """Chance of `counts` or more: Poisson with a mean that is itself uncertain, Gamma with that variance.
+
+    That is the upper tail of a negative binomial with r = mean^2 / variance, I_p(counts, r) with
+    p = mean / (mean + r) (Abramowitz & Stegun 26.5.26), which goes over into Poisson's for large r.
+    """
+    from scipy.special import betainc  # noqa: PLC0415  costly to import
+
+    # A relative variance of 1e-9 is Poisson's within rounding for any counts here.
+    shape = 1 / np.maximum(variance / mean**2, 1e-9)
+    return np.where(counts > 0, betainc(np.maximum(counts, 1e-9), shape, mean / (mean + shape)), 1.0)
+
+
+def source_mask(
+    counts: NDArray[np.generic],
+    expected: Image,
+    good: Mask | None = None,
+    error: Image | None = None,
+) -> Mask:
+    """Find sources: where smoothed counts are above what the dark and the sky give, the model's own error included.
+
+    Gaussians of 4, 12 and 32 pixels gather 200, 1,800 and 12,900 pixels' worth of counts (4 pi sigma^2); there the
+    chance of as many counts is that of a negative binomial: Poisson's, with the error of the model. Segments with a
+    chance under 1e-5 are grown by sigma (a Gaussian source that is just seen reaches about that far beyond).
+
+    Parameters
+    ----------
+    counts : ndarray, shape (1024, 1024)
+        Raw counts.
+    expected : ndarray of float64, shape (1024, 1024)
+        Expected counts without sources.
+    good : ndarray of bool, shape (1024, 1024), optional
+        False on pixels to leave out: hot ones, defective lines.
+    error : ndarray of float64, shape (1024, 1024), optional
+        Error of `expected`, counts, common to the pixels under a kernel; none by default.
+
+    Returns
+    -------
+    ndarray of bool, shape (1024, 1024)
+        True on sources.
+    """
+    from scipy.ndimage import distance_transform_edt  # noqa: PLC0415  costly to import
+
+    use = np.ones(DETECTOR_SHAPE) if good is None else good.astype(np.float64)
+    image = np.where(use > 0, counts, 0).astype(np.float64)
+    mask = np.zeros(DETECTOR_SHAPE, dtype=bool)
+    for sigma, size in _MASK_SCALES:
+        area = 4 * np.pi * (sigma / size) ** 2
+        seen = smooth(block_sum(image, size), sigma / size) * area
+        mean = smooth(block_sum(expected * use, size), sigma / size) * area
+        mean = np.maximum(mean, 1e-3)
+        variance = (
+            np.zeros_like(mean) if error is None else (smooth(block_sum(error * use, size), sigma / size) * area) ** 2
+        )
+        # An upper tail of Poisson's is heavier than a Gaussian's: under 3 sigma its chance is 1e-3 and more.
+        likely = seen > mean + 3 * np.sqrt(mean + variance)
+        evidence = np.zeros_like(seen)
+        evidence[likely] = -np.log10(np.maximum(_chance(seen[likely], mean[likely], variance[likely]), 1e-300))
+        threshold = -np.log10(_MASK_CHANCE)
+        segments = evidence > threshold
+        if segments.any():
+            near = distance_transform_edt(~segments) <= sigma / size
+            mask |= np.kron(near, np.ones((size, size), dtype=bool))
+    return mask
+
+
+def fit_dark_with_sources(
+    counts: NDArray[np.generic],
+    exptime_s: float,
+    templates: Templates,
+    good: Mask | None = None,
+    *,
+    flat: Image | None = None,
+    sky: bool = False,
+    base_prior: tuple[float, float] | None = None,
+) -> tuple[DarkFit, Mask]:
+    """Fit the dark and mask sources in turns, until the mask stays: a bright source hides a faint one's wings.
+
+    Each round finds the sources anew, so that what a poor first fit called a source is given back.
+
+    Parameters
+    ----------
+    counts, exptime_s, templates, good, flat, sky, base_prior
+        As for `fit_dark`.
+
+    Returns
+    -------
+    fit : DarkFit
+        Fitted outside the sources.
+    sources : ndarray of bool, shape (1024, 1024)
+        True on sources.
+    """
+    start = templates.good if good is None else templates.good & good
+    sources = np.zeros(DETECTOR_SHAPE, dtype=bool)
+    fit = fit_dark(counts, exptime_s, templates, start, flat=flat, sky=sky, base_prior=base_prior)
+    seen: list[Mask] = []
+    for _ in range(_ROUNDS):
+        expected = fit.base * templates.base_map + fit.amplitude * templates.glow_map
+        if fit.sky is not None:
+            expected = expected + fit.sky * (1.0 if flat is None else np.where(np.isfinite(flat), flat, 0.0))
+        error = np.sqrt(smooth_variance(fit, templates, include_sky=True))
+        found = source_mask(counts, np.maximum(expected, 0.0) * exptime_s, start, error * exptime_s)
+        if np.array_equal(found, sources):
+            break
+        if any(np.array_equal(found, earlier) for earlier in seen):
+            # Rounds that alternate: what either calls a source is left out of the fit, and that is the end.
+            sources |= found
+            fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, base_prior=base_prior)
+            break
+        seen.append(sources)
+        sources = found
+        fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, base_prior=base_prior)
+    return fit, sources

@@ -1,0 +1,369 @@
+"""Dark templates from a set of dark frames: base L, glow G, hot pixels, line response and template noise.
+
+An SBC dark is ``base x L + amplitude x G`` plus hot pixels: the shape of the glow stays the same while its size grows
+40-fold, and the base varies from frame to frame everywhere together. Given each dark's (base, amplitude), the best
+linear estimate of L and G is a fixed linear combination of the darks, so that a predicted dark is one too, and its
+template noise follows from the counts of the darks themselves, without any model of the noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.catalog.errors import NothingMatchedError, UsageError
+from sbcdark.pipeline.detector.defects import block_sum, find_defects, measure_hot, smooth
+from sbcdark.pipeline.detector.regions import BOX, DETECTOR_SHAPE, QUIET
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sbcdark.pipeline.detector.defects import HotPixels, Image, Mask
+
+BIN = 32
+"""Side of the bins (pixels) in which counts are fitted: 8 counts in a cold 1000 s dark."""
+
+BLOCK = 8
+"""Side of the blocks (pixels) on which template noise is kept: a third of the narrower smoothing kernel's sigma."""
+
+SMOOTH_BASE = 48.0
+SMOOTH_GLOW = 24.0
+"""Gaussian sigma (pixels) of the smoothing of L and of G, the widest that leave-one-out tests of the darks of program
+13961 allow (tests/benchmarks/accuracy.py): wider ones begin to flatten the glow, narrower ones add noise."""
+
+BASE_SCATTER = 0.10
+"""Relative scatter of the base from frame to frame (darks of program 13961); used where fewer than 3 darks tell it."""
+
+SHAPE_SCATTER = 0.02
+"""Relative drift of the dark's shape over 256 pixels (darks of program 13961); used where under 5 darks tell it."""
+
+_CELL = 256
+_LIMIT_SIGMA = 5.0  # 300 independent places of the smoothed G: 1e-4 by chance
+_GLOW_AREA = (slice(398, 910), slice(302, 814))
+# 512 x 512 pixels about the glow's peak at (x, y) = (558, 654): six times the counts of the box, so a sharper test
+_GLOW_CHANCE = 5.7e-7  # a glow is there at 5 sigma
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DarkFrame:
+    """A dark frame that goes into the templates.
+
+    Attributes
+    ----------
+    rootname : str
+        Its IPPPSSOOT.
+    counts : ndarray, shape (1024, 1024)
+        Raw counts, not flat-fielded.
+    exptime_s : float
+        Exposure time, s.
+    """
+
+    rootname: str
+    counts: NDArray[np.integer] | NDArray[np.floating]
+    exptime_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Templates:
+    """What a set of darks says about the shape of the dark.
+
+    Gauge: L has mean 1 over the good pixels, so that a base is the mean base rate (count/s/pixel); G has mean 1 over
+    `regions.BOX`, so that an amplitude is the mean glow rate in the box (count/s/pixel). Amplitude zero is the glow of
+    the darks with the least of it, and the bases of the darks are uncorrelated with their amplitudes. A prediction
+    depends on none of these choices.
+
+    Attributes
+    ----------
+    base_map, glow_map : ndarray of float64, shape (1024, 1024)
+        L and G, dimensionless, with the response of defective lines in them (0 on dead rows); G is 0 without glow.
+    good : ndarray of bool, shape (1024, 1024)
+        False on hot pixels and on lines whose response is not 1.
+    hot : HotPixels
+        The hot pixels.
+    row_response, column_response : ndarray of float64, shape (1024,)
+        Response of each row and column relative to its neighbours; 1 but for those that differ by 5 sigma. Its own
+        error is left out everywhere: of a whole row in all darks, it is far below Poisson's of an aperture's part.
+    darks : tuple of str
+        Root names.
+    bases, amplitudes : ndarray, shape (n,)
+        Of each dark, count/s/pixel.
+    covariances : ndarray, shape (n, 2, 2)
+        Poisson covariance of each dark's (base, amplitude).
+    glow : bool
+        Whether there are two templates; else the darks show no glow that varies, and L is their mean shape.
+    noise : ndarray, shape (3, 128, 128)
+        Sums over darks and over 8 x 8 blocks of c_j d_j N_j with (c, d) the coefficients of N_j in (L, L), (L, G) and
+        (G, G): the covariance of the unsmoothed templates.
+    block_good : ndarray, shape (128, 128)
+        Number of good pixels in each block.
+    shape_scatter : float
+        Relative scatter of the darks about base L + amplitude G in cells of 256 x 256 pixels, beyond Poisson's: the
+        shape is not quite constant.
+    smoothing : tuple of float
+        Gaussian sigma of the smoothing of L and of G, pixels.
+    amplitude_limits : tuple of float
+        The least and the greatest amplitude / base that leave the dark positive everywhere.
+    contributions : ndarray, shape (2, n)
+        What each dark contributes to the sum of L and of G over the good pixels.
+    """
+
+    base_map: Image
+    glow_map: Image
+    good: Mask
+    hot: HotPixels
+    row_response: Image
+    column_response: Image
+    darks: tuple[str, ...]
+    bases: Image
+    amplitudes: Image
+    covariances: Image
+    glow: bool
+    noise: Image
+    block_good: Image
+    shape_scatter: float
+    smoothing: tuple[float, float]
+    amplitude_limits: tuple[float, float]
+    contributions: Image
+
+    def weights(self, base: float, amplitude: float) -> dict[str, float]:
+        """Return the share of each dark in a predicted dark: of the counts that it holds over the good pixels.
+
+        They sum to 1. A share may be negative: a warm dark is subtracted from the others where there is little glow.
+
+        Parameters
+        ----------
+        base, amplitude : float
+            Of the prediction, count/s/pixel.
+        """
+        share = base * self.contributions[0] + amplitude * self.contributions[1]
+        total = share.sum()
+        even = np.full(len(share), 1.0 / len(share))
+        return dict(zip(self.darks, (share / total if total > 0 else even).tolist(), strict=True))
+
+    def prior(self) -> tuple[Image, Image]:
+        """Return the mean and the covariance of (base, amplitude) over the darks, beyond their Poisson noise.
+
+        Returns
+        -------
+        mean : ndarray, shape (2,)
+            count/s/pixel.
+        covariance : ndarray, shape (2, 2)
+            Diagonal; with fewer than 3 darks the base's scatter is `BASE_SCATTER`, the amplitude's its own size.
+        """
+        values = np.stack([self.bases, self.amplitudes])
+        mean = values.mean(axis=1)
+        poisson = np.diagonal(self.covariances, axis1=1, axis2=2).mean(axis=0)
+        if len(self.bases) < 3:
+            variance = np.array([(BASE_SCATTER * mean[0]) ** 2, mean[1] ** 2]) + poisson
+        else:
+            # The scatter is measured with Poisson noise in it; a tenth of the base's is its least, not zero.
+            variance = np.maximum(values.var(axis=1, ddof=1) - poisson, (0.1 * BASE_SCATTER * mean[0]) ** 2)
+        return mean, np.diag(variance)
+
+
+def _normalised_convolution(image: Image, good: Mask, sigma: float) -> Image:
+    """Smooth an image that is 0 where it is not good, per good pixel; on 4 x 4 blocks, linear between these."""
+    from scipy.ndimage import zoom  # noqa: PLC0415  costly to import
+
+    ratio = smooth(block_sum(image, 4), sigma / 4) / np.maximum(smooth(block_sum(good, 4), sigma / 4), 1e-12)
+    return np.asarray(zoom(ratio, 4, order=1, mode="nearest", grid_mode=True))
+
+
+def _has_glow(counts: Image, centre: Image) -> bool:
+    """Whether the glow area's share of a dark's counts varies between darks by more than Poisson noise, at 5 sigma."""
+    from scipy.special import gammaincc  # noqa: PLC0415  costly to import
+
+    if len(counts) < 2 or centre.sum() == 0:
+        return False
+    share = centre.sum() / counts.sum()
+    chi2 = float(((centre - share * counts) ** 2 / np.maximum(share * (1 - share) * counts, 1.0)).sum())
+    return bool(gammaincc((len(counts) - 1) / 2, chi2 / 2) < _GLOW_CHANCE)
+
+
+def _combination(parameters: Image, weights: Image) -> Image:
+    """Coefficients (k, n) of the darks in each template: generalised least squares with the darks' weights."""
+    weighted = parameters * weights[:, None]
+    return np.asarray(np.linalg.solve(weighted.T @ parameters, weighted.T), dtype=np.float64)
+
+
+def _factor(binned: Image, exposure: Image, first: Image, weights: Image) -> tuple[Image, Image]:
+    """Refine (base, amplitude) (n, 2) of each dark: templates from the darks, then each dark from the templates.
+
+    The steps are alternating Poisson maximum likelihood on bins (n, m); exposure (n, m) is good pixels x seconds.
+    The result is free up to a 2 x 2 mixing, which does not change predictions and is fixed by the gauge later.
+    """
+    parameters = first
+    rates = binned / exposure
+    fisher = np.empty((len(binned), 2, 2))
+    for _ in range(100):
+        templates = _combination(parameters, weights) @ rates
+        new = np.empty_like(parameters)
+        for j, (n, e) in enumerate(zip(binned, exposure, strict=True)):
+            design = templates * e
+            theta = parameters[j]
+            for _ in range(3):
+                mean = np.maximum(theta @ design, 0.02 * n.mean() + 1e-9)
+                fisher[j] = (design / mean) @ design.T
+                theta = np.linalg.solve(fisher[j], (design / mean) @ n)
+            new[j] = theta
+        scale = new.mean(axis=0) / parameters.mean(axis=0)
+        change = np.abs(new / scale - parameters) / np.abs(parameters).max(axis=0)
+        parameters = new / scale
+        if change.max() < 1e-6:
+            break
+    return parameters, np.asarray(np.linalg.inv(fisher), dtype=np.float64)
+
+
+def _gauge(parameters: Image, covariances: Image) -> tuple[Image, Image]:
+    """Mix (base, amplitude): amplitude 0 where there is least glow, bases uncorrelated with amplitudes."""
+    base, amplitude = parameters.T
+    ratio = amplitude / base
+    sigma = np.sqrt(covariances[:, 1, 1]) / base
+    lowest = int(ratio.argmin())
+    low = ratio - ratio[lowest] <= 3 * np.hypot(sigma, sigma[lowest])
+    zero = float(np.average(ratio[low], weights=sigma[low] ** -2))
+    amplitude = amplitude - zero * base
+    slope = 0.0
+    if len(base) > 2:  # a line through two points says nothing of a correlation
+        centred = amplitude - amplitude.mean()
+        slope = float(centred @ base / (centred @ centred))
+    mixing = np.array([[1.0 + slope * zero, -slope], [-zero, 1.0]])
+    return parameters @ mixing.T, mixing @ covariances @ mixing.T
+
+
+def _amplitude_limits(base: Image, glow: Image, variance: Image) -> tuple[float, float]:
+    """Find the least and the greatest amplitude / base that leave base + amplitude glow positive.
+
+    Only pixels whose glow differs from zero by `_LIMIT_SIGMA` set a limit; variance (128, 128) is that of the glow.
+    """
+    least = _LIMIT_SIGMA * np.kron(np.sqrt(variance), np.ones((BLOCK, BLOCK)))
+    up, down = glow > least, glow < -least
+    low = float(-(base[up] / glow[up]).min()) if up.any() else 0.0
+    return low, float(-(base[down] / glow[down]).max()) if down.any() else np.inf
+
+
+def _shape_scatter(seen: Image, mean: Image, rank: int) -> float:
+    """Relative scatter s of counts (n darks, m cells) about their model, from chi2 = dof + s^2 sum(mean) dof/(n m)."""
+    darks, cells = seen.shape
+    if darks < 5:
+        return SHAPE_SCATTER
+    freedom = (darks - rank) * (cells - rank)
+    mean = np.maximum(mean, 1.0)
+    excess = float(((seen - mean) ** 2 / mean).sum()) - freedom
+    return float(np.sqrt(max(excess, 0.0) * seen.size / freedom / mean.sum()))
+
+
+def _checked_weights(darks: Sequence[DarkFrame], weights: Sequence[float] | None) -> Image:
+    """Return the darks' relative weights, or raise what `build_templates` says it raises."""
+    if not darks:
+        raise NothingMatchedError("No dark was given to model the dark with.", "Relax the match, or ingest more darks.")
+    for dark in darks:
+        if dark.counts.shape != DETECTOR_SHAPE or not dark.exptime_s > 0:
+            raise UsageError(f"Dark {dark.rootname} is no full frame of {DETECTOR_SHAPE} with an exposure time.")
+    relative = np.ones(len(darks)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if relative.shape != (len(darks),) or not np.all(relative > 0) or not np.all(np.isfinite(relative)):
+        raise UsageError("Each dark needs one positive weight.")
+    return relative
+
+
+def build_templates(
+    darks: Sequence[DarkFrame],
+    weights: Sequence[float] | None = None,
+    *,
+    smoothing: tuple[float, float] = (SMOOTH_BASE, SMOOTH_GLOW),
+) -> Templates:
+    """Build the templates of the dark from a set of dark frames.
+
+    Each dark's (base, amplitude) starts from contrast = rate(box) - rate(quiet) and the quiet rate, and is refined by
+    Poisson maximum likelihood on 32 x 32-pixel bins. The templates are then the generalised least squares solution of
+    counts_j / time_j = base_j L + amplitude_j G, with a weight of time_j / rate_j, smoothed by a Gaussian with a
+    normalised convolution over good pixels. One template (the scaled mean) is made instead where the darks show no
+    varying glow: where the share of the counts that falls on the glow's centre (512 x 512 pixels) is constant to within
+    5 sigma of Poisson noise (a chi-square test with chance 5.7e-7), or there is one dark only. Noise is thus never
+    fitted as a glow.
+
+    Parameters
+    ----------
+    darks : sequence of DarkFrame
+        One or more.
+    weights : sequence of float, optional
+        Relative weight of each dark beside its exposure; 1 by default.
+    smoothing : tuple of float
+        Gaussian sigma of L and of G, pixels; 0 leaves a template unsmoothed.
+
+    Returns
+    -------
+    Templates
+
+    Raises
+    ------
+    NothingMatchedError
+        Without darks, or with no counts in any of them.
+    UsageError
+        If a dark has another shape, no exposure time or an impossible weight.
+    """
+    relative = _checked_weights(darks, weights)
+    times = np.array([dark.exptime_s for dark in darks])
+    counts = [dark.counts.astype(np.float64) for dark in darks]
+    hot, row, column = find_defects(np.sum(counts, axis=0))
+    good = ~hot & (row == 1)[:, None] & (column == 1)
+    sums = np.array([(c * good).sum() for c in counts])
+    if not np.all(sums > 0):
+        raise NothingMatchedError("A dark without any counts cannot be a dark.", "Retire it (sbcdark retire).")
+
+    boxes = np.array([(c * good)[BOX.slices].sum() for c in counts])
+    glow = _has_glow(sums, np.array([(c * good)[_GLOW_AREA].sum() for c in counts]))
+    gls = relative * times**2 / sums
+    pixels = block_sum(good, BIN).ravel()
+    filled = pixels > 0
+    binned = np.array([block_sum(c * good, BIN).ravel()[filled] for c in counts])
+    exposure = times[:, None] * pixels[filled]
+    if glow:
+        quiet = np.array([(c * good)[QUIET.slices].sum() for c in counts]) / good[QUIET.slices].sum() / times
+        first = np.stack([quiet, boxes / good[BOX.slices].sum() / times - quiet], axis=1)
+        parameters, covariances = _gauge(*_factor(binned, exposure, first, gls))
+    else:
+        parameters = (sums / good.sum() / times)[:, None]
+        covariances = np.zeros((len(darks), 2, 2))
+        covariances[:, 0, 0] = sums / (good.sum() * times) ** 2
+    coefficients = _combination(parameters, gls) / times
+
+    maps = []
+    for combination, sigma in zip(coefficients, smoothing, strict=False):
+        raw = sum(k * c for k, c in zip(combination, counts, strict=True)) * good
+        maps.append(_normalised_convolution(raw, good, sigma) if sigma else raw)
+    norms = np.array([maps[0][good].mean(), *(m[BOX.slices][good[BOX.slices]].mean() for m in maps[1:])])
+    coefficients /= norms[:, None]
+    maps = [m / s for m, s in zip(maps, norms, strict=True)]
+    if not glow:
+        coefficients = np.vstack([coefficients, np.zeros(len(darks))])
+        maps.append(np.zeros(DETECTOR_SHAPE))
+        parameters = np.hstack([parameters, np.zeros_like(parameters)])
+        norms = np.append(norms, 1.0)
+    parameters = parameters * norms
+    covariances = covariances * np.outer(norms, norms)
+    blocks = np.array([block_sum(c * good, BLOCK) for c in counts])
+    noise = np.array([np.tensordot(coefficients[i] * coefficients[j], blocks, 1) for i, j in ((0, 0), (0, 1), (1, 1))])
+
+    base_map, glow_map = (np.outer(row, column) * m for m in maps)
+    at_hot = parameters @ np.stack([base_map[hot], glow_map[hot]])
+    cells = np.array([block_sum(m * good, _CELL).ravel() for m in (base_map, glow_map)])
+    seen = np.array([block_sum(c * good, _CELL).ravel() for c in counts])
+    scatter = _shape_scatter(seen, parameters @ cells * times[:, None], 1 + glow)
+    limits = (-np.inf, np.inf)
+    if all(smoothing):
+        sigma = smoothing[1] / BLOCK
+        # The square of a normalised Gaussian is one of sigma / sqrt(2), over 4 pi sigma^2.
+        spread = smooth(noise[2], sigma / np.sqrt(2)) / (4 * np.pi * sigma**2)
+        limits = _amplitude_limits(
+            maps[0], maps[1], spread / np.maximum(smooth(block_sum(good, BLOCK), sigma), 1e-12) ** 2
+        )
+    return Templates(
+        base_map, glow_map, good, measure_hot(hot, counts, at_hot, times), row, column,
+        tuple(d.rootname for d in darks), parameters[:, 0], parameters[:, 1], covariances, glow,
+        noise, block_sum(good, BLOCK), scatter, smoothing, limits, coefficients * sums,
+    )  # fmt: skip

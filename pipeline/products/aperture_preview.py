@@ -1,0 +1,220 @@
+"""What a choice of dark means in the user's own aperture: the dark counts that each candidate would leave behind."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.catalog import queries
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.opening import as_engine
+from sbcdark.catalog.workspace import workspace
+from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files
+from sbcdark.pipeline.detector.rates import count_error
+from sbcdark.pipeline.model import dark_fit
+from sbcdark.pipeline.model.combination import DarkEstimate, combine_darks
+from sbcdark.pipeline.products.apertures import to_pixels
+from sbcdark.pipeline.products.drizzle import Drizzler
+from sbcdark.pipeline.products.footprints import NativeWeights, native_fractions
+from sbcdark.pipeline.products.input_frames import (
+    FlatShelf,
+    exposure_to_fit,
+    read_dark_frame,
+    read_input,
+    science_values,
+)
+from sbcdark.pipeline.products.masterdark import drizzle_inputs
+from sbcdark.pipeline.selection import choice
+from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+    from numpy.typing import NDArray
+    from sqlalchemy.orm import Session
+
+    from sbcdark.catalog.records import Match, MatchValues
+    from sbcdark.pipeline.model.templates import DarkFrame
+    from sbcdark.pipeline.products.apertures import ApertureSpec, PixelEllipse
+    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct, FrameMapping
+    from sbcdark.pipeline.products.records import ScienceInput
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """What subtracting one dark would leave in the aperture, in native counts of the exposure.
+
+    Attributes
+    ----------
+    dark : str
+        Its root name; "model" for the fitted model.
+    dark_count : float
+        The dark counts that would be subtracted.
+    residual_count : float
+        Expected rest: the exposure's own dark by the model minus that dark's, by its own base and glow.
+    residual_err_count : float
+        1 sigma of the rest: the model's error and the dark frame's own counting noise.
+    """
+
+    dark: str
+    dark_count: float
+    residual_count: float
+    residual_err_count: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """One exposure and one aperture: native counts inside, and what each choice of dark would leave."""
+
+    exposure: str
+    aperture: str
+    area_pix: float
+    science_count: float
+    science_err_count: float
+    method: str
+    residuals: tuple[Residual, ...]
+
+
+def outlook(
+    catalog: sa.Engine | str | Path,
+    matches: Sequence[Match],
+    apertures: Sequence[ApertureSpec],
+    *,
+    rule: Rule = Rule.GLOW,
+    wanted: Requirements | None = None,
+    flat: Path | None = None,
+) -> tuple[list[Outlook], list[str]]:
+    """Say for each exposure, aperture and candidate dark what would be left of the dark.
+
+    Apertures in pixels are those of the drizzled product of the exposure's association, which is drizzled for that.
+
+    Parameters
+    ----------
+    matches : sequence of Match
+        Of `select.match`; exposures without darks are passed over.
+
+    Returns
+    -------
+    outlooks : list of Outlook
+    warnings : list of str
+
+    Raises
+    ------
+    UsageError
+        An exposure has no FLT.
+    """
+    engine = as_engine(catalog)
+    warnings: list[str] = []
+    found = []
+    # A product is drizzled once, however many exposures and apertures ask for it.
+    drizzled: dict[tuple[str, ...], tuple[DrizzledProduct, dict[str, ScienceInput]]] = {}
+    with Drizzler() as drizzler:
+        for match in matches:
+            if not match.darks:
+                continue
+            with reading(engine) as session:
+                # The candidates join the templates, so that the base and glow of each are known.
+                (templates,) = choice.choose_for(
+                    session, [match.exposure], Combine.MODEL, rule, wanted or Requirements()
+                )
+                exposures = _product_exposures(session, match.exposure)
+            names = tuple(one.rootname for one in exposures)
+            if names not in drizzled:
+                drizzled[names] = _drizzled(exposures, FlatShelf(flat), warnings, drizzler)
+            product, inputs = drizzled[names]
+            mapping = product.frames[names.index(match.exposure)]
+            found += _of_exposure(inputs[match.exposure], match, templates, apertures, product, mapping, warnings)
+    return found, list(dict.fromkeys(warnings))
+
+
+def _product_exposures(session: Session, rootname: str) -> list[MatchValues]:
+    """Return the exposures of the product that an exposure belongs to: its association's, or itself alone."""
+    values = science_values(session, rootname)
+    association = queries.find_association(session, values.association or "")
+    if association is None or rootname not in association.present:
+        return [values]
+    return [science_values(session, name) for name in association.present]
+
+
+def _drizzled(
+    exposures: Sequence[MatchValues], shelf: FlatShelf, warnings: list[str], drizzler: Drizzler
+) -> tuple[DrizzledProduct, dict[str, ScienceInput]]:
+    with keeping_files(), workspace(Path(tempfile.gettempdir())) as work:
+        inputs = {one.rootname: read_input(one, shelf.flat_of(one, warnings)) for one in exposures}
+        product = drizzle_inputs(tuple(inputs.values()), drizzler, work, work / "drizzle.log")
+    return product, inputs
+
+
+@keeping_files()
+def _of_exposure(
+    one: ScienceInput,
+    match: Match,
+    templates: Match,
+    apertures: Sequence[ApertureSpec],
+    product: DrizzledProduct,
+    mapping: FrameMapping,
+    warnings: list[str],
+) -> list[Outlook]:
+    fetch_ahead([dark.file for dark in templates.darks if dark.file is not None])
+    frames = [frame for dark in templates.darks if (frame := read_dark_frame(dark, warnings)) is not None]
+    ellipses = [to_pixels(aperture, product.wcs) for aperture in apertures]
+    shape = product.science.shape
+    fractions = [native_fractions(ellipse, (shape[0], shape[1]), mapping) for ellipse in ellipses]
+    exposure = exposure_to_fit(one, 0, [[fraction] for fraction in fractions])
+    estimate = combine_darks(Combine.MODEL, [exposure], [frames])
+    names = [dark.dark for dark in match.darks]
+    return [
+        _in_aperture(one, names, estimate, frames, ellipse, fraction)
+        for ellipse, fraction in zip(ellipses, fractions, strict=True)
+    ]
+
+
+def _in_aperture(
+    one: ScienceInput,
+    names: Sequence[str],
+    estimate: DarkEstimate,
+    frames: Sequence[DarkFrame],
+    ellipse: PixelEllipse,
+    fraction: NativeWeights,
+) -> Outlook:
+    time = one.values.exptime_s
+    weights = one.detector_weights(fraction)
+    science = float(np.sum(weights * one.counts))
+    spread = float(np.sum(weights**2 * one.counts))
+    modelled = estimate.exposures[0]
+    model_error = time * estimate.aperture_error([weights])
+    residuals = [Residual("model", time * float(np.sum(weights * modelled.rate)), 0.0, model_error)]
+    for name in names:
+        frame = next((dark for dark in frames if dark.rootname == name), None)
+        if frame is not None:
+            residuals.append(_left_by(frame, estimate, weights, time, model_error))
+    return Outlook(
+        one.values.rootname,
+        ellipse.label,
+        float(np.sum(fraction.values)),
+        science,
+        float(np.sqrt(spread)) if science >= 1 else count_error(science),
+        modelled.method,
+        tuple(residuals),
+    )
+
+
+def _left_by(
+    frame: DarkFrame, estimate: DarkEstimate, weights: NDArray[np.float64], time: float, model_error: float
+) -> Residual:
+    """Compare the exposure's dark with one frame's, both by the model: the frame's own noise is in the error."""
+    templates, modelled = estimate.templates, estimate.exposures[0]
+    assert templates is not None  # noqa: S101  the estimate is a model's
+    own = dark_fit.fit_dark(frame.counts, frame.exptime_s, templates)
+    expected = time * float(np.sum(weights * (modelled.rate - dark_fit.dark_rate(own, templates))))
+    scale = time / frame.exptime_s
+    counts = frame.counts.astype(np.float64)
+    noise = scale * float(np.sqrt(np.sum(weights**2 * counts)))
+    return Residual(
+        frame.rootname, scale * float(np.sum(weights * counts)), expected, float(np.hypot(model_error, noise))
+    )

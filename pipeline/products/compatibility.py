@@ -1,0 +1,118 @@
+"""Whether exposures belong together in one product: filter, calibration, WCS solution, pointing. Pure records."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.catalog.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+
+    from sbcdark.catalog.records import FileRecord, MatchValues
+    from sbcdark.pipeline.products.records import ScienceInput
+
+WIDEST_ARCSEC = 240.0
+"""Widest extent of a product: 7 SBC fields of 35 x 31 arcsec side by side, 9,600 product pixels. More is a mistake in
+the pointing or in the choice of the exposures."""
+
+WIDEST_MIXED_ARCSEC = 600.0
+"""Widest extent where the user insists: images of 2.3 GB, of which AstroDrizzle holds three."""
+
+_INSIST = "Name the exposures that belong together, or insist with --mixed (no flux is given then)."
+
+
+def require_one_filter(exposures: Sequence[MatchValues], *, mixed: bool) -> None:
+    """Refuse exposures of different filters.
+
+    Raises
+    ------
+    UsageError
+        They differ, and the user does not insist (`mixed`).
+    """
+    by_filter = _by({one.rootname: one.filter for one in exposures})
+    if len(by_filter) > 1 and not mixed:
+        raise UsageError(f"The exposures have different filters: {_listed(by_filter)}.", _INSIST)
+
+
+def require_one_field(inputs: Sequence[ScienceInput], *, mixed: bool) -> None:
+    """Refuse exposures that lie farther apart than any mosaic of the SBC.
+
+    Raises
+    ------
+    UsageError
+        Their product would be wider than `WIDEST_ARCSEC` (`WIDEST_MIXED_ARCSEC` with `mixed`).
+    """
+    # AstroDrizzle puts exposures of a moving target at the first one's pointing.
+    fixed = [one for number, one in enumerate(inputs) if number == 0 or not one.frame.moving_target]
+    corners = np.array([one.frame.wcs.calc_footprint(axes=(1024, 1024)) for one in fixed]).reshape(-1, 2)
+    ra, dec = np.radians(corners).T
+    positions = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    chord = np.linalg.norm(positions[:, None] - positions[None], axis=2).max()
+    extent = math.degrees(2 * math.asin(min(chord / 2, 1.0))) * 3600
+    widest = WIDEST_MIXED_ARCSEC if mixed else WIDEST_ARCSEC
+    if not extent <= widest:
+        far = f"{extent:.0f} arcsec" if extent < 3600 else f"{extent / 3600:.2f} degrees"
+        names = ", ".join(one.values.rootname for one in fixed)
+        raise UsageError(f"{names} extend over {far}, where a product has at most {widest:.0f} arcsec.", _INSIST)
+
+
+def differences(inputs: Sequence[ScienceInput]) -> list[str]:
+    """Return warnings about members that differ in calibration, WCS solution or dark correction, by name."""
+    files = {one.values.rootname: one.file for one in inputs}
+    texts = []
+    if any(one.frame.moving_target for one in inputs) and len(inputs) > 1:
+        names = ", ".join(one.values.rootname for one in inputs if one.frame.moving_target)
+        texts.append(f"{names}: MTFLAG is T (moving target), so the frames are aligned on the detector, not on the sky")
+    photflam = _by({name: file.photflam_erg_s_cm2_a for name, file in files.items()})
+    if len(photflam) > 1:
+        newest = last_calibrated(list(files.values()))
+        texts.append(
+            f"the exposures have different PHOTFLAM: {_listed(photflam)}; calibrate them alike"
+            + ("" if newest is None else f". The flux uses {newest.photflam_erg_s_cm2_a:.4g}, the latest")
+        )
+    for what, values in (
+        ("WCS solutions (WCSNAME)", {one.values.rootname: one.frame.wcs_name for one in inputs}),
+        ("DARKCORR", {name: file.dark_correction for name, file in files.items()}),
+        ("calibration versions (CAL_VER)", {name: file.calibration_version for name, file in files.items()}),
+    ):
+        found = _by(values)
+        if len(found) > 1:
+            texts.append(f"the exposures have different {what}: {_listed(found)}; calibrate them alike")
+    return texts
+
+
+def last_calibrated(files: Sequence[FileRecord]) -> FileRecord | None:
+    """Return the file with a PHOTFLAM that was calibrated last, whatever their order; None where none has one.
+
+    The sensitivity is the detector's, the same for all exposures of a filter: the latest calibration knows it best.
+    """
+    known = [file for file in files if file.photflam_erg_s_cm2_a is not None]
+    return max(
+        known,
+        key=lambda file: (
+            file.processed_mjd or 0.0,
+            file.calibration_version or "",
+            -(file.photflam_erg_s_cm2_a or 0.0),
+            file.photplam_a or 0.0,
+        ),
+        default=None,
+    )
+
+
+def _by(values: Mapping[str, Hashable]) -> dict[Hashable, list[str]]:
+    found: dict[Hashable, list[str]] = {}
+    for name, value in values.items():
+        found.setdefault(value, []).append(name)
+    return found
+
+
+def _listed(groups: Mapping[Hashable, Sequence[str]]) -> str:
+    parts = []
+    for value, names in groups.items():
+        shown = "missing" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+        parts.append(f"{shown} ({', '.join(names)})")
+    return ", ".join(parts)

@@ -1,0 +1,162 @@
+"""Reading what a dark is estimated from: science exposures with their flats, and the darks chosen for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sbcdark.catalog import queries
+from sbcdark.catalog.errors import BadFileError, NothingMatchedError, UsageError
+from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files, path_of
+from sbcdark.pipeline.archive.urls import is_remote
+from sbcdark.pipeline.frames.pixels import find_flat, read_dark, read_flat, read_science, usable
+from sbcdark.pipeline.frames.untrusted_fits import file_sha256
+from sbcdark.pipeline.model.combination import Exposure
+from sbcdark.pipeline.model.templates import DarkFrame
+from sbcdark.pipeline.products.records import Flat, ScienceInput
+from sbcdark.pipeline.selection import choice
+from sbcdark.pipeline.selection.file_state import looked_up
+from sbcdark.pipeline.selection.rules import Combine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+    from sbcdark.catalog.records import FileRecord, Match, MatchValues, ScoredDark
+    from sbcdark.pipeline.products.footprints import NativeWeights
+    from sbcdark.pipeline.products.options import BuildOptions
+
+
+def science_values(session: Session, rootname: str) -> MatchValues:
+    """Return what the catalog knows of a science exposure whose FLT is present.
+
+    Raises
+    ------
+    UsageError
+        It has no FLT in the catalog, or is a dark.
+    """
+    values = queries.match_values(session, rootname)
+    if values is None or values.file is None:
+        raise UsageError(f"{rootname} has no FLT in the catalog.", "Ingest it: sbcdark ingest PATH")
+    if values.kind != "science":
+        raise UsageError(f"{rootname} is a dark.", "Name an association or science exposures.")
+    return looked_up(session, values)
+
+
+def _ingested(file: FileRecord) -> FileRecord | None:
+    """Return what a file on this machine has to be; the cache sees to what is remote."""
+    return None if is_remote(file.uri) else file
+
+
+class FlatShelf:
+    """The flats of one build, each read once."""
+
+    def __init__(self, given: Path | None) -> None:
+        self._given = given
+        self._read: dict[Path, Flat] = {}
+
+    def flat_of(self, values: MatchValues, warnings: list[str]) -> Flat | None:
+        """Return the flat that divided an exposure, or None; where it is not found, `warnings` says so.
+
+        Raises
+        ------
+        BadFileError
+            The flat cannot be read.
+        """
+        assert values.file is not None  # noqa: S101  science_values saw to it
+        # What calacs has not divided by a flat saw the dark as the detector did.
+        if values.file.flat_correction not in {None, "COMPLETE"}:
+            return None
+        path = find_flat(values.file.flat_file, self._given)
+        if path is None:
+            name = values.file.flat_file or "PFLTFILE is missing"
+            warnings.append(
+                f"{values.rootname}: its flat ({name}) is not found, so the dark is not divided by it; "
+                "point --flat or the environment variable jref to the folder that holds it"
+            )
+            return None
+        if path not in self._read:
+            self._read[path] = Flat(path, file_sha256(path), read_flat(path))
+        return self._read[path]
+
+
+def read_input(values: MatchValues, flat: Flat | None) -> ScienceInput:
+    """Read a science exposure.
+
+    Raises
+    ------
+    BadFileError
+        The FLT cannot be read, or is not the file that was ingested.
+    """
+    assert values.file is not None  # noqa: S101  science_values saw to it
+    frame = read_science(path_of(values.file), _ingested(values.file))
+    good = usable(frame, None if flat is None else flat.pixels)
+    return ScienceInput(values, values.file, frame, flat, good)
+
+
+def read_darks(
+    matches: Sequence[Match], options: BuildOptions, warnings: list[str]
+) -> tuple[list[Match], list[list[DarkFrame]]]:
+    """Read each chosen dark once; one that is gone, broken or not the ingested file gives way to the next best.
+
+    Returns
+    -------
+    matches : list of Match
+        With the darks that were read, ranked anew.
+    darks : list of list of DarkFrame
+        Theirs, in the same order.
+
+    Raises
+    ------
+    NothingMatchedError
+        None of an exposure's darks can be read.
+    """
+    frames: dict[str, DarkFrame | None] = {}
+    kept, chosen = [], []
+    for match in matches:
+        limit = len(match.darks)
+        if options.combine is not Combine.MODEL and match.exposure not in options.use:
+            limit = options.top or choice.TOP[options.combine]
+        fetch_ahead([dark.file for dark in match.darks[:limit] if dark.file is not None])
+        used: list[ScoredDark] = []
+        for dark in match.darks:
+            if len(used) == limit:
+                break
+            if dark.dark not in frames:
+                frames[dark.dark] = read_dark_frame(dark, warnings)
+            if frames[dark.dark] is not None:
+                used.append(dark)
+        if not used:
+            raise NothingMatchedError(
+                f"None of the darks for {match.exposure} can be read.", "Ingest them from where they are now."
+            )
+        total = sum(dark.exptime_s for dark in used)
+        ranked = tuple(replace(dark, rank=rank, weight=dark.exptime_s / total) for rank, dark in enumerate(used, 1))
+        kept.append(replace(match, darks=ranked))
+        chosen.append([frame for dark in used if (frame := frames[dark.dark]) is not None])
+    return kept, chosen
+
+
+def read_dark_frame(dark: ScoredDark, warnings: list[str]) -> DarkFrame | None:
+    """Read a chosen dark; None, and a warning, where it is gone, broken or not the file that was ingested."""
+    assert dark.file is not None  # noqa: S101  a dark without a file passes no gate
+    try:
+        with keeping_files():
+            counts: Any = read_dark(path_of(dark.file), _ingested(dark.file))
+    except BadFileError as error:
+        warnings.append(f"dark {dark.dark} is left out: {error.what} The next best takes its place.")
+        return None
+    return DarkFrame(dark.dark, counts, dark.exptime_s)
+
+
+def exposure_to_fit(one: ScienceInput, number: int, footprints: Sequence[Sequence[NativeWeights]]) -> Exposure:
+    """Return an exposure for the fit: pixels in apertures, or in regions that the user masked, do not take part."""
+    good = one.good.copy()
+    for footprint in footprints:
+        weights = footprint[number]
+        good[weights.where] &= ~weights.touched
+    # No light falls on the detector behind a blocked filter.
+    sky = not (one.values.filter or "").startswith("BLOCK")
+    return Exposure(one.values.rootname, one.counts, one.values.exptime_s, good, one.flat_pixels, sky)

@@ -1,0 +1,161 @@
+"""The files of a target's products: their names, what made them, and the guard that keeps what is there.
+
+No name is one that the archive uses, and no file that is there is replaced unless it was made of the same inputs, or
+the user insists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.pipeline.frames.fits_output import read_cards
+from sbcdark.pipeline.products.apertures import clean_label, parse_aperture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sbcdark.catalog.records import FileRecord, Match, MatchValues
+    from sbcdark.pipeline.products.apertures import ApertureSpec
+    from sbcdark.pipeline.products.options import BuildOptions
+
+KEY_CARD = "DRKINPUT"
+"""The card of a product's header that names its inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProductFiles:
+    """Where the products of one target are.
+
+    Attributes
+    ----------
+    folder : Path
+    name : str
+        The association, or the first exposure of a list.
+    """
+
+    folder: Path
+    name: str
+
+    @property
+    def science(self) -> Path:
+        """The drizzled science image."""
+        return self._named("drz.fits")
+
+    @property
+    def dark(self) -> Path:
+        """The masterdark (SCI) and its error (ERR)."""
+        return self._named("dark.fits")
+
+    @property
+    def photometry(self) -> Path:
+        """The table of the apertures."""
+        return self._named("phot.ecsv")
+
+    @property
+    def log(self) -> Path:
+        """What AstroDrizzle said."""
+        return self._named("drizzle.log")
+
+    @property
+    def picture(self) -> Path:
+        """The science product beside the masterdark."""
+        return self._named("products.png")
+
+    def exposure_picture(self, rootname: str) -> Path:
+        """Return the picture of one exposure beside its dark."""
+        return self._named(f"{rootname}.png")
+
+    def there(self) -> list[Path]:
+        """Return the products of this target that are in the folder; a failed run leaves its log behind."""
+        return sorted(path for path in self.folder.glob(f"{self.name}_sbcdark_*") if path != self.log)
+
+    def _named(self, ending: str) -> Path:
+        return self.folder / f"{self.name}_sbcdark_{ending}"
+
+
+def inputs_key(
+    exposures: Sequence[MatchValues], matches: Sequence[Match], options: BuildOptions, flats: Sequence[str | None]
+) -> str:
+    """Return a name of what products are made of, but for the apertures: 32 hexadecimal digits.
+
+    Parameters
+    ----------
+    exposures : sequence of MatchValues
+        With their files.
+    matches : sequence of Match
+        The darks chosen for each.
+    flats : sequence of str or None
+        The sha256 of each exposure's flat.
+    """
+    told: dict[str, Any] = {
+        "version": SOFTWARE_VERSION,
+        "exposures": [(one.rootname, _content(one.file)) for one in exposures],
+        "darks": [[(dark.dark, _content(dark.file)) for dark in match.darks] for match in matches],
+        "rules": [(match.rule, match.tier) for match in matches],
+        "combine": options.combine.value,
+        "flats": list(flats),
+        "masks": [mask.text for mask in options.mask],
+        "mixed": options.mixed,
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _content(file: FileRecord | None) -> str | None:
+    """Return what a file holds as far as it is known: its sha256, else place, size and time."""
+    if file is None:
+        return None
+    return file.sha256 or f"{file.uri} {file.size_byte} {file.mtime_ns} {file.etag}"
+
+
+def aperture_cards(apertures: Sequence[ApertureSpec]) -> dict[str, str]:
+    """Return the cards of a product's header that hold the apertures which its dark leaves out."""
+    cards = {}
+    for number, aperture in enumerate(apertures, 1):
+        cards[f"DRKA{number:03d}"] = aperture.text
+        cards[f"DRKL{number:03d}"] = aperture.label
+    return cards
+
+
+def require_free(
+    files: ProductFiles, key: str, apertures: Sequence[ApertureSpec], *, overwrite: bool
+) -> tuple[ApertureSpec, ...]:
+    """Refuse to replace what was made of other inputs, before any work is done.
+
+    Products of the same inputs are added to: their apertures are measured again together with the new ones, since the
+    fit of the dark leaves all of them out.
+
+    Returns
+    -------
+    tuple of ApertureSpec
+        The apertures to measure: those of the products that are there, then the new ones.
+
+    Raises
+    ------
+    UsageError
+        A file is there that was made of other inputs, or by another program, and `overwrite` is False.
+    """
+    there = files.there()
+    if not there or overwrite:
+        return tuple({aperture.text: aperture for aperture in apertures}.values())
+    cards = read_cards(files.science) if files.science.exists() else {}
+    if cards.get(KEY_CARD) != key:
+        why = "was made of other inputs" if KEY_CARD in cards else "is there already"
+        shown = files.science if files.science in there else there[0]
+        raise UsageError(f"{shown} {why}.", "Give another folder with -o, or --overwrite to replace the products.")
+    return tuple({aperture.text: aperture for aperture in (*_apertures(cards), *apertures)}.values())
+
+
+def _apertures(cards: Mapping[str, Any]) -> list[ApertureSpec]:
+    found = []
+    number = 1
+    while (text := cards.get(f"DRKA{number:03d}")) is not None:
+        label = clean_label(str(cards.get(f"DRKL{number:03d}") or text))
+        found.append(replace(parse_aperture(str(text)), label=label))
+        number += 1
+    return found

@@ -1,0 +1,156 @@
+"""What a build makes: records of products and members, and the arrays that photometry and pictures need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sbcdark.catalog.records import FileRecord, Match, MatchValues
+    from sbcdark.pipeline.frames.pixels import ScienceFrame
+    from sbcdark.pipeline.model.combination import DarkEstimate
+    from sbcdark.pipeline.products.apertures import ApertureSpec, PixelEllipse
+    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
+    from sbcdark.pipeline.products.footprints import NativeWeights
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What was done for one exposure; field names are the JSON keys of the contract, and more."""
+
+    exposure: str
+    darks: tuple[str, ...]
+    weights: tuple[float, ...]
+    method: str
+    base: float | None
+    base_err: float | None
+    amplitude: float | None
+    amplitude_err: float | None
+    sky: float | None
+    sky_err: float | None
+    chi2_per_dof: float | None
+    flat: str | None
+    rule: str
+    tier: str
+    selection: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Masterdark:
+    """The products of one association (or list of exposures) and where they are."""
+
+    association: str
+    combine: str
+    science: Path
+    masterdark: Path
+    members: tuple[Member, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """The flat that divided a frame.
+
+    Attributes
+    ----------
+    path : Path
+        Where it is.
+    sha256 : str
+        Of its file.
+    pixels : ndarray of float64, shape (1024, 1024)
+        About 1; NaN where it holds no value.
+    """
+
+    path: Path
+    sha256: str
+    pixels: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScienceInput:
+    """One science exposure with everything that was read of it.
+
+    Attributes
+    ----------
+    values : MatchValues
+        What the catalog knows of it.
+    file : FileRecord
+        The file that was read.
+    frame : ScienceFrame
+        Its pixels.
+    flat : Flat or None
+        The flat that divided it, where it is found.
+    good : ndarray of bool, shape (1024, 1024)
+        The pixels that count, in the science product, the dark and the weights alike.
+    """
+
+    values: MatchValues
+    file: FileRecord
+    frame: ScienceFrame
+    flat: Flat | None
+    good: NDArray[np.bool_]
+
+    @property
+    def flat_pixels(self) -> NDArray[np.float64] | None:
+        """The flat's pixels, shape (1024, 1024), or None."""
+        return None if self.flat is None else self.flat.pixels
+
+    @property
+    def rate(self) -> NDArray[np.float64]:
+        """Flat-fielded count/s/pixel, shape (1024, 1024); 0 on pixels that do not count."""
+        return np.where(self.good, self.frame.science, 0.0) / self.values.exptime_s
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """Raw counts (FLT x flat), shape (1024, 1024), not negative; 0 on pixels that do not count."""
+        flat = 1.0 if self.flat is None else self.flat.pixels
+        return np.maximum(np.where(self.good, self.frame.science * flat, 0.0), 0.0)
+
+    def flat_fielded(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return an image of the detector (1024, 1024) divided by the flat; 0 on pixels that do not count."""
+        flat = 1.0 if self.flat is None else self.flat.pixels
+        return np.where(self.good, image / flat, 0.0)
+
+    def detector_weights(self, footprint: NativeWeights) -> NDArray[np.float64]:
+        """Return a footprint's weights on the rates that the detector saw: divided by the flat, where it is known."""
+        return self.flat_fielded(footprint.full())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Built:
+    """A masterdark with everything that photometry and pictures need.
+
+    Attributes
+    ----------
+    footprints : tuple of tuple of NativeWeights
+        By aperture, then by exposure.
+    dark, dark_error : ndarray of float32, shape (ny, nx)
+        The masterdark and its error on the pixels of the product, count/s.
+    revision : int
+        The catalog's revision when the darks were chosen.
+    inputs_key : str
+        Names the inputs of the products (`inputs.inputs_key`).
+    product_ids : dict
+        Rows in the catalog by kind; empty where nothing was recorded.
+    """
+
+    masterdark: Masterdark
+    inputs: tuple[ScienceInput, ...]
+    estimate: DarkEstimate
+    ellipses: tuple[PixelEllipse, ...]
+    footprints: tuple[tuple[NativeWeights, ...], ...]
+    product: DrizzledProduct
+    dark: NDArray[np.float32]
+    dark_error: NDArray[np.float32]
+    matches: tuple[Match, ...]
+    apertures: tuple[ApertureSpec, ...]
+    revision: int
+    inputs_key: str
+    mixed: bool
+    product_ids: dict[str, int] = field(default_factory=dict)

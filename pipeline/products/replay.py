@@ -1,0 +1,180 @@
+"""Stored selections looked at again: the same products made once more, and choices that would come out otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sbcdark.catalog import results
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import BadFileError, SbcdarkError, UsageError
+from sbcdark.catalog.opening import as_engine
+from sbcdark.catalog.records import Match
+from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.catalog.workspace import locked, publish, workspace
+from sbcdark.pipeline.frames.pixels import read_product
+from sbcdark.pipeline.frames.untrusted_fits import local_path
+from sbcdark.pipeline.products.apertures import parse_aperture
+from sbcdark.pipeline.products.drizzle import Drizzler
+from sbcdark.pipeline.products.job import Job
+from sbcdark.pipeline.products.masterdark import build
+from sbcdark.pipeline.products.options import BuildOptions
+from sbcdark.pipeline.products.product_files import ProductFiles
+from sbcdark.pipeline.products.run import write_products
+from sbcdark.pipeline.products.stored_results import circumstances, pixels_sha256
+from sbcdark.pipeline.selection.choice import Target
+from sbcdark.pipeline.selection.rules import Combine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+    from numpy.typing import NDArray
+
+    from sbcdark.catalog.records import StoredProduct, StoredSelection
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One product made again.
+
+    Attributes
+    ----------
+    identical : bool
+        Whether every pixel is the same, bit by bit.
+    largest_difference_count_s : float or None
+        Between the pixels; None where the stored file is gone or was changed, so that only its checksum is left.
+    note : str
+        What to know: what is different between then and now, the stored file is gone.
+    """
+
+    kind: str
+    stored: str
+    made: Path
+    identical: bool
+    largest_difference_count_s: float | None
+    note: str
+
+
+def replay(
+    catalog: sa.Engine | str | Path, selection_id: int, folder: Path, *, overwrite: bool = False
+) -> list[Replayed]:
+    """Make the products that rest on a stored selection again, from its darks and parameters, and compare pixels.
+
+    Nothing is recorded; the stored products are left as they are.
+
+    Raises
+    ------
+    UsageError
+        There is no such selection, or no product rests on it.
+    SbcdarkError
+        A dark's content has changed since, a file is gone, or a step failed.
+    """
+    engine = as_engine(catalog)
+    with reading(engine) as session:
+        products = results.products_of_selection(session, selection_id)
+        if not products:
+            raise UsageError(
+                f"No product rests on a selection {selection_id}.",
+                "See the selections of an exposure: sbcdark show NAME",
+            )
+        # A selection belongs to one run, whose three products were stored together.
+        stored = results.stored_selections(session, products[0].selection_ids)
+    for one in stored:
+        for dark, state in zip(one.darks, one.file_states, strict=True):
+            if state == "changed":
+                raise SbcdarkError(
+                    f"The content of {dark.uri} has changed since selection {one.id} was stored.",
+                    "Bring the old file back to replay it, or see what would be chosen today: sbcdark changes",
+                )
+    parameters = products[0].parameters
+    by_exposure = {one.exposure: one for one in stored}
+    matches = [_stored_match(by_exposure[rootname]) for rootname in parameters["exposures"]]
+    options = BuildOptions(
+        Combine(parameters["combine"]),
+        top=max(len(one.darks) for one in stored),
+        flat=None if parameters["flat"] is None else Path(parameters["flat"]),
+        mask=tuple(parse_aperture(text) for text in parameters["mask"]),
+        mixed=parameters.get("mixed", False),
+    )
+    apertures = tuple(parse_aperture(text) for text in parameters["apertures"])
+    target = Target(products[0].name, tuple(parameters["exposures"]))
+    files = ProductFiles(folder, target.name)
+    if files.there() and not overwrite:
+        raise UsageError(f"{files.there()[0]} is there already.", "Give another folder with -o, or --overwrite.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with workspace(folder) as work, Drizzler() as drizzler:
+        built = build(engine, target, work, Job(folder, options, apertures, overwrite=True), drizzler, matches)
+        write_products(built, work)
+        made = {
+            "science": (files.science, "SCI", built.product.science),
+            "masterdark": (files.dark, "SCI", built.dark),
+            "error": (files.dark, "ERR", built.dark_error),
+        }
+        changed = _changed_since(products[0], circumstances(built))
+        # Before they appear: the folder may be that of the stored ones.
+        compared = [_compared(product, *made[product.kind], changed) for product in products]
+        with locked(folder):
+            publish(work, folder, [files.science.name, files.dark.name], [path.name for path in files.there()])
+    return compared
+
+
+def _changed_since(stored: StoredProduct, now: dict[str, Any]) -> list[str]:
+    """Say what is different between then and now: the software, the inputs, the flats, the libraries."""
+    found = []
+    if stored.software_version != SOFTWARE_VERSION:
+        found.append(f"sbcdark was {stored.software_version}, now {SOFTWARE_VERSION}")
+    for what, single in (("inputs", "the FLT"), ("flats", "the flat"), ("versions", "")):
+        if what not in stored.parameters:
+            found.append(f"the {what} of then are not known")
+            continue
+        then = stored.parameters[what]
+        for name in sorted({*then, *now[what]}):
+            before, after = then.get(name), now[what].get(name)
+            if before != after and what == "versions":
+                found.append(f"{name} was {before}, now {after}")
+            elif before != after:
+                found.append(f"{single} of {name} was {_named(before)}, now {_named(after)}")
+    return found
+
+
+def _named(content: dict[str, str] | str | None) -> str:
+    if content is None:
+        return "not there"
+    if isinstance(content, dict):
+        return f"{content['name']} ({content['sha256'][:12]})"
+    return f"another content ({content[:12]})"
+
+
+def _stored_match(stored: StoredSelection) -> Match:
+    return Match(stored.exposure, stored.rule, stored.tier, stored.darks, (), (), stored.parameters, stored.id)
+
+
+def _compared(
+    stored: StoredProduct, path: Path, extension: str, made: NDArray[np.float32], changed: Sequence[str]
+) -> Replayed:
+    identical = pixels_sha256(made) == stored.pixels_sha256
+    difference, notes = None, []
+    try:
+        before = _stored_image(stored, extension)
+    except BadFileError:
+        notes.append("the stored file is gone; compared by checksum")
+    else:
+        if pixels_sha256(before) != stored.pixels_sha256:
+            notes.append("the stored file was changed; compared by checksum")
+        elif before.shape == made.shape:
+            both = np.abs(np.nan_to_num(before) - np.nan_to_num(made.astype(np.float64)))
+            difference = float(both.max())
+    if not identical:
+        notes += changed or ["inputs, options and versions are those of then"]
+    return Replayed(stored.kind, stored.uri, path, identical, difference, "; ".join(notes))
+
+
+def _stored_image(stored: StoredProduct, extension: str) -> NDArray[np.float64]:
+    path = local_path(stored.uri)
+    # Before 0.2 the error stood in a file of its own, as its SCI.
+    own_file = extension == "ERR" and path.name.endswith("_masterdark_err.fits")
+    return read_product(path, "SCI" if own_file else extension).science

@@ -1,0 +1,227 @@
+"""The whole job for one or many associations, in parallel; one that fails does not cost the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import SbcdarkError, UsageError
+from sbcdark.catalog.opening import as_engine
+from sbcdark.catalog.workspace import end_with_parent, locked, publish, workspace
+from sbcdark.pipeline.frames.fits_output import write_dark_product, write_science_product
+from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, write_table
+from sbcdark.pipeline.products import photometry
+from sbcdark.pipeline.products.drizzle import Drizzler
+from sbcdark.pipeline.products.masterdark import build, provenance
+from sbcdark.pipeline.products.product_files import ProductFiles
+from sbcdark.pipeline.products.stored_results import record
+from sbcdark.pipeline.selection.choice import Target, resolve_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+    from sbcdark.catalog.records import PhotometryRecord
+    from sbcdark.pipeline.products.job import Job
+    from sbcdark.pipeline.products.records import Built, Masterdark
+
+Talk = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one target.
+
+    Attributes
+    ----------
+    name : str
+        The association, or the first exposure of a list.
+    masterdark : Masterdark or None
+        None where it failed.
+    photometry : tuple of PhotometryRecord
+        One an aperture.
+    table : Path or None
+        The photometry table.
+    pictures : tuple of Path
+        PNG files.
+    warnings : tuple of str
+        What the user should know before trusting the numbers.
+    failure : SbcdarkError or None
+        Why it failed.
+    """
+
+    name: str
+    masterdark: Masterdark | None = None
+    photometry: tuple[PhotometryRecord, ...] = ()
+    table: Path | None = None
+    pictures: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+    failure: SbcdarkError | None = None
+
+
+def make(
+    catalog: sa.Engine | str | Path,
+    names: Sequence[str],
+    job: Job,
+    *,
+    workers: int | None = None,
+    talk: Talk = lambda _: None,
+) -> list[Outcome]:
+    """Process associations and exposures.
+
+    Parameters
+    ----------
+    catalog : Engine, str or Path
+        The catalog.
+    names : sequence of str
+        Associations, one target each; all lone exposures together are one more.
+    workers : int, optional
+        Targets at once; by default one a core.
+    talk : callable
+        Is told, in a line, what has been finished.
+
+    Returns
+    -------
+    list of Outcome
+        One a target, in order; failures are in `failure`.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown, or a forced dark is for an exposure that is not asked for.
+    SbcdarkError
+        The folder cannot be made.
+    """
+    engine = as_engine(catalog)
+    with reading(engine) as session:
+        targets = resolve_target(session, names)
+    asked = {rootname for target in targets for rootname in target.exposures}
+    for rootname in job.options.use:
+        if rootname not in asked:
+            raise UsageError(
+                f"--use names {rootname}, which is not among the exposures.", f"They are: {', '.join(sorted(asked))}."
+            )
+    _make_folder(job.folder)
+    wanted = min(workers or os.cpu_count() or 1, len(targets))
+    if wanted <= 1:
+        outcomes = []
+        with Drizzler() as drizzler:
+            for target in targets:
+                outcomes.append(_contained(engine, target, job, drizzler))
+                talk(_line(outcomes[-1]))
+        return outcomes
+    url = engine.url.render_as_string(hide_password=False)
+    done: dict[str, Outcome] = {}
+    with ProcessPoolExecutor(wanted, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+        waiting = {pool.submit(_in_worker, url, target, job): target for target in targets}
+        for future in as_completed(waiting):
+            name = waiting[future].name
+            try:
+                done[name] = future.result()
+            except BrokenProcessPool:
+                # A worker that was killed (out of memory, say) takes the pool with it: what is left is told as failed.
+                done[name] = Outcome(
+                    name, failure=SbcdarkError(f"The process that worked on {name} died.", "Run it with --workers 1.")
+                )
+            talk(_line(done[name]))
+    return [done[target.name] for target in targets]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SbcdarkError(f"{folder} cannot be made: {error.strerror}.", "Name another folder with -o.") from error
+
+
+def _line(outcome: Outcome) -> str:
+    if outcome.failure is not None:
+        return f"{outcome.name}: failed: {outcome.failure.what}"
+    made = [word for word, there in (("photometry", outcome.photometry), ("pictures", outcome.pictures)) if there]
+    return f"{outcome.name}: " + ", ".join(["science product", "masterdark", *made])
+
+
+@lru_cache(maxsize=1)
+def _own_drizzler() -> Drizzler:
+    """Return this worker's AstroDrizzle process: importing drizzlepac takes longer than a drizzle."""
+    return Drizzler()
+
+
+def _in_worker(url: str, target: Target, job: Job) -> Outcome:
+    return _contained(as_engine(url), target, job, _own_drizzler())
+
+
+def _contained(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) -> Outcome:
+    try:
+        return _process(engine, target, job, drizzler)
+    except SbcdarkError as error:
+        return Outcome(target.name, failure=error)
+    except Exception as error:
+        if os.environ.get("SBCDARK_DEBUG"):
+            raise
+        what = f"{target.name}: this should not have happened: {type(error).__name__}: {error}."
+        return Outcome(
+            target.name, failure=SbcdarkError(what, "Set SBCDARK_DEBUG=1, run it again and report what it prints.")
+        )
+
+
+def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) -> Outcome:
+    """Make everything of one target in a workspace, let it appear, then record it.
+
+    In this order a kill leaves products that the catalog does not know, to be made again, and never rows of products
+    that are not there.
+    """
+    files = ProductFiles(job.folder, target.name)
+    try:
+        with workspace(job.folder) as work:
+            built = build(engine, target, work, job, drizzler)
+            records, told = photometry.measure(built)
+            write_products(built, work)
+            names = [files.science.name, files.dark.name]
+            if records:
+                rows = [asdict(one) for one in records]
+                write_table(rows, PHOTOMETRY_KEYS, work / files.photometry.name)
+                names.append(files.photometry.name)
+            # What is drawn there of the same inputs is drawn again, for the apertures that came to it.
+            wanted = job.pictures or (files.picture.exists() and not job.overwrite)
+            pictures = job.draw(built, ProductFiles(work, target.name)) if wanted and job.draw is not None else ()
+            names += pictures
+            replaced = [path.name for path in files.there()] if job.overwrite else []
+            with locked(job.folder):
+                publish(work, job.folder, names, replaced)
+                built = record(engine, target, job.options, built, records)
+    except OSError as error:
+        raise SbcdarkError(
+            f"{job.folder} cannot be written: {error.strerror or error}.", "Make room there, or name another with -o."
+        ) from error
+    return Outcome(
+        target.name,
+        built.masterdark,
+        tuple(records),
+        files.photometry if records else None,
+        tuple(job.folder / picture for picture in pictures),
+        tuple(dict.fromkeys([*built.masterdark.warnings, *told])),
+    )
+
+
+def write_products(built: Built, folder: Path) -> None:
+    """Write the science product and the masterdark with its error into a folder, under their final names.
+
+    Raises
+    ------
+    SbcdarkError
+        They cannot be written.
+    """
+    cards = provenance(built)
+    made = built.masterdark
+    write_science_product(folder / made.science.name, built.product.hdus, built.product.science, cards)
+    write_dark_product(folder / made.masterdark.name, built.product.hdus, built.dark, built.dark_error, cards)

@@ -1,0 +1,373 @@
+"""Choosing: which darks fit an exposure, why, and what was near and not taken."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import nearest_darks, queries, results
+from sbcdark.catalog.criteria import Gates
+from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.opening import as_engine
+from sbcdark.catalog.records import Match, RejectedDark
+from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.pipeline.selection import file_state, match_warnings, rules
+from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import sqlalchemy as sa
+    from sqlalchemy.orm import Session
+
+    from sbcdark.catalog.records import MatchValues
+
+_REJECTED_TOLD = 3
+"""So many near darks that were not taken are told with their reason."""
+
+_REJECTED_LOOKED_AT = 256
+"""Among so many nearest darks those are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a user named: an association with its exposures, or exposures by themselves."""
+
+    name: str
+    exposures: tuple[str, ...]
+    absent: tuple[str, ...] = ()
+
+
+def resolve_exposure(session: Session, name: str) -> str:
+    """Return the root name that a user meant: upper or lower case, 8 or 9 characters.
+
+    Raises
+    ------
+    UsageError
+        The catalog has no such exposure; the message names near ones.
+    """
+    wanted = name.strip().lower()
+    if wanted.isalnum() and len(wanted) == 9 and queries.find_exposure(session, wanted) is not None:
+        return wanted
+    plain = wanted.isalnum() and wanted.isascii()
+    if plain and len(wanted) == 8:
+        complete = queries.completions(session, wanted)
+        if len(complete) == 1:
+            return complete[0]
+    near = queries.similar_names(session, wanted) if plain else []
+    hint = f" Did you mean {', '.join(near)}?" if near else ""
+    raise UsageError(f"The catalog has no exposure {name!r}.{hint}", "List what it has: sbcdark exposures")
+
+
+def resolve_target(session: Session, names: Sequence[str]) -> list[Target]:
+    """Return what is to be worked on: an association each, and all lone exposures as one target, each once.
+
+    Raises
+    ------
+    UsageError
+        A name is neither an association nor an exposure.
+    """
+    targets = []
+    exposures: dict[str, None] = {}
+    for name in dict.fromkeys(name.strip().lower() for name in names):
+        association = queries.find_association(session, name) if name.isalnum() else None
+        if association is not None:
+            targets.append(Target(name, association.present, association.absent))
+        else:
+            exposures.setdefault(resolve_exposure(session, name))
+    if exposures:
+        targets.append(Target(next(iter(exposures)), tuple(exposures)))
+    return targets
+
+
+def named_exposures(session: Session, names: Sequence[str], program: int | None, association: str | None) -> list[str]:
+    """Return the exposures that a command names, by themselves, by program or by association.
+
+    Raises
+    ------
+    UsageError
+        There is nothing of that name.
+    """
+    found: list[str] = []
+    for target in resolve_target(session, [*names, *([association] if association else [])]):
+        found += target.exposures
+    if program is not None:
+        of_program = queries.exposure_names_of_program(session, program)
+        if not of_program:
+            raise UsageError(
+                f"The catalog has no science exposure of program {program}.",
+                "Ingest its FLT files: sbcdark ingest PATH",
+            )
+        found += of_program
+    if not found:
+        raise UsageError("No exposure is named.", "Give root names, --program N or --association NAME.")
+    return list(dict.fromkeys(found))
+
+
+def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirements) -> Match:
+    """Rank the darks of the catalog for one exposure.
+
+    Parameters
+    ----------
+    rootname : str
+        An exposure of the catalog.
+
+    Returns
+    -------
+    Match
+        Without darks (tier "none") where nothing passes; `nearest_rejected` then says why.
+
+    Raises
+    ------
+    UsageError
+        The exposure is not there, or its regions are not measured.
+    """
+    for name, limit_asked in asdict(wanted).items():
+        if limit_asked is not None and not math.isfinite(limit_asked):
+            raise UsageError(f"{name} = {limit_asked} is no limit.", "Leave it out to do without.")
+    science = queries.match_values(session, rootname)
+    if science is None:
+        raise UsageError(f"The catalog has no exposure {rootname!r}.", "List what it has: sbcdark exposures")
+    if rules.metric(rule, science) is None:
+        raise UsageError(f"{rootname} has no measured regions.", "Ingest its FLT or RAW again.")
+    science = file_state.looked_up(session, science)
+    darks = _Darks(session, science, rule, wanted)
+    best = next(darks.fitting(math.inf if wanted.max_sigma is None else wanted.max_sigma), None)
+    if best is None:
+        tier, tolerance = "none", wanted.max_sigma if wanted.max_sigma is not None else math.inf
+        limit = f"over {tolerance:g}"
+    else:
+        tier, tolerance = rules.tier_of(rule, best[0], wanted.max_sigma)
+        limit = f"the tier is {tier}"
+    kept = list(islice(darks.fitting(tolerance), wanted.top)) if best is not None else []
+    chosen = rules.as_named(kept)
+    rejected = [
+        (pair, f"{abs(pair[0].delta_sigma or 0.0):.2f} sigma away, {limit}") for pair in darks.beyond(tolerance)
+    ]
+    nearest_rejected = sorted(darks.gated() + rejected, key=lambda one: rules.in_order(one[0]))[:_REJECTED_TOLD]
+    return Match(
+        exposure=rootname,
+        rule=rule.value,
+        tier=tier,
+        darks=chosen,
+        nearest_rejected=tuple(RejectedDark(dark.rootname, reason) for (_, dark), reason in nearest_rejected),
+        warnings=(
+            *match_warnings.warnings_about(
+                rule, science, [(dark, pair[1]) for dark, pair in zip(chosen, kept, strict=True)]
+            ),
+            *match_warnings.warnings_about_missing(list(darks.gone.values()), chosen),
+        ),
+        parameters=asdict(wanted),
+        file_id=None if science.file is None else science.file.id,
+        catalog_revision=queries.catalog_revision(session),
+    )
+
+
+class _Darks:
+    """The darks of a catalog as one exposure and one rule see them; a file is looked at once, when it may be taken."""
+
+    def __init__(self, session: Session, science: MatchValues, rule: Rule, wanted: Requirements) -> None:
+        self._session, self._science, self._rule, self._wanted = session, science, rule, wanted
+        self._ranking = rules.ranking(rule, science)
+        self._gates = rules.gates(science, wanted)
+        self._here: dict[str, MatchValues] = {}
+        self.gone: dict[str, tuple[rules.Score, MatchValues]] = {}
+        """Those that would pass every gate but for their file, which is gone or was changed."""
+
+    def fitting(self, tolerance: float) -> Iterator[tuple[rules.Score, MatchValues]]:
+        """Return the darks within a tolerance that pass every gate, best first."""
+        for dark in nearest_darks.ranked_darks(self._session, self._ranking, self._gates, within=tolerance):
+            terms = rules.score(self._rule, self._science, dark)
+            if terms is None or rules.gate_reasons(self._science, dark, self._wanted):
+                continue
+            if dark.rootname not in self._here:
+                self._here[dark.rootname] = file_state.looked_up(self._session, dark)
+            here = self._here[dark.rootname]
+            if rules.gate_reasons(self._science, here, self._wanted):
+                self.gone[dark.rootname] = (terms, here)
+            else:
+                yield terms, here
+
+    def beyond(self, tolerance: float) -> list[tuple[rules.Score, MatchValues]]:
+        """Return the first few darks that pass the gates and lie outside a tolerance, by what the catalog knows."""
+        if math.isinf(tolerance):
+            return []
+        walk = nearest_darks.ranked_darks(self._session, self._ranking, self._gates, beyond=tolerance)
+        scored = ((rules.score(self._rule, self._science, dark), dark) for dark in walk)
+        return list(islice(((terms, dark) for terms, dark in scored if terms is not None), _REJECTED_TOLD))
+
+    def gated(self) -> list[tuple[tuple[rules.Score, MatchValues], str]]:
+        """Return the nearest measured darks that a gate keeps out, with the reason.
+
+        No file is looked at that `fitting` has not looked at: of the others the catalog's word is taken.
+        """
+        value = rules.metric(self._rule, self._science) or 0.0
+        walk = nearest_darks.darks_outward(self._session, self._ranking.column, value, self._science.start_mjd, None)
+        found = []
+        for dark in islice(walk, _REJECTED_LOOKED_AT):
+            terms = rules.score(self._rule, self._science, dark)
+            if terms is None or dark.rootname == self._science.rootname:
+                continue
+            here = self._here.get(dark.rootname, dark)
+            if reasons := rules.gate_reasons(self._science, here, self._wanted):
+                found.append(((terms, here), "; ".join(reasons)))
+        return found
+
+
+def match(
+    catalog: sa.Engine | str | Path,
+    names: Sequence[str] = (),
+    *,
+    program: int | None = None,
+    association: str | None = None,
+    rule: Rule = Rule.GLOW,
+    wanted: Requirements | None = None,
+    save: bool = False,
+) -> list[Match]:
+    """Rank the darks for exposures named one by one, by program or by association.
+
+    Parameters
+    ----------
+    catalog : Engine, str or Path
+        A catalog: of `open_catalog`, by URL or by path.
+    save : bool
+        Whether each selection is stored; its number is then in `selection_id`.
+
+    Returns
+    -------
+    list of Match
+        One an exposure, in the order named.
+
+    Raises
+    ------
+    UsageError
+        There is nothing of that name.
+    """
+    engine = as_engine(catalog)
+    requirements = wanted or Requirements()
+    with reading(engine) as session:
+        exposures = named_exposures(session, names, program, association)
+        found = [match_exposure(session, rootname, rule, requirements) for rootname in exposures]
+    if not save:
+        return found
+    with writing(engine) as session:
+        return [
+            replace(one, selection_id=results.write_selection(session, one, SOFTWARE_VERSION)) if one.darks else one
+            for one in found
+        ]
+
+
+COLD_BELOW_C = 24.0
+"""Below this mean temperature a dark shows the base alone (science page)."""
+
+_FOR_TEMPLATES = 10
+"""So many cold and so many warm darks, nearest in time, join those that the rule picks, to make the templates."""
+
+
+def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule, wanted: Requirements) -> list[Match]:
+    """Choose the darks that the templates of the dark model of some exposures are made of, one set for all of them.
+
+    For each exposure: the darks that the rule ranks first (whose glow is of the exposure's own size), and the cold and
+    the warm ones nearest in time: cold ones alone tell the base, warm ones the glow, and near ones know the hot pixels
+    of the day.
+
+    Returns
+    -------
+    list of Match
+        One an exposure: all darks of the set in the rule's order, with the tier at which the rule found its own. Where
+        the rule finds none for an exposure, its match has no darks.
+    """
+    near = [match_exposure(session, rootname, rule, wanted) for rootname in rootnames]
+    chosen = {dark.dark for match in near for dark in match.darks}
+    exposures = [values for name in rootnames if (values := queries.match_values(session, name)) is not None]
+    for science in exposures:
+        for low, high in ((None, COLD_BELOW_C), (queries.HOT_ABOVE_C, None)):
+            gates = Gates(wanted.min_exptime_s, wanted.max_days, (low, high))
+            walk = nearest_darks.darks_outward(session, "start_mjd", science.start_mjd, science.start_mjd, gates)
+            there = (dark.rootname for dark in walk if file_state.looked_up(session, dark).is_present)
+            chosen |= set(islice(there, _FOR_TEMPLATES))
+    chosen -= set(rootnames)
+    darks = [
+        file_state.looked_up(session, values)
+        for name in sorted(chosen)
+        if (values := queries.match_values(session, name)) is not None
+    ]
+    every = replace(wanted, top=max(len(darks), 1), max_sigma=math.inf)
+    matches = []
+    for match, science in zip(near, exposures, strict=True):
+        scored = [(terms, dark) for dark in darks if (terms := rules.score(rule, science, dark)) is not None]
+        _, ranked, _ = rules.choose(rule, scored, every)
+        matches.append(replace(match, darks=ranked) if match.darks else match)
+    return matches
+
+
+def forced_match(session: Session, rootname: str, names: Sequence[str], wanted: Requirements) -> Match:
+    """Return the choice that a user makes by naming darks, in that order.
+
+    Raises
+    ------
+    UsageError
+        A name is no dark of the catalog, or its RAW is not present.
+    """
+    science = queries.match_values(session, rootname)
+    if science is None:
+        raise UsageError(f"The catalog has no exposure {rootname!r}.", "List what it has: sbcdark exposures")
+    scored = []
+    for resolved in dict.fromkeys(resolve_exposure(session, name) for name in names):
+        dark = queries.match_values(session, resolved)
+        dark = None if dark is None else file_state.looked_up(session, dark)
+        if dark is None or dark.kind != "dark" or dark.file is None:
+            raise UsageError(f"{resolved!r} is no dark with a RAW that is present.", "List them: sbcdark darks")
+        if not dark.is_present:
+            todo = "sbcdark ingest PATH" if dark.file.state == "changed" else "sbcdark relocate DIR"
+            what = "changed after the ingest" if dark.file.state == "changed" else "is not at its place any more"
+            raise UsageError(f"The RAW of {resolved} {what}: {dark.file.uri}", f"Bring the catalog up to date: {todo}")
+        terms = rules.score(Rule.BOX, science, dark)
+        if terms is None:
+            raise UsageError(f"{resolved} or {rootname} has no measured regions.", "Ingest it again.")
+        scored.append((terms, dark))
+    science = file_state.looked_up(session, science)
+    return Match(
+        exposure=rootname,
+        rule=rules.FORCED,
+        tier=rules.FORCED,
+        darks=rules.as_named(scored),
+        nearest_rejected=(),
+        warnings=(
+            *match_warnings.warnings_about_file(science),
+            *match_warnings.warnings_about_forced(science, [dark for _, dark in scored]),
+        ),
+        parameters=asdict(wanted),
+    )
+
+
+TOP = {Combine.NEAREST: 1, Combine.MEAN: 3, Combine.MODEL: 8}
+"""How many darks of the rule's own are taken where the user does not say."""
+
+
+def choose_for(
+    session: Session, rootnames: Sequence[str], combine: Combine, rule: Rule, wanted: Requirements, *, spare: int = 0
+) -> list[Match]:
+    """Choose the darks that a way of combining takes for the exposures of one product.
+
+    Parameters
+    ----------
+    spare : int
+        So many more are returned for nearest and mean, to take the place of darks whose file turns out to be gone.
+
+    Returns
+    -------
+    list of Match
+        One an exposure. What is needed to choose again stands in `parameters`.
+    """
+    if combine is Combine.MODEL:
+        found = matches_for_templates(session, rootnames, rule, wanted)
+    else:
+        more = replace(wanted, top=wanted.top + spare)
+        found = [match_exposure(session, rootname, rule, more) for rootname in rootnames]
+    parameters = asdict(wanted) | {"combine": combine.value, "exposures": list(rootnames)}
+    return [replace(match, parameters=parameters) for match in found]

@@ -1,0 +1,273 @@
+"""Why this dark, why not that one: every gate and every term of one pair, and what would admit it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import nearest_darks, queries
+from sbcdark.catalog.criteria import USABLE
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.opening import as_engine
+from sbcdark.pipeline.selection import rules
+from sbcdark.pipeline.selection.choice import match_exposure, resolve_exposure
+from sbcdark.pipeline.selection.file_state import looked_up
+from sbcdark.pipeline.selection.rules import Requirements, Rule
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy as sa
+    from sqlalchemy.orm import Session
+
+    from sbcdark.catalog.records import Match, MatchValues
+
+
+_COUNTED = 10_000
+"""So many darks that fit better are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the table: what was looked at, what it is, what is asked, and whether it passes.
+
+    `passed` is None where the line only informs: a term that this rule does not rank by.
+    """
+
+    check: str
+    value: str
+    wanted: str
+    passed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Whether one dark is taken for one exposure, and why.
+
+    Attributes
+    ----------
+    rank : int or None
+        Its rank among all darks within the tier, by what the catalog knows of the files of those before it; 10,001
+        stands for that or a later one. None where it is not within.
+    taken : bool
+        Whether it is among the first `top`.
+    relaxation : str or None
+        The smallest change that would admit it: options of `match`, or a command; None where nothing is needed or
+        nothing would help.
+    summary : str
+        The answer in one sentence.
+    """
+
+    exposure: str
+    dark: str
+    rule: str
+    tier: str
+    rank: int | None
+    taken: bool
+    checks: tuple[Check, ...]
+    relaxation: str | None
+    summary: str
+
+
+def why(
+    catalog: sa.Engine | str | Path,
+    exposure: str,
+    dark: str,
+    *,
+    rule: Rule = Rule.GLOW,
+    wanted: Requirements | None = None,
+) -> Explanation:
+    """Explain one pair.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown, or the second is no dark, or one of them has no measured regions.
+    """
+    requirements = wanted or Requirements()
+    with reading(as_engine(catalog)) as session:
+        science = queries.match_values(session, resolve_exposure(session, exposure))
+        candidate = queries.match_values(session, resolve_exposure(session, dark))
+        if science is None or candidate is None:  # resolve_exposure just found them
+            raise UsageError("An exposure vanished while it was read.", "Run it again.")
+        candidate = looked_up(session, candidate)
+        if candidate.kind != "dark":
+            raise UsageError(f"{candidate.rootname} is no dark.", "List the darks: sbcdark darks")
+        terms = rules.score(rule, science, candidate)
+        if terms is None:
+            raise UsageError(
+                f"{science.rootname} or {candidate.rootname} has no measured regions.", "Ingest its file again."
+            )
+        science = looked_up(session, science)
+        match = match_exposure(session, science.rootname, rule, requirements)
+        rank = _rank(session, science, candidate, rule, match, requirements)
+        taken = rank is not None and rank <= requirements.top
+        relaxation = None if taken else _relaxation(session, science, candidate, rule, match, requirements)
+    reasons = rules.gate_reasons(science, candidate, requirements)
+    return Explanation(
+        science.rootname,
+        candidate.rootname,
+        rule.value,
+        match.tier,
+        rank,
+        taken,
+        tuple(_checks(rule, science, candidate, terms, match, requirements)),
+        relaxation,
+        _summary(candidate.rootname, match, rank, taken, reasons, terms),
+    )
+
+
+def _checks(
+    rule: Rule,
+    science: MatchValues,
+    dark: MatchValues,
+    terms: rules.Score,
+    match: Match,
+    wanted: Requirements,
+) -> list[Check]:
+    tolerance = _tolerance(rule, match, wanted)
+    state = dark.file.state if dark.file is not None else "missing"
+    days = abs(terms.delta_days)
+    checks = [
+        Check("another exposure", dark.rootname, f"not {science.rootname}", dark.rootname != science.rootname),
+        Check("quality", dark.quality, " or ".join(USABLE), dark.quality in USABLE),
+        Check("its RAW", state, "present", dark.is_present),
+        Check("exposure time", f"{dark.exptime_s:g} s", f">= {wanted.min_exptime_s:g} s",
+              dark.exptime_s >= wanted.min_exptime_s),
+        Check("time between", f"{days:.1f} days", "any" if wanted.max_days is None else f"<= {wanted.max_days:g} days",
+              wanted.max_days is None or days <= wanted.max_days),
+    ]  # fmt: skip
+    for ceiling in rules.ceilings(science):
+        above = rules.sigma_above(ceiling, dark)
+        if above is not None:
+            checks.append(
+                Check(
+                    f"{ceiling.region} of the dark, above the exposure's",
+                    f"{above:+.2f} sigma",
+                    f"<= {ceiling.sigma:g} sigma",
+                    above <= ceiling.sigma,
+                )
+            )
+    for other in Rule:
+        compared = rules.score(other, science, dark)
+        z = None if compared is None else compared.delta_sigma
+        ranks = other is rule
+        limit = "any" if math.isinf(tolerance) else f"<= {tolerance:g} sigma"
+        passed = None if not ranks else z is None or abs(z) <= tolerance
+        checks.append(
+            Check(
+                _terms(other, science, dark),
+                "not measured" if z is None else f"{z:+.2f} sigma",
+                f"{limit} (the rule, tier {match.tier})" if ranks else "for information",
+                passed,
+            )
+        )
+    return checks
+
+
+def _terms(rule: Rule, science: MatchValues, dark: MatchValues) -> str:
+    ours, theirs = rules.metric(rule, science), rules.metric(rule, dark)
+    if ours is None or theirs is None:
+        return rule.value
+    if rule is Rule.TEMPERATURE:
+        return f"temperature {ours:.2f} - {theirs:.2f} C"
+    if rule is Rule.NOTEBOOK:
+        return f"box sum {ours:.1f} - {theirs:.1f} counts"
+    name = "glow" if rule is Rule.GLOW else "box rate"
+    return f"{name} {ours * 1e6:.2f} - {theirs * 1e6:.2f} e-6 count/s/pixel"
+
+
+def _relaxation(
+    session: Session, science: MatchValues, dark: MatchValues, rule: Rule, match: Match, wanted: Requirements
+) -> str | None:
+    """Return the options that would admit a dark, tried out on the catalog, or the command that has to come first."""
+    if dark.rootname == science.rootname:
+        return None
+    if (first := _before_options(science, dark)) is not None:
+        return first
+    options = []
+    relaxed = wanted
+    if dark.exptime_s < wanted.min_exptime_s:
+        relaxed = replace(relaxed, min_exptime_s=dark.exptime_s)
+        options.append(f"--min-exptime {dark.exptime_s:g}")
+    days = abs(science.start_mjd - dark.start_mjd)
+    if wanted.max_days is not None and days > wanted.max_days:
+        days = math.ceil(days * 10) / 10
+        relaxed = replace(relaxed, max_days=days)
+        options.append(f"--max-days {days:g}")
+    if options:
+        match = match_exposure(session, science.rootname, rule, relaxed)
+    rank = _rank(session, science, dark, rule, match, relaxed)
+    terms = rules.score(rule, science, dark)
+    if rank is None and terms is not None and terms.delta_sigma is not None:
+        sigma = math.ceil(abs(terms.delta_sigma) * 100) / 100
+        options.append(f"--max-sigma {sigma:g}")
+        relaxed = replace(relaxed, max_sigma=sigma)
+        match = match_exposure(session, science.rootname, rule, relaxed)
+        rank = _rank(session, science, dark, rule, match, relaxed)
+    if rank is not None and rank > _COUNTED:
+        return None
+    if rank is not None and rank > wanted.top:
+        options.append(f"--top {rank}")
+    return " ".join(options) or None
+
+
+def _before_options(science: MatchValues, dark: MatchValues) -> str | None:
+    """Return what has to be done about a dark that no option of `match` admits; None where one may."""
+    if rules.too_bright(science, dark):
+        return f"only naming it: --use {dark.rootname} (masterdark, photometry, run)"
+    if dark.quality not in USABLE:
+        return f'sbcdark restore {dark.rootname} --reason "..."'
+    if not dark.is_present:
+        if dark.file is not None and dark.file.state == "changed":
+            return "sbcdark ingest PATH, with its RAW as it is now"
+        return "sbcdark relocate DIR, with the folder where its RAW is now"
+    return None
+
+
+def _tolerance(rule: Rule, match: Match, wanted: Requirements) -> float:
+    steps = dict(rules.ladder(rule, wanted.max_sigma))
+    return steps.get(match.tier, max(steps.values()))
+
+
+def _rank(
+    session: Session, science: MatchValues, dark: MatchValues, rule: Rule, match: Match, wanted: Requirements
+) -> int | None:
+    """Return a dark's place among those within the tier, counted by the database where it is not among the first."""
+    place = next((found.rank for found in match.darks if found.dark == dark.rootname), None)
+    terms = rules.score(rule, science, dark)
+    tolerance = _tolerance(rule, match, wanted)
+    if place is not None or match.tier == "none" or terms is None:
+        return place
+    if rules.gate_reasons(science, dark, wanted) or not rules.within(terms, tolerance):
+        return None
+    better = nearest_darks.count_better(
+        session,
+        rules.ranking(rule, science),
+        rules.gates(science, wanted),
+        dark.rootname,
+        within=tolerance,
+        most=_COUNTED,
+    )
+    # A file that is gone from its place may let this one through, but it was not taken.
+    return max(better, len(match.darks)) + 1
+
+
+def _summary(name: str, match: Match, rank: int | None, taken: bool, reasons: list[str], terms: rules.Score) -> str:
+    if reasons:
+        return f"{name} is not taken: {'; '.join(reasons)}."
+    if taken and rank == 1:
+        return f"{name} is the best dark for {match.exposure} by the rule {match.rule}."
+    if rank is not None:
+        word = "is taken" if taken else "fits, and is not among the first"
+        later = " or later" if rank > _COUNTED else ""
+        return f"{name} {word}: rank {rank}{later} within {match.tier}."
+    sigma = abs(terms.delta_sigma or 0.0)
+    if match.tier == "none":
+        return f"{name} is not taken: it is {sigma:.1f} sigma away, and no dark fits."
+    return (
+        f"{name} is not taken: it is {sigma:.1f} sigma away, and {match.darks[0].dark} and others like it fit within "
+        f"{match.tier}."
+    )

@@ -1,0 +1,1 @@
+"""A simulated SBC archive with known truth, and the demonstration on it."""

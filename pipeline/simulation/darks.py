@@ -1,0 +1,305 @@
+"""Simulated RAW darks with known truth.
+
+The dark is the sum of noise-free components that every file shares (see `base_map`, `glow_map`, `HOT_RATES`), as
+measured on the 20 darks of program 13961: dark = base x L(x, y) + amplitude x G(x, y) + hot pixels. Counts are drawn
+as Poisson events by numpy's Generator, each file from the seed and its own number: a file comes out the same whatever
+else is made.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sbcdark.catalog.times import utc_of_mjd
+from sbcdark.pipeline.detector.regions import BOX, DETECTOR_SHAPE, HOT_PIXELS_XY
+from sbcdark.pipeline.simulation import headers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from sbcdark.pipeline.simulation.headers import Card, Value
+
+BASE_RATE = 7.5e-6
+"""Mean cold dark, count/s/pixel (program 13961)."""
+
+HOT_RATES = (1.59, 0.76, 0.028, 0.040, 0.067, 0.059)
+"""Mean rates of `HOT_PIXELS_XY`, count/s; they vary by a quarter from frame to frame (program 13961)."""
+
+ROW_SENSITIVITY = {599: 0.5, 600: 0.1, 601: 0.0, 602: 0.0, 603: 0.15, 604: 1.6}
+"""What the dead rows and the row above them record of what falls there (program 13961)."""
+
+FLAGGED_ROWS = slice(599, 604)
+"""Rows that simulated FLTs flag 4: the dead ones; row 604, which reads high, is a good pixel to DQ."""
+
+RUN_TEMPERATURE_C = (18.2, 24.5, 25.0, 25.5, 26.0, 26.4, 26.6, 27.0, 27.2, 27.5, 27.8, 27.9, 28.1, 28.3)
+RUN_BOX_RATE = (0.0, 0.0, 4.8e-6, 8.6e-6, 1.19e-5, 1.71e-5, 2.33e-5, 3.08e-5, 4.01e-5, 4.74e-5, 5.36e-5, 6.56e-5)
+GLOW_AT_TEMPERATURE = (RUN_TEMPERATURE_C, (*RUN_BOX_RATE, 7.1e-5, 8.17e-5))
+"""Mean glow of the box (count/s/pixel) against mean temperature (C), from the box sums of program 13961."""
+
+TEMPERATURE_ZERO_C, TEMPERATURE_STEP_C = 16.4715, 0.2442
+"""MDECODT1 and MDECODT2 come in these steps."""
+
+GLOBAL_RATE_WINDOW_S = 0.061
+"""GLOBRATE is the count of so short a window over its length: coarse, and often 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What to simulate. Darks rise evenly through the temperatures, in runs of `darks_per_run`."""
+
+    seed: int = 13961
+    number_of_darks: int = 24
+    darks_per_run: int = 12
+    lowest_temperature_c: float = 18.2
+    highest_temperature_c: float = 28.3
+    dark_exposure_s: float = 1000.0
+    science_exposure_s: float = 1200.0
+    first_dark_mjd: float = 57084.088
+    first_science_mjd: float = 57125.256
+    base_scatter: float = 0.08
+    glow_scatter: float = 0.3
+    associations: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One extension: its cards (EXTNAME and EXTVER among them) and its image, table (structured array) or nothing."""
+
+    cards: tuple[Card, ...]
+    data: NDArray[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedFile:
+    """A FITS file to be: name, primary cards, extensions."""
+
+    name: str
+    cards: tuple[Card, ...]
+    extensions: tuple[Extension, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Truth of one exposure: base and glow_box (its mean over the box) in count/s/pixel, hot in count/s."""
+
+    number: int
+    rootname: str
+    start_mjd: float
+    exposure_s: float
+    temperature_start_c: float
+    temperature_end_c: float
+    base: float
+    glow_box: float
+    hot: tuple[float, ...]
+
+
+def coarse_temperature(temperature_c: float) -> float:
+    """Return a temperature in the steps of MDECODT1 and MDECODT2."""
+    steps = round((temperature_c - TEMPERATURE_ZERO_C) / TEMPERATURE_STEP_C)
+    return round(TEMPERATURE_ZERO_C + steps * TEMPERATURE_STEP_C, 4)
+
+
+def row_sensitivity() -> NDArray[np.float64]:
+    """Return what each row records of what falls on it, shape (1024, 1), see `ROW_SENSITIVITY`."""
+    rows = np.ones((DETECTOR_SHAPE[0], 1))
+    for row, share in ROW_SENSITIVITY.items():
+        rows[row] = share
+    return rows
+
+
+@lru_cache(maxsize=1)
+def base_map() -> NDArray[np.float64]:
+    """Return L, shape (1024, 1024): the base's shape, 0.83 at the left edge to 1.17 at the right on live rows."""
+    x = np.arange(DETECTOR_SHAPE[1])
+    rising = (1.0 + 0.17 * (x - 511.5) / 512.0)[None, :] * row_sensitivity()
+    rising.flags.writeable = False
+    return rising
+
+
+@lru_cache(maxsize=1)
+def glow_map() -> NDArray[np.float64]:
+    """Return G, shape (1024, 1024): the glow's shape, mean 1 over the box.
+
+    It peaks at (x, y) = (558, 654) and falls as exp(-|dx/w|^2.75 - |dy/w|^2.55), w = 275 and 352 pixels to the left and
+    right, 369 and 250 to the bottom and top: fitted to the growth that the darks of program 13961 show.
+    """
+    y, x = np.ogrid[: DETECTOR_SHAPE[0], : DETECTOR_SHAPE[1]]
+    across = np.abs(x - 558.0) / np.where(x < 558, 275.0, 352.0)
+    along = np.abs(y - 654.0) / np.where(y < 654, 369.0, 250.0)
+    glow = np.exp(-(across**2.75) - along**2.55) * row_sensitivity()
+    glow /= glow[BOX.slices].mean()
+    glow.flags.writeable = False
+    return np.asarray(glow)
+
+
+@lru_cache(maxsize=2)
+def _cumulative(name: str) -> NDArray[np.float64]:
+    return np.cumsum((base_map() if name == "base" else glow_map()).ravel())
+
+
+def dark_rate(exposure: Exposure) -> NDArray[np.float64]:
+    """Return the expected dark of an exposure, shape (1024, 1024), count/s/pixel."""
+    rate = exposure.base * base_map() + exposure.glow_box * glow_map()
+    for (x, y), hot in zip(HOT_PIXELS_XY, exposure.hot, strict=True):
+        rate[y, x] += hot
+    return rate
+
+
+def dark_counts(exposure: Exposure, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw an exposure's dark counts, shape (1024, 1024).
+
+    The number of events of each component is Poisson and each falls on a pixel in proportion to the component's shape,
+    which is the same as a Poisson draw in each pixel, and ten times as fast at 0.01 count per pixel.
+    """
+    pixels = [
+        np.searchsorted(total, rng.random(rng.poisson(rate * exposure.exposure_s * total[-1])) * total[-1], "right")
+        for rate, total in ((exposure.base, _cumulative("base")), (exposure.glow_box, _cumulative("glow")))
+    ]
+    counts = np.bincount(np.concatenate(pixels), minlength=math.prod(DETECTOR_SHAPE)).reshape(DETECTOR_SHAPE)
+    for (x, y), hot in zip(HOT_PIXELS_XY, exposure.hot, strict=True):
+        counts[y, x] += rng.poisson(hot * exposure.exposure_s)
+    return counts
+
+
+def raw_pixels(counts: NDArray[np.int64]) -> NDArray[np.int16]:
+    """Return counts as a RAW file holds them: 16 bits without offset, so that over 32767 they wrap to negative."""
+    return counts.astype(np.uint16).view(np.int16)
+
+
+def exposure_cards(exposure: Exposure) -> dict[str, Value]:
+    """Return the primary cards that every exposure has."""
+    start = utc_of_mjd(exposure.start_mjd)
+    return {
+        "ROOTNAME": exposure.rootname,
+        "DATE-OBS": f"{start:%Y-%m-%d}",
+        "TIME-OBS": f"{start:%H:%M:%S}",
+        "EXPSTART": exposure.start_mjd,
+        "EXPEND": exposure.start_mjd + exposure.exposure_s / 86400.0,
+        "EXPTIME": exposure.exposure_s,
+    }
+
+
+def draw_exposure(
+    parameters: Parameters,
+    number: int,
+    rootname: str,
+    start_mjd: float,
+    temperature_c: float,
+    *,
+    exposure_s: float,
+    glow_box: float | None = None,
+) -> Exposure:
+    """Draw an exposure's base, glow and hot pixels; `glow_box` takes the place of what the temperature suggests."""
+    rng = np.random.default_rng([parameters.seed, number, 0])
+    base = BASE_RATE * (1.0 + parameters.base_scatter * float(rng.standard_normal()))
+    typical = float(np.interp(temperature_c, *GLOW_AT_TEMPERATURE))
+    scattered = typical * math.exp(parameters.glow_scatter * float(rng.standard_normal()))
+    spread = rng.lognormal(-(0.25**2) / 2, 0.25, len(HOT_RATES))
+    return Exposure(
+        number=number,
+        rootname=rootname,
+        start_mjd=start_mjd,
+        exposure_s=exposure_s,
+        temperature_start_c=coarse_temperature(temperature_c - 0.3),
+        temperature_end_c=coarse_temperature(temperature_c + 0.3),
+        base=max(base, 0.1 * BASE_RATE),
+        glow_box=scattered if glow_box is None else glow_box,
+        hot=tuple(float(rate) for rate in HOT_RATES * spread),
+    )
+
+
+def darks(parameters: Parameters) -> tuple[Exposure, ...]:
+    """Return the truth of the darks, in the order of their start."""
+    wanted = np.linspace(parameters.lowest_temperature_c, parameters.highest_temperature_c, parameters.number_of_darks)
+    runs = -(-parameters.number_of_darks // parameters.darks_per_run)
+    found: list[Exposure] = []
+    for run in range(runs):
+        # Each run takes every runs-th temperature, so that all of them go from cold to warm.
+        for step, temperature in enumerate(wanted[run::runs]):
+            number = len(found)
+            rootname = f"jzzd{base36(run + 1, 2)}{base36(step + 360, 2)}q"
+            # 11 s of overhead between exposures, one campaign in 30 days, as in program 13961.
+            start = parameters.first_dark_mjd + 30.0 * run + step * (parameters.dark_exposure_s + 11.0) / 86400.0
+            found.append(
+                draw_exposure(
+                    parameters, number, rootname, start, float(temperature), exposure_s=parameters.dark_exposure_s
+                )
+            )
+    return tuple(found)
+
+
+def base36(number: int, width: int) -> str:
+    """Return a number as the archive counts visits and exposures: digits, then letters."""
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    text = ""
+    for _ in range(width):
+        number, digit = divmod(number, 36)
+        text = digits[digit] + text
+    if number:
+        raise ValueError("more exposures than names")
+    return text
+
+
+def raw_dark(parameters: Parameters, exposure: Exposure) -> SimulatedFile:
+    """Make the RAW file of a dark.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        The seed.
+    exposure : Exposure
+        One of `darks`.
+
+    Returns
+    -------
+    SimulatedFile
+        As the archive has them: int16, constant ERR and DQ arrays that are not written out.
+    """
+    rng = np.random.default_rng([parameters.seed, exposure.number, 1])
+    pixels = raw_pixels(dark_counts(exposure, rng))
+    name = f"{exposure.rootname}_raw.fits"
+    association = f"{exposure.rootname[:6]}010"
+    primary = exposure_cards(exposure) | {
+        "FILENAME": name,
+        "PROPOSID": 99961,
+        "PROCTIME": exposure.start_mjd + 1.0,
+        "ASN_ID": association.upper(),
+        "ASN_TAB": f"{association}_asn.fits",
+        "NRPTEXP": parameters.darks_per_run,
+    }
+    names: dict[str, Value] = {"ROOTNAME": exposure.rootname, "EXPNAME": exposure.rootname}
+    total_rate = float(pixels.sum()) / exposure.exposure_s
+    # The statistics of real RAW darks are offset by 32768.
+    low, high, mean = (32768.0 + float(value) for value in (pixels.min(), pixels.max(), pixels.mean()))
+    science = names | {
+        "DATAMIN": low,
+        "DATAMAX": high,
+        "GOODMIN": low,
+        "GOODMAX": high,
+        "GOODMEAN": mean,
+        "GLOBRATE": round(rng.poisson(total_rate * GLOBAL_RATE_WINDOW_S) / GLOBAL_RATE_WINDOW_S, 10),
+        "MDECODT1": exposure.temperature_start_c,
+        "MDECODT2": exposure.temperature_end_c,
+    }
+    return SimulatedFile(
+        name=name,
+        cards=headers.override(headers.PRIMARY, primary),
+        extensions=(
+            Extension(headers.override(headers.SCIENCE, science), pixels),
+            Extension(headers.override(headers.NULL_ERROR, names | {"EXTNAME": "ERR"}), None),
+            Extension(headers.override(headers.NULL_QUALITY, names | {"EXTNAME": "DQ", "BUNIT": "UNITLESS"}), None),
+        ),
+    )
+
+
+def raw_darks(parameters: Parameters) -> Iterator[SimulatedFile]:
+    """Yield the RAW darks one by one, each made when it is asked for."""
+    for exposure in darks(parameters):
+        yield raw_dark(parameters, exposure)

@@ -1,0 +1,90 @@
+"""Listing what the catalog holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sbcdark.catalog import quality_marks, queries
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.opening import as_engine
+from sbcdark.pipeline.selection.choice import resolve_exposure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+    from sbcdark.catalog.records import ExposureRecord
+
+
+def exposures(
+    catalog: sa.Engine | str | Path,
+    wanted: queries.ExposureFilter | None = None,
+    *,
+    sort: str = "start_mjd",
+    descending: bool = False,
+) -> list[ExposureRecord]:
+    """Return the exposures of a catalog that pass a filter, all of them, sorted by one of `queries.SORT_KEYS`.
+
+    Raises
+    ------
+    UsageError
+        `sort` names no column.
+    """
+    if sort not in queries.SORT_KEYS:
+        raise UsageError(f"There is no column {sort!r} to sort by.", f"Use one of: {', '.join(queries.SORT_KEYS)}")
+    with reading(as_engine(catalog)) as session:
+        return queries.list_exposures(session, wanted or queries.ExposureFilter(), sort=sort, descending=descending)
+
+
+def is_hot(record: ExposureRecord) -> bool:
+    """Tell whether an exposure was above 25 C on average."""
+    return record.temperature_mean_c > queries.HOT_ABOVE_C
+
+
+def show(catalog: sa.Engine | str | Path, name: str) -> dict[str, Any]:
+    """Return all that is known of one exposure (files, measurements, selections) or association (members).
+
+    Raises
+    ------
+    UsageError
+        There is nothing of that name.
+    """
+    with reading(as_engine(catalog)) as session:
+        lowered = name.strip().lower()
+        association = queries.find_association(session, lowered) if lowered.isalnum() else None
+        if association is not None:
+            return {
+                "association": association.name,
+                "program": association.program,
+                "target": association.target,
+                "members": list(association.members),
+                "absent": list(association.absent),
+            }
+        rootname = resolve_exposure(session, name)
+        record = queries.find_exposure(session, rootname)
+        values = queries.match_values(session, rootname)
+        if record is None or values is None:  # resolve_exposure just found it: only a concurrent delete leads here
+            message = f"{rootname} vanished while it was read"
+            raise LookupError(message)
+        files = queries.files_of(session, rootname)
+        measured = [
+            {"file": file.uri, **asdict(measurement)}
+            for file in files
+            if file.state != "changed"
+            for measurement in queries.measurements_of(session, file.id)
+        ]
+        return asdict(record) | {
+            "target": values.target,
+            "exposure_flag": values.exposure_flag,
+            "observation_quality": values.observation_quality,
+            "guide_star_lock": values.guide_star_lock,
+            "hot_pixels": values.hot_pixels,
+            "quality_reason": values.quality_reason,
+            "files": [asdict(file) for file in files],
+            "measurements": measured,
+            "quality_notes": quality_marks.quality_notes(session, rootname),
+            "selections": queries.selections_of(session, rootname),
+        }

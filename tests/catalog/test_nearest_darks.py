@@ -1,0 +1,282 @@
+"""The database's ranking is what ranking every dark gives, and little is read for it, on both engines."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from helpers import every_dark_row, insert_darks, insert_science, rootname
+
+from sbcdark.catalog import models, nearest_darks, queries
+from sbcdark.catalog.criteria import Gates
+from sbcdark.catalog.engine import reading
+from sbcdark.pipeline.selection import rules
+from sbcdark.pipeline.selection.choice import match
+from sbcdark.pipeline.selection.reasons import why
+from sbcdark.pipeline.selection.rules import Requirements, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+NUMBER = 5_000
+PAGE = nearest_darks._PAGE
+SCIENCE_VALUES = 10
+TIES = 150
+"""Darks that are equal in all that a rule compares, in each of three groups."""
+
+
+@pytest.fixture
+def large_catalog(empty_catalog: sa.Engine) -> sa.Engine:
+    """Return a catalog of 5,000 darks: most cold, exposures of 100 to 2000 s, some retired, some without a file."""
+    rng = np.random.default_rng(15766)
+    temperature = np.round(rng.uniform(16.0, 30.0, NUMBER) * 4) / 4
+    contrast = np.where(temperature < 24, rng.normal(0, 4e-7, NUMBER), rng.gamma(1.5, 2e-5, NUMBER))
+    exptime = rng.choice([100.0, 299.0, 300.0, 500.0, 1000.0, 1000.0, 1000.0, 2000.0], NUMBER)
+    start = np.round(rng.uniform(52_400, 60_000, NUMBER), 3)
+    for group in range(3):
+        tied = slice(group * TIES, (group + 1) * TIES)
+        contrast[tied] = contrast[group * TIES]
+        exptime[tied] = 1000.0
+    insert_darks(empty_catalog, contrast, exptime, temperature, start)
+    with empty_catalog.begin() as connection:
+        connection.execute(sa.text("UPDATE exposures SET quality = 'retired' WHERE id % 17 = 0"))
+        connection.execute(sa.text("UPDATE exposures SET quality = 'untested' WHERE id % 19 = 0 AND id % 17 <> 0"))
+        connection.execute(sa.text("UPDATE files SET state = 'missing' WHERE exposure_id % 23 = 0"))
+        connection.execute(sa.text("ANALYZE"))  # as a server does by itself, in time
+    with reading(empty_catalog) as session:
+        rows = session.execute(sa.select(models.Exposure.contrast_count_s_pix, models.Exposure.box_count)).all()
+    values = rng.permutation(np.array(rows, dtype=float))[:SCIENCE_VALUES]
+    values[0] = (contrast[0], rows[0][1])
+    values[1] = (1.0, 1e7)  # far from every dark
+    for number, (glow, count) in enumerate(values):
+        insert_science(
+            empty_catalog,
+            rootname("s", number),
+            contrast_count_s_pix=float(glow),
+            contrast_err_count_s_pix=float(rng.uniform(2e-7, 4e-6)),
+            box_rate_count_s_pix=float(glow) + 7.5e-6,
+            box_rate_err_count_s_pix=float(rng.uniform(2e-7, 4e-6)),
+            box_count=float(count),
+            temperature_mean_c=float(rng.choice(temperature)),
+            start_mjd=float(rng.uniform(52_400, 60_000)),
+        )
+    return empty_catalog
+
+
+def every_dark(engine: sa.Engine) -> dict[str, NDArray[Any]]:
+    table = models.Exposure
+    query = (
+        sa.select(
+            table.rootname,
+            table.exptime_s,
+            table.temperature_mean_c,
+            table.start_mjd,
+            table.box_count,
+            table.box_rate_count_s_pix,
+            table.box_rate_err_count_s_pix,
+            table.contrast_count_s_pix,
+            table.contrast_err_count_s_pix,
+            table.quiet_rate_count_s_pix,
+            table.quiet_rate_err_count_s_pix,
+        )
+        .join(models.File)
+        .where(table.kind == "dark", table.quality != "retired", models.File.state == "present", table.exptime_s >= 300)
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(query).all()
+    names = [column.name for column in query.selected_columns]
+    return {name: np.array([row[i] for row in rows]) for i, name in enumerate(names)}
+
+
+def ranked_by_brute_force(rule: Rule, science: Any, darks: dict[str, NDArray[Any]], wanted: Requirements) -> list[str]:
+    """Rank every dark of the catalog in one sweep, by the definition of the rules."""
+    columns = {
+        Rule.GLOW: ("contrast_count_s_pix", "contrast_err_count_s_pix"),
+        Rule.BOX: ("box_rate_count_s_pix", "box_rate_err_count_s_pix"),
+    }
+    delta_temperature = np.abs(science.temperature_mean_c - darks["temperature_mean_c"])
+    delta_days = np.abs(science.start_mjd - darks["start_mjd"])
+
+    def difference(value: str, error: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        delta = getattr(science, value) - darks[value]
+        expected = np.hypot(delta, darks[error]) / getattr(science, error)
+        return np.asarray(expected), np.abs(delta) / np.hypot(getattr(science, error), darks[error])
+
+    if rule in columns:
+        score, z = difference(*columns[rule])
+    elif rule is Rule.TEMPERATURE:
+        score = z = delta_temperature / 0.5
+    else:
+        score, z = np.abs(science.box_count - darks["box_count"]), difference(*columns[Rule.BOX])[1]
+    gate = delta_days <= wanted.max_days if wanted.max_days is not None else np.ones_like(z, dtype=bool)
+    base = np.minimum(science.quiet_rate_count_s_pix, darks["quiet_rate_count_s_pix"])
+    for region, bias in (("box", 0.05), ("quiet", 0.0)):
+        rate, error = f"{region}_rate_count_s_pix", f"{region}_rate_err_count_s_pix"
+        parts = (getattr(science, error), darks[error], np.sqrt(2) * 0.08 * base, bias * getattr(science, rate))
+        gate &= darks[rate] - getattr(science, rate) <= 5 * np.sqrt(sum(np.square(part) for part in parts))
+    order = np.lexsort((darks["rootname"], delta_days, delta_temperature, score))
+    order = order[gate[order]]
+    if wanted.max_sigma is None:
+        steps = [np.inf] if rule is Rule.NOTEBOOK else [2.0, 5.0, np.inf]
+        tolerance = next((step for step in steps if len(order) and z[order[0]] <= step), np.inf)
+    else:
+        tolerance = wanted.max_sigma
+    return [str(darks["rootname"][index]) for index in order if z[index] <= tolerance]
+
+
+@pytest.mark.slow
+def test_database_ranks_as_the_definition_says(large_catalog: sa.Engine) -> None:
+    darks = every_dark(large_catalog)
+    names = [rootname("s", number) for number in range(SCIENCE_VALUES)]
+    with reading(large_catalog) as session:
+        science = {name: queries.match_values(session, name) for name in names}
+    for wanted, number in (
+        (Requirements(), SCIENCE_VALUES),
+        (Requirements(top=1, max_days=400.0), 5),
+        (Requirements(top=20, max_sigma=0.7), 3),
+    ):
+        found_any = 0
+        for rule in Rule:
+            for one in match(large_catalog, names[:number], rule=rule, wanted=wanted):
+                expected = ranked_by_brute_force(rule, science[one.exposure], darks, wanted)
+                taken = [dark.dark for dark in one.darks]
+                assert taken == expected[: wanted.top], f"{rule} of {one.exposure}, {wanted}"
+                assert (one.tier == "none") == (not expected)
+                found_any += bool(expected)
+                # A dark far down the list has the rank that counting every dark gives.
+                for place in (0, len(expected) // 2, len(expected) - 1) if expected else ():
+                    told = why(large_catalog, one.exposure, expected[place], rule=rule, wanted=wanted)
+                    assert (told.rank, told.taken) == (place + 1, place < wanted.top)
+        assert found_any >= 2 * number
+
+
+def rows_fetched(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> int:
+    """Return how many rows the database hands over, whatever for, while something is done."""
+    fetched = 0
+
+    def counted(method: str) -> Any:
+        original = getattr(sa.CursorResult, method)
+
+        def fetch(*arguments: Any, **how: Any) -> Any:
+            nonlocal fetched
+            rows = original(*arguments, **how)
+            fetched += len(rows)
+            return rows
+
+        return fetch
+
+    with monkeypatch.context() as patch:
+        for method in ("_fetchall_impl", "_fetchmany_impl"):
+            patch.setattr(sa.CursorResult, method, counted(method))
+        do()
+    return fetched
+
+
+def test_little_of_the_catalog_is_read(large_catalog: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than some pages, in a catalog that holds twice as many darks as in one that holds half."""
+    values: dict[str, Any] = {"box_count": 1500.0}
+    for column, rate in (("contrast", 3e-5), ("box_rate", 3.75e-5)):
+        values |= {f"{column}_count_s_pix": rate, f"{column}_err_count_s_pix": 1e-6}
+    insert_science(large_catalog, "jcmc11e6q", **values)
+    last = rootname("d", NUMBER)
+
+    def read() -> dict[tuple[Rule, str], int]:
+        found = {}
+        for rule in Rule:
+            found[rule, "match"] = rows_fetched(monkeypatch, partial(match, large_catalog, ["jcmc11e6q"], rule=rule))
+            found[rule, "why"] = rows_fetched(monkeypatch, partial(why, large_catalog, "jcmc11e6q", last, rule=rule))
+        return found
+
+    before = read()
+    # Three rankings of a page each with its neighbours on both sides, and the walk that finds what a gate keeps out.
+    page = nearest_darks._FIRST_PAGE * (1 + 2 * nearest_darks._NEIGHBOURS)
+    assert max(rows for (_, what), rows in before.items() if what == "match") <= 3 * page + 2 * (256 + PAGE)
+    assert max(before.values()) <= 3 * (3 * page + 2 * (256 + PAGE))
+    generator = np.random.default_rng(1)
+    insert_darks(
+        large_catalog,
+        generator.gamma(1.5, 2e-5, NUMBER),
+        np.full(NUMBER, 1000.0),
+        np.round(generator.uniform(16.0, 30.0, NUMBER) * 4) / 4,
+        generator.uniform(52_400, 60_000, NUMBER),
+        "e",
+    )
+    after = read()
+    # Twice the darks are no more rows: pages are full either way.
+    assert max(after[key] - before[key] for key in before) <= 2 * PAGE
+
+
+INDEXES = {
+    rules.metric_column(Rule.GLOW): "ix_exposures_kind_contrast",
+    rules.metric_column(Rule.BOX): "ix_exposures_kind_box_rate",
+    rules.metric_column(Rule.NOTEBOOK): "ix_exposures_kind_box_count",
+    rules.metric_column(Rule.TEMPERATURE): "ix_exposures_kind_temperature",
+    "start_mjd": "ix_exposures_kind_start",
+}
+
+
+def plan_of(connection: sa.Connection, query: sa.Select[Any, Any]) -> list[str]:
+    text = str(query.compile(connection, compile_kwargs={"literal_binds": True})).replace("%", "%%")
+    explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+    return [str(row[-1]).strip() for row in connection.exec_driver_sql(f"{explain} {text}")]
+
+
+def test_every_page_of_a_walk_comes_from_its_index(large_catalog: sa.Engine) -> None:
+    rows = every_dark_row(large_catalog)
+    sqlite = large_catalog.dialect.name == "sqlite"
+    with large_catalog.begin() as connection:
+        for (column, index), upward, after, gates in product(
+            INDEXES.items(), (True, False), (None, NUMBER // 2), (None, Gates(300.0))
+        ):
+            middle = float(np.median(np.array([getattr(row, column) for row in rows])))
+            plan = plan_of(
+                connection, nearest_darks.outward_page(column, middle, 57_000.0, gates, upward=upward, after=after)
+            )
+            if sqlite:
+                assert any(line.startswith(f"SEARCH exposures USING INDEX {index} (kind=? AND") for line in plan), plan
+                assert not any("SCAN" in line for line in plan), plan
+            else:
+                assert any(f"using {index} on exposures" in line for line in plan), plan
+                assert not any("Seq Scan" in line for line in plan), plan
+
+
+def test_page_near_in_time_comes_from_an_index_too(large_catalog: sa.Engine) -> None:
+    # Which of two indexes serves better depends on how many darks the time leaves: that is the engine's choice.
+    gates = Gates(300.0, 200.0, (18.0, 29.0))
+    with large_catalog.begin() as connection:
+        for column, upward in product(INDEXES, (True, False)):
+            plan = plan_of(
+                connection, nearest_darks.outward_page(column, 0.0, 57_000.0, gates, upward=upward, after=None)
+            )
+            assert any("ix_exposures_kind_" in line for line in plan), plan
+            assert not any("SCAN exposures" in line or "Seq Scan on exposures" in line for line in plan), plan
+
+
+def test_ranking_reads_a_range_of_its_index(large_catalog: sa.Engine) -> None:
+    """The page comes from the index of what is compared, between two values; so do the neighbours that bound it."""
+    insert_science(large_catalog, "jcmc11e6q", box_count=300.0)
+    sqlite = large_catalog.dialect.name == "sqlite"
+    with reading(large_catalog) as session:
+        science = queries.match_values(session, "jcmc11e6q")
+        assert science is not None
+        gates = rules.gates(science, Requirements())
+        for rule in Rule:
+            ranking = rules.ranking(rule, science)
+            index = INDEXES[ranking.column]
+            conditions = nearest_darks._passing(gates, ranking.start_mjd)
+            page = nearest_darks.ranked_page(session, ranking, conditions, limit=16, offset=0)
+            beside = [nearest_darks.neighbours(ranking, conditions, 16, upward=upward) for upward in (True, False)]
+            for query in (page, *beside):
+                plan = plan_of(session.connection(), query)
+                if sqlite:
+                    assert any(f"SEARCH exposures USING INDEX {index} (kind=? AND" in line for line in plan), plan
+                    assert not any("SCAN" in line for line in plan), plan
+                else:
+                    # Where the range is most of the table, as for cold darks, the server may read it through.
+                    assert query is page or any(index in line for line in plan), plan

@@ -1,0 +1,150 @@
+"""The roles of docs/operations.md, made with the very statements that stand there, on a real PostgreSQL server."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from helpers import dump
+
+from sbcdark.catalog.opening import open_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+ROLES = ("owner", "ingest", "reader")
+REAL_FOLDERS = ("darks_13961", "associations_13655", "science_13655_standin")
+
+
+def statements() -> tuple[list[str], list[str]]:
+    """Return what the page tells a superuser and then the owner to type."""
+    first, second = re.findall(r"^```sql\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return [line for line in first.splitlines() if line], [line for line in second.splitlines() if line]
+
+
+@pytest.fixture
+def urls(postgres_server: str) -> Iterator[dict[str, str]]:
+    """Return the URL of one catalog for each role."""
+    mark = uuid.uuid4().hex[:12]
+
+    def own(text: str) -> str:
+        # Roles belong to the whole server, which other tests use at the same time.
+        text = re.sub(r"sbcdark_(owner|ingest|reader)", rf"sbcdark_\1_{mark}", text)
+        return text.replace("DATABASE sbcdark ", f"DATABASE sbcdark_{mark} ")
+
+    def url_of(role: str, number: int) -> str:
+        url = sa.make_url(postgres_server).set(
+            drivername="postgresql",
+            database=f"sbcdark_{mark}",
+            username=f"sbcdark_{role}_{mark}",
+            password=f"change-me-{number}",
+        )
+        return url.render_as_string(hide_password=False)
+
+    urls = {role: url_of(role, number) for number, role in enumerate(ROLES, 1)}
+    superuser, owner = statements()
+    server = sa.make_url(postgres_server).render_as_string(hide_password=False)
+    with psycopg.connect(server, autocommit=True) as connection:
+        for statement in superuser:
+            connection.execute(own(statement).encode())
+    open_catalog(urls["owner"], create=True).dispose()
+    with psycopg.connect(urls["owner"], autocommit=True) as connection:
+        for statement in owner:
+            connection.execute(own(statement).encode())
+    yield urls
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE sbcdark_{mark} WITH (FORCE)".encode())
+        for role in ROLES:
+            connection.execute(f"DROP ROLE sbcdark_{role}_{mark}".encode())
+
+
+@pytest.fixture
+def sbcdark(urls: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs the program as one of the roles."""
+
+    def run(role: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "sbcdark.cli", *map(str, arguments)],
+            env=os.environ | {"SBCDARK_DB": urls[role]},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+            cwd=tmp_path,
+        )
+        assert "Traceback" not in done.stderr
+        assert "change-me" not in done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.mark.slow
+def test_reader_reads_ingest_fills_and_neither_can_more(
+    sbcdark: Callable[..., subprocess.CompletedProcess[str]],
+    urls: dict[str, str],
+    shared_data: Path,
+    tmp_path: Path,
+) -> None:
+    folders = [shared_data / folder for folder in REAL_FOLDERS]
+    refused = sbcdark("reader", "ingest", *folders)
+    assert refused.returncode == 1
+    assert "may not be written" in refused.stderr
+    assert sbcdark("ingest", "ingest", *folders).returncode == 0
+    rejected = tmp_path / "x_raw.fits"
+    for content in ("no FITS", "still none"):
+        rejected.write_text(content)
+        assert sbcdark("ingest", "ingest", rejected).returncode == 6
+    assert sbcdark("ingest", "retire", "jcrx01iiq", "--reason", "a try").returncode == 0
+    assert sbcdark("ingest", "match", "jcmc11e6q", "--save").returncode == 0
+    done = sbcdark("ingest", "run", "jcmc11010", "-o", tmp_path / "products", "--aperture", "circle:735,710,40")
+    assert done.returncode == 0, done.stderr
+    assert sbcdark("ingest", "verify").returncode == 0
+    engine = open_catalog(urls["owner"])
+    before = dump(engine)
+    for reading in (
+        ("exposures", "--json"),
+        ("show", "jcmc11e6q"),
+        ("match", "jcmc11e6q"),
+        ("why", "jcmc11e6q", "jcrx01iyq"),
+        ("changes",),
+        ("db", "status"),
+        ("db", "export", tmp_path / "export.db"),
+        ("replay", "2", "-o", tmp_path / "again"),
+    ):
+        done = sbcdark("reader", *reading)
+        assert done.returncode == 0, done.stderr
+    for writing in (
+        ("match", "jcmc11e6q", "--save", "--top", "1"),
+        ("restore", "jcrx01iiq", "--reason", "a try"),
+        ("run", "jcmc11010", "-o", tmp_path / "no"),
+    ):
+        done = sbcdark("reader", *writing)
+        assert done.returncode == 1, writing
+        assert "may not be written" in done.stderr
+    for role in ("reader", "ingest"):
+        done = sbcdark(role, "db", "downgrade", "base", "--yes")
+        assert done.returncode == 1
+        assert "may not be written" in done.stderr
+    for statement in ("DELETE FROM files", "DROP TABLE files", "UPDATE alembic_version SET version_num = '9999'"):
+        for role in ("reader", "ingest"):
+            with (
+                psycopg.connect(urls[role]) as connection,
+                pytest.raises(psycopg.errors.InsufficientPrivilege),
+            ):
+                connection.execute(statement.encode())
+    assert dump(engine) == before
+    engine.dispose()
+    # The password is nowhere in what was made.
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert b"change-me" not in path.read_bytes(), path

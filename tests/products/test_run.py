@@ -1,0 +1,391 @@
+"""The whole job on the four real associations: products, grids, photometry against truth, the published procedure."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from flt_copies import copy_with_counts
+from sky_geometry import area_factor, native_pixels
+
+from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
+from sbcdark.catalog.opening import open_catalog
+from sbcdark.pipeline.ingest.ingestion import ingest
+from sbcdark.pipeline.products.apertures import parse_aperture
+from sbcdark.pipeline.products.job import Job
+from sbcdark.pipeline.products.options import BuildOptions
+from sbcdark.pipeline.products.run import Outcome, make
+from sbcdark.pipeline.selection.rules import Combine, Rule
+from sbcdark.pipeline.views.product_pictures import draw_products
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+pytestmark = pytest.mark.slow
+
+GRID = ("NAXIS1", "NAXIS2", "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
+"""The keywords that say which pixel lies where on the sky."""
+
+ASSOCIATIONS = ("jcmc11010", "jcmc11020", "jcmc11030", "jcmc11040")
+APERTURE = "ellipse:735,710,70,40,90"
+
+
+@pytest.fixture(scope="module")
+def flats(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that holds the stand-ins' flat, unpacked, as `jref` would."""
+    folder = tmp_path_factory.mktemp("jref")
+    packed = shared_data / "science_13655_standin" / "sbc_standin_pfl.fits.gz"
+    (folder / "sbc_standin_pfl.fits").write_bytes(gzip.decompress(packed.read_bytes()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def catalog(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> sa.Engine:
+    engine = open_catalog(f"sqlite:///{tmp_path_factory.mktemp('catalog') / 'catalog.db'}", create=True)
+    ingest(engine, [shared_data / name for name in ("darks_13961", "associations_13655", "science_13655_standin")])
+    return engine
+
+
+@pytest.fixture(scope="module")
+def outcomes(catalog: sa.Engine, flats: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Run the four associations with the default model, two at a time, each once for all tests below."""
+    job = Job(
+        tmp_path_factory.mktemp("products"),
+        BuildOptions(flat=flats),
+        (parse_aperture(APERTURE),),
+        pictures=True,
+        draw=draw_products,
+    )
+    found = make(catalog, ASSOCIATIONS, job, workers=2)
+    assert [one.failure for one in found] == [None] * 4
+    return {one.name: one for one in found}
+
+
+def _truth(shared_data: Path) -> dict[str, dict[str, Any]]:
+    with (shared_data / "science_13655_standin" / "truth.csv").open() as file:
+        return {row["rootname"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("name", ASSOCIATIONS)
+def test_science_and_masterdark_are_on_one_grid(outcomes: dict[str, Outcome], name: str) -> None:
+    made = outcomes[name].masterdark
+    assert made is not None
+    science = fits.getheader(made.science, ("SCI", 1))
+    for extension in ("SCI", "ERR"):
+        dark = fits.getheader(made.masterdark, extension)
+        assert {key: dark[key] for key in GRID} == {key: science[key] for key in GRID}
+        image = fits.getdata(made.masterdark, extension)
+        np.testing.assert_array_equal(np.isnan(image), np.isnan(fits.getdata(made.science, 1)))
+
+
+@pytest.mark.parametrize("name", ASSOCIATIONS)
+def test_nothing_but_products_is_left_in_the_folder(outcomes: dict[str, Outcome], name: str) -> None:
+    made = outcomes[name].masterdark
+    assert made is not None
+    members = [member.exposure for member in made.members]
+    expected = {
+        f"{name}_sbcdark_{ending}"
+        for ending in (
+            "drz.fits",
+            "dark.fits",
+            "drizzle.log",
+            "phot.ecsv",
+            "products.png",
+            *(f"{member}.png" for member in members),
+        )
+    }
+    others = {path.name for path in made.science.parent.iterdir()}
+    assert expected <= others
+    assert not [other for other in others if other.startswith(".")]
+
+
+@pytest.mark.parametrize("name", ASSOCIATIONS)
+def test_provenance_stands_in_the_header(outcomes: dict[str, Outcome], name: str) -> None:
+    made = outcomes[name].masterdark
+    assert made is not None
+    header = fits.getheader(made.masterdark)
+    assert header["DRKCOMB"] == "model"
+    assert header["DRKCATRV"] >= 1
+    for number, member in enumerate(made.members, 1):
+        assert header[f"DK{number:02d}EXP"] == member.exposure
+        assert header[f"DK{number:02d}BAS"] == pytest.approx(member.base)
+        assert header[f"DK{number:02d}AMP"] == pytest.approx(member.amplitude)
+        weights = [float(header[f"DK{number:02d}D{rank:03d}"].split()[1]) for rank in range(1, len(member.darks) + 1)]
+        # Written with six decimals.
+        assert sum(weights) == pytest.approx(1.0, abs=0.5e-6 * len(weights))
+
+
+@pytest.mark.parametrize(("name", "sigmas"), [(ASSOCIATIONS[0], 2.0), *((name, 3.0) for name in ASSOCIATIONS[1:])])
+def test_net_rate_agrees_with_truth(outcomes: dict[str, Outcome], shared_data: Path, name: str, sigmas: float) -> None:
+    """The truth in the drizzled product, from the truth table and the WCS alone.
+
+    The source is a round Gaussian of sigma s in NATIVE pixels with a total rate R in native counts. On the product each
+    native count counts f times, f = native pixel area / 0.025"^2 (1.61 here). A native pixel under product pixel o
+    holds R / (2 pi s^2) exp(-d^2 / 2 s^2), d being the distance from the source in native pixels, and the product has
+    that same value at o: the sum over the aperture is taken pixel by pixel, so that f need not be put in by hand. The
+    sky, a surface brightness, is the same per product as per native pixel; it is not subtracted.
+
+    jcmc11010, where the glow is, has to agree within 2 sigma. For the other three the limit is 3 sigma (a chance of
+    0.8 % that one of three is farther off): the source's own counts in the stand-in jcmc11dsq are 2.7 sigma low.
+    """
+    outcome, truth = outcomes[name], _truth(shared_data)
+    made, measured = outcome.masterdark, outcome.photometry[0]
+    assert made is not None
+    product_wcs = WCS(fits.getheader(made.science, ("SCI", 1)))
+    y, x = np.mgrid[630:791, 685:786].astype(float)
+    inside = ((x - 735) / 40) ** 2 + ((y - 710) / 70) ** 2 <= 1
+    rate = time = 0.0
+    for member in made.members:
+        row = truth[member.exposure]
+        seconds, sigma = float(row["exptime_s"]), float(row["source_sigma_pix"])
+        with fits.open(shared_data / "science_13655_standin" / f"{member.exposure}_flt.fits.gz") as hdus:
+            native_wcs = WCS(hdus[1].header)
+        native_x, native_y = native_pixels(product_wcs, native_wcs, x[inside], y[inside])
+        squared = (native_x - float(row["source_x"])) ** 2 + (native_y - float(row["source_y"])) ** 2
+        source = float(row["source_count_s"]) / (2 * math.pi * sigma**2) * np.exp(-squared / (2 * sigma**2))
+        rate += seconds * float(np.sum(source + float(row["sky_count_s_pix"])))
+        time += seconds
+        # Nearly all of the source's f x R lies in the aperture.
+        factor = area_factor(native_wcs, float(row["source_x"]), float(row["source_y"]))
+        assert 0.9 < float(source.sum()) / (factor * float(row["source_count_s"])) <= 1.0
+    assert measured.net_count_s == pytest.approx(rate / time, abs=sigmas * measured.net_err_count_s)
+
+
+def test_errors_are_those_of_native_counts(outcomes: dict[str, Outcome]) -> None:
+    """The science error is sqrt(f S / t), not sqrt(S / t): f = 1.61 times the detected counts stand in a product."""
+    measured = outcomes["jcmc11010"].photometry[0]
+    native = math.sqrt(1.613 * measured.science_count_s / 2040.0)
+    # f varies by 0.3 % over the aperture; the flat's scatter inside of it (5 % a pixel) averages out to less than 1 %.
+    assert measured.science_err_count_s == pytest.approx(native, rel=0.01)
+
+
+def test_published_procedure_is_reproduced(
+    catalog: sa.Engine, shared_data: Path, tmp_path: Path, outcomes: dict[str, Outcome]
+) -> None:
+    """Forced darks, no flat: the same as AstroDrizzle run by hand on FLTs that carry the darks' counts."""
+    use = {"jcmc11ctq": "jcrx01iiq", "jcmc11e6q": "jcrx01iyq"}
+    options = BuildOptions(Combine.NEAREST, use={science: (dark,) for science, dark in use.items()})
+    (outcome,) = make(catalog, ["jcmc11010"], Job(tmp_path / "ours", options))
+    assert outcome.masterdark is not None
+    assert [member.darks for member in outcome.masterdark.members] == [(dark,) for dark in use.values()]
+    by_hand = tmp_path / "by_hand"
+    by_hand.mkdir()
+    for science, dark in use.items():
+        with fits.open(shared_data / "science_13655_standin" / f"{science}_flt.fits.gz") as hdus:
+            counts = fits.getdata(shared_data / "darks_13961" / f"{dark}_raw.fits.gz", 1).astype(np.uint16)
+            # The dark's counts in the science exposure's own time.
+            hdus[1].data = (counts * (1020.0 / 1000.0)).astype(np.float32)
+            hdus.writeto(by_hand / f"{science}_flt.fits")
+    reference = outcomes["jcmc11010"].masterdark
+    assert reference is not None
+    script = (
+        "from drizzlepac.astrodrizzle import AstroDrizzle\n"
+        f"AstroDrizzle({[f'{name}_flt.fits' for name in use]!r}, output='hand', mdriztab=False, build=False, "
+        "context=False, preserve=False, static=False, skysub=False, driz_separate=False, median=False, blot=False, "
+        f"driz_cr=False, final_wcs=True, final_units='cps', final_refimage={str(reference.science) + '[sci,1]'!r})\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=by_hand, check=True, capture_output=True, timeout=120)
+    hand = fits.getdata(by_hand / "hand_drz_sci.fits")
+    weight = fits.getdata(by_hand / "hand_drz_wht.fits")
+    ours = fits.getdata(outcome.masterdark.masterdark, ("SCI", 1))
+    there = weight > 0
+    np.testing.assert_array_equal(np.isfinite(ours), there)
+    # Single precision: 24 bits, in sums of up to a dozen native pixels' parts.
+    np.testing.assert_allclose(ours[there], hand[there], rtol=12 * 2.0**-24, atol=1e-12)
+
+
+def test_one_failure_does_not_cost_the_others(shared_data: Path, tmp_path: Path) -> None:
+    """An association whose FLT is cut short fails with a message; the other is made."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name in ("jcmc11ctq", "jcmc11e6q", "jcmc11cxq", "jcmc11dsq"):
+        packed = (shared_data / "science_13655_standin" / f"{name}_flt.fits.gz").read_bytes()
+        (folder / f"{name}_flt.fits").write_bytes(gzip.decompress(packed))
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    ingest(engine, [shared_data / "darks_13961", shared_data / "associations_13655", folder])
+    broken = folder / "jcmc11e6q_flt.fits"
+    broken.write_bytes(broken.read_bytes()[:1_000_000])
+    options = BuildOptions(Combine.NEAREST)
+    lost, made = make(engine, ["jcmc11010", "jcmc11030"], Job(tmp_path / "products", options), workers=2)
+    assert lost.failure is not None
+    assert "jcmc11e6q_flt.fits changed after it was ingested" in lost.failure.what
+    assert made.failure is None
+    assert made.masterdark is not None
+    assert made.masterdark.masterdark.exists()
+    assert not list((tmp_path / "products").glob("jcmc11010*.fits"))
+    assert not list((tmp_path / "products").glob(".*"))
+
+
+def test_absent_members_are_told(shared_data: Path, tmp_path: Path) -> None:
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    science = shared_data / "science_13655_standin"
+    ingest(engine, [shared_data / "darks_13961", shared_data / "associations_13655", science / "jcmc11ctq_flt.fits.gz"])
+    (outcome,) = make(engine, ["jcmc11010"], Job(tmp_path / "products", BuildOptions(Combine.MEAN)))
+    assert outcome.failure is None
+    assert "jcmc11e6q belongs to jcmc11010 and is not in the catalog: it is left out" in outcome.warnings
+    (empty,) = make(engine, ["jcmc11020"], Job(tmp_path / "products", BuildOptions(Combine.MEAN)))
+    assert isinstance(empty.failure, UsageError)
+    assert "jcmc11cwq, jcmc11dtq" in empty.failure.what
+
+
+def test_mean_of_darks_is_their_counts_over_their_time(catalog: sa.Engine, shared_data: Path, tmp_path: Path) -> None:
+    options = BuildOptions(Combine.MEAN, Rule.NOTEBOOK, top=2)
+    (outcome,) = make(catalog, ["jcmc11e6q"], Job(tmp_path, options))
+    assert outcome.masterdark is not None
+    (member,) = outcome.masterdark.members
+    assert member.darks == ("jcrx01ixq", "jcrx01iyq")
+    assert member.weights == (0.5, 0.5)
+    total = sum(
+        float(fits.getdata(shared_data / "darks_13961" / f"{dark}_raw.fits.gz", 1)[400:500, 400:500].sum())
+        for dark in member.darks
+    )
+    made = fits.open(outcome.masterdark.masterdark)
+    native = WCS(fits.getheader(shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz", 1))
+    y, x = np.mgrid[0 : made["SCI"].data.shape[0], 0 : made["SCI"].data.shape[1]].astype(float)
+    native_x, native_y = native_pixels(WCS(made["SCI"].header), native, x.ravel(), y.ravel())
+    inside = (np.abs(native_x - 449.5) < 50) & (np.abs(native_y - 449.5) < 50)
+    drizzled = float(np.nansum(made["SCI"].data.ravel()[inside]))
+    expected = area_factor(native, 449.5, 449.5) * total / 2000.0
+    made.close()
+    # Product pixels on the square's edge (a perimeter of 400 native, 500 product pixels) fall in or out as a whole.
+    edge = expected / 16100 * math.sqrt(500)
+    assert drizzled == pytest.approx(expected, abs=3 * edge)
+
+
+def test_dark_that_is_gone_is_replaced_by_the_next(shared_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "darks"
+    folder.mkdir()
+    for path in (shared_data / "darks_13961").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    ingest(engine, [folder, shared_data / "science_13655_standin"])
+    (folder / "jcrx01ixq_raw.fits.gz").unlink()
+    options = BuildOptions(Combine.NEAREST, Rule.NOTEBOOK)
+    (outcome,) = make(engine, ["jcmc11e6q"], Job(tmp_path / "products", options))
+    assert outcome.masterdark is not None
+    assert outcome.masterdark.members[0].darks == ("jcrx01iyq",)
+    assert any("the RAW of jcrx01ixq is not at its place" in warning for warning in outcome.warnings)
+
+
+def test_aperture_off_the_data_is_told(catalog: sa.Engine, tmp_path: Path) -> None:
+    apertures = tuple(parse_aperture(text) for text in ("circle:3000,700,20", "circle:2,700,20", APERTURE))
+    (outcome,) = make(catalog, ["jcmc11010"], Job(tmp_path, BuildOptions(Combine.NEAREST), apertures))
+    assert [row.aperture for row in outcome.photometry] == ["circle:2,700,20", APERTURE]
+    assert any("circle:3000,700,20 lies outside the data" in warning for warning in outcome.warnings)
+    assert any("of circle:2,700,20 lies on data" in warning for warning in outcome.warnings)
+    assert all(row.science_err_count_s > 0 for row in outcome.photometry)
+
+
+def _edited(shared_data: Path, folder: Path, **cards: object) -> Path:
+    """Write a stand-in FLT with some cards of its headers changed, or removed (None)."""
+    folder.mkdir()
+    source = shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz"
+    copy_with_counts(source, folder / "jcmc11e6q_flt.fits", **cards)
+    return folder
+
+
+def test_mask_off_the_frame_is_told(catalog: sa.Engine, tmp_path: Path) -> None:
+    on, off = parse_aperture("circle:735,710,30"), parse_aperture("circle@100.5,38,2")
+    options = BuildOptions(Combine.NEAREST, mask=(on, off))
+    (outcome,) = make(catalog, ["jcmc11010"], Job(tmp_path, options))
+    assert outcome.masterdark is not None
+    told = [text for text in outcome.masterdark.warnings if text.startswith("--mask")]
+    assert told == [f"--mask: {off.label} lies outside the exposures and masks nothing"]
+
+
+def test_frame_that_no_flat_divided_gets_an_undivided_dark(shared_data: Path, flats: Path, tmp_path: Path) -> None:
+    darks = {}
+    for correction in ("OMIT", "COMPLETE"):
+        folder = _edited(shared_data, tmp_path / correction, FLATCORR=correction)
+        engine = open_catalog(f"sqlite:///{tmp_path / correction}.db", create=True)
+        ingest(engine, [shared_data / "darks_13961", folder])
+        options = BuildOptions(Combine.NEAREST, flat=flats)
+        (outcome,) = make(engine, ["jcmc11e6q"], Job(tmp_path / f"products_{correction}", options))
+        assert outcome.masterdark is not None
+        assert (outcome.masterdark.members[0].flat is None) == (correction == "OMIT")
+        darks[correction] = fits.getdata(outcome.masterdark.masterdark, ("SCI", 1))
+    # About the middle of the box, where the flat is 1.04 on average: the ratio is that of the same counts, so that only
+    # the pixels on the edge of the square (500 of 22,500, of either choice) make a difference, of 0.1 %.
+    header = fits.getheader(tmp_path / "products_OMIT" / "jcmc11e6q_sbcdark_dark.fits", ("SCI", 1))
+    native = WCS(fits.getheader(shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz", 1))
+    x, y = WCS(header).all_world2pix(*native.all_pix2world(680, 750, 0), 0)
+    middle = np.s_[int(y) - 75 : int(y) + 75, int(x) - 75 : int(x) + 75]
+    flat = fits.getdata(flats / "sbc_standin_pfl.fits", 1)[700:800, 630:730].mean()
+    assert flat > 1.03
+    ratio = np.nansum(darks["OMIT"][middle]) / np.nansum(darks["COMPLETE"][middle])
+    assert ratio == pytest.approx(flat, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("cards", "told"),
+    [
+        ({"IDCSCALE": None}, "lacks IDCSCALE in its SCI header"),
+        ({"IDCSCALE": 0.05}, "has an IDCSCALE of 0.05"),
+        ({"CD1_1": None}, "lacks CD1_1"),
+    ],
+)
+def test_frame_of_unknown_scale_is_refused(
+    shared_data: Path, tmp_path: Path, cards: dict[str, object], told: str
+) -> None:
+    """AstroDrizzle would go on without a word, and every count would be off by the area factor."""
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    report = ingest(engine, [_edited(shared_data, tmp_path / "edited", **cards)])
+    assert [told in rejection["reason"] for rejection in report.rejections] == [True]
+
+
+def test_rates_for_counts_are_rejected(shared_data: Path, tmp_path: Path) -> None:
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    report = ingest(engine, [_edited(shared_data, tmp_path / "edited", BUNIT="COUNTS/S")])
+    assert report.rejections[0]["reason"] == "SCI is in COUNTS/S, where counts are needed"
+
+
+def test_apertures_that_leave_little_are_told(catalog: sa.Engine, tmp_path: Path) -> None:
+    apertures = tuple(parse_aperture(text) for text in ("circle:700,680,520", APERTURE))
+    (outcome,) = make(catalog, ["jcmc11010"], Job(tmp_path, BuildOptions(), apertures))
+    assert any("of it to fit the dark to" in warning for warning in outcome.warnings)
+    assert len(outcome.photometry) == 2
+
+
+@pytest.mark.parametrize(
+    ("darks", "method", "lack"),
+    [("jcrx01i[i-n]q", "scaled mean", "no glow that varies"), ("jcrx01iyq", "scaled nearest", "one dark only")],
+)
+def test_less_than_a_model_is_told(
+    shared_data: Path, flats: Path, tmp_path: Path, darks: str, method: str, lack: str
+) -> None:
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    found = sorted((shared_data / "darks_13961").glob(f"{darks}_raw.fits.gz"))
+    ingest(engine, [*found, shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz"])
+    (outcome,) = make(engine, ["jcmc11e6q"], Job(tmp_path / "products", BuildOptions(flat=flats)))
+    assert outcome.masterdark is not None
+    (member,) = outcome.masterdark.members
+    assert member.method == method
+    assert len(member.darks) == len(found)
+    assert member.amplitude == 0.0
+    assert any(f"is a {method}, since" in warning and lack in warning for warning in outcome.warnings)
+
+
+def test_nothing_matches(catalog: sa.Engine, tmp_path: Path) -> None:
+    (outcome,) = make(catalog, ["jcmc11e6q"], Job(tmp_path, BuildOptions(max_days=1.0)))
+    assert isinstance(outcome.failure, NothingMatchedError)
+    assert "days away" in outcome.failure.what
+
+
+def test_wrong_requests_are_refused(catalog: sa.Engine, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="jcmc11ctq"):
+        make(catalog, ["jcmc11e6q"], Job(tmp_path, BuildOptions(use={"jcmc11ctq": ("jcrx01iiq",)})))
+    (dark,) = make(catalog, ["jcrx01iiq"], Job(tmp_path, BuildOptions()))
+    assert isinstance(dark.failure, UsageError)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SbcdarkError, match="cannot be made"):
+        make(catalog, ["jcmc11e6q"], Job(tmp_path / "file" / "products", BuildOptions()))

@@ -1,0 +1,169 @@
+"""Files that are gone, changed or only touched: what is chosen instead and what is said, on both engines."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers import copied
+
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.opening import open_catalog
+from sbcdark.catalog.queries import files_of, match_values
+from sbcdark.pipeline.ingest.ingestion import ingest
+from sbcdark.pipeline.selection.choice import choose_for, forced_match, match
+from sbcdark.pipeline.selection.file_state import file_state, looked_up
+from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+DARKS = ("jcrx01iv", "jcrx01iw", "jcrx01ix", "jcrx01iy", "jcrx01j0", "jcrx01ii")
+
+
+@pytest.fixture
+def archive(shared_data: Path, tmp_path: Path) -> Path:
+    """Return a folder of our own, its name to be quoted, with some darks and a science exposure."""
+    folder = tmp_path / "my archive"
+    copied(shared_data, folder, "jcmc11e6q_flt", *(f"{name}q_raw" for name in DARKS))
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    return folder
+
+
+@pytest.fixture
+def catalog(database_url: str, archive: Path) -> sa.Engine:
+    engine = open_catalog(database_url, create=True)
+    ingest(engine, [archive], workers=1)
+    return engine
+
+
+def change(path: Path) -> None:
+    """Give a file other content of the same size, and another time."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[-1] ^= 1
+    plain = gzip.compress(bytes(content))
+    path.write_bytes(plain)
+
+
+def test_states_of_a_file(catalog: sa.Engine, archive: Path) -> None:
+    path = archive / "jcrx01ixq_raw.fits.gz"
+    with reading(catalog) as session:
+        (file,) = files_of(session, "jcrx01ixq")
+    assert file_state(file) == "present"
+    # Touched: the content decides, where it is known.
+    os.utime(path, ns=(1, 1))
+    assert file_state(file) == "present"
+    assert file_state(replace(file, sha256=None)) == "changed"
+    assert file_state(replace(file, size_byte=file.size_byte + 1)) == "changed"
+    # Other content of the same size.
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert file_state(file) == "changed"
+    path.write_bytes(content)
+    assert file_state(file) == "present"
+    path.unlink()
+    assert file_state(file) == "missing"
+    path.mkdir()
+    assert file_state(file) == "changed"
+    # What is on a server is not asked for.
+    assert file_state(replace(file, uri="https://archive.invalid/jcrx01ixq_raw.fits")) == "present"
+    assert file_state(replace(file, uri=(archive / "none" / "x_raw.fits").as_uri())) == "missing"
+    assert file_state(replace(file, uri=(archive / "jcrx01iyq_raw.fits.gz" / "x_raw.fits").as_uri())) == "missing"
+
+
+def test_dark_that_changed_gives_way_and_this_is_said(catalog: sa.Engine, archive: Path) -> None:
+    path = archive / "jcrx01ixq_raw.fits.gz"
+    (before,) = match(catalog, ["jcmc11e6q"], wanted=Requirements(top=1))
+    assert [dark.dark for dark in before.darks] == ["jcrx01ixq"]
+    os.utime(path, ns=(1, 1))
+    assert match(catalog, ["jcmc11e6q"], wanted=Requirements(top=1)) == [before]
+    change(path)
+    (after,) = match(catalog, ["jcmc11e6q"], wanted=Requirements(top=1))
+    assert [dark.dark for dark in after.darks] == ["jcrx01iyq"]
+    (told,) = [warning for warning in after.warnings if "changed after the ingest" in warning]
+    assert told.startswith(
+        f"the RAW of jcrx01ixq changed after the ingest ({path.as_uri()}): the next best are taken; "
+    )
+    assert {one.dark: one.reason for one in after.nearest_rejected}["jcrx01ixq"] == (
+        f"its RAW changed after the ingest: {path.as_uri()}"
+    )
+    # The command that it names mends it.
+    command = shlex.split(told.rpartition("with: ")[2])
+    assert command == ["sbcdark", "ingest", str(path)]
+    assert ingest(catalog, [command[2]]).updated == 1
+    (again,) = match(catalog, ["jcmc11e6q"], wanted=Requirements(top=1))
+    assert [dark.dark for dark in again.darks] == ["jcrx01ixq"]
+    assert not any("changed" in warning for warning in again.warnings)
+
+
+def test_missing_and_changed_are_told_apart(catalog: sa.Engine, archive: Path) -> None:
+    change(archive / "jcrx01ixq_raw.fits.gz")
+    (archive / "jcrx01iyq_raw.fits.gz").unlink()
+    (found,) = match(catalog, ["jcmc11e6q"])
+    assert {"jcrx01ixq", "jcrx01iyq"}.isdisjoint(dark.dark for dark in found.darks)
+    told = [warning for warning in found.warnings if warning.startswith("the RAW of ")]
+    assert [warning.split()[3] for warning in told] == ["jcrx01iyq", "jcrx01ixq"]
+    assert "is not at its place any more" in told[0]
+    assert told[0].endswith("sbcdark relocate DIR")
+
+
+def test_changed_darks_are_in_no_template_and_cannot_be_forced(catalog: sa.Engine, archive: Path) -> None:
+    change(archive / "jcrx01iiq_raw.fits.gz")
+    with reading(catalog) as session:
+        for combine in Combine:
+            (chosen,) = choose_for(session, ["jcmc11e6q"], combine, Rule.GLOW, Requirements())
+            assert "jcrx01iiq" not in {dark.dark for dark in chosen.darks}
+        with pytest.raises(UsageError, match="The RAW of jcrx01iiq changed after the ingest") as caught:
+            forced_match(session, "jcmc11e6q", ["jcrx01iiq"], Requirements())
+        assert "sbcdark ingest PATH" in caught.value.todo
+        (archive / "jcrx01iiq_raw.fits.gz").unlink()
+        with pytest.raises(UsageError, match="is not at its place any more") as caught:
+            forced_match(session, "jcmc11e6q", ["jcrx01iiq"], Requirements())
+        assert "sbcdark relocate DIR" in caught.value.todo
+
+
+def test_copy_of_the_same_content_takes_the_place(catalog: sa.Engine, archive: Path, tmp_path: Path) -> None:
+    path = archive / "jcrx01ixq_raw.fits.gz"
+    (copy,) = copied(archive.parent, tmp_path / "copies", "jcrx01ixq_raw")
+    ingest(catalog, [copy])
+    with reading(catalog) as session:
+        values = match_values(session, "jcrx01ixq")
+        assert values is not None
+        assert values.file is not None
+        used = Path(values.file.uri.removeprefix("file://").replace("%20", " "))
+        other = ({path, copy} - {used}).pop()
+        change(used)
+        found = looked_up(session, values)
+        assert found.is_present
+        assert found.file is not None
+        assert found.file.uri == other.as_uri()
+        change(other)
+        found = looked_up(session, values)
+        assert not found.is_present
+        assert found.file is not None
+        assert (found.file.uri, found.file.state) == (used.as_uri(), "changed")
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_science_frame_that_is_another_is_told(catalog: sa.Engine, archive: Path, *, gone: bool) -> None:
+    path = archive / "jcmc11e6q_flt.fits.gz"
+    if gone:
+        path.unlink()
+    else:
+        change(path)
+    (found,) = match(catalog, ["jcmc11e6q"])
+    (told,) = [warning for warning in found.warnings if warning.startswith("its FLT ")]
+    if gone:
+        assert told == f"its FLT is not at its place any more ({path.as_uri()}); find it with: sbcdark relocate DIR"
+    else:
+        assert told.endswith(f"take it as it is now with: sbcdark ingest '{path}'")
+    with reading(catalog) as session:
+        forced = forced_match(session, "jcmc11e6q", ["jcrx01ixq"], Requirements())
+    assert told in forced.warnings
