@@ -123,7 +123,7 @@ def verify(
                     run_id = writes.start_run(session, "verify", SOFTWARE_VERSION)
                 file_changes.set_states(session, changes)
         with reading(engine) as session:
-            resting = file_changes.selections_resting_on(session, [file.id for file in page])
+            resting = file_changes.selections_using(session, [file.id for file in page])
         for file, look in looks:
             _count(report, file, look, tuple(resting.get(file.id, ())))
         done += len(page)

@@ -24,7 +24,7 @@ def advice(engine: sa.Engine, exposures: Sequence[str]) -> str:
 
 def advice_in(session: Session, exposures: Sequence[str]) -> str:
     """Return the same within a session."""
-    if not archive_listings.knows_the_archive(session):
+    if not archive_listings.has_archive_listing(session):
         return f"{_LOOSEN}, or see which darks the archive has: sbcdark programs --near {exposures[0]}"
     best: archive_listings.NearestProgram | None = None
     for name in exposures:
