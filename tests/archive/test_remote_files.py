@@ -242,7 +242,7 @@ def test_local_and_remote_files_are_mixed_and_a_dry_run_tells_the_same(
     wet = ingest(empty_catalog, given)
     assert dry == wet
     assert counts(wet) == (6, 0, 0, 2)
-    assert wet.ignored_files == [{"path": f"{web.url}/jcrx01iiq_spt.fits", "reason": "no RAW, FLT or ASN by its name"}]
+    assert wet.ignored_files == [{"path": f"{web.url}/jcrx01iiq_spt.fits", "reason": "not a RAW, FLT or ASN file name"}]
     assert {Path(one["path"]).name for one in wet.rejections} == {"gone_raw.fits", "JCRX01IKQ_RAW.FITS"}
 
 
