@@ -1,7 +1,7 @@
-"""Pictures of an exposure with its dark and of drizzled products, block-summed so that single counts add up to a view.
+"""Pictures of an exposure with its dark and of drizzled products, summed over blocks to make single counts visible.
 
-Matplotlib's object API on the Agg canvas is used, without pyplot's global state and without the user's own style. Names
-and labels come from headers and region files: they are shown as plain text, never as mathematics.
+They use matplotlib's object API on the Agg canvas, without pyplot's global state and the user's style. Names and labels
+come from headers and region files: they are drawn as plain text, never as mathematics.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.apertures import PixelEllipse
 
 UNIT = 1e-5
-"""Rates are shown in this many count/s/pixel: a cold SBC dark is 0.75 of it."""
+"""Unit of the displayed rates in count/s/pixel: a cold SBC dark has 0.75 of it."""
 
-COLOUR_MAP = "viridis"  # even in lightness, and safe for colour-blind eyes
+COLOUR_MAP = "viridis"  # perceptually uniform and safe for colour-blind readers
 LISTED_APERTURES = 8
 _DPI = 150
-_TITLE = 50  # characters of 11 points over one of two panels
+_TITLE = 50  # characters of 11 points above one of two panels
 
 
 @dataclass(frozen=True, slots=True)
 class FramePicture:
-    """A native frame to be drawn.
+    """A native frame to draw.
 
     Attributes
     ----------
     rootname : str
-        Its name; shown as it is.
+        Its name, drawn verbatim.
     counts : ndarray, shape (ny, nx)
         Counts per native pixel.
     exptime_s : float
@@ -63,21 +63,21 @@ class FramePicture:
 
 
 def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Sum an image over square blocks; the blocks at the far edges may be cut.
+    """Sum an image over square blocks; blocks at the far edges may be smaller.
 
     Parameters
     ----------
     image : ndarray, shape (ny, nx)
-        NaN and infinities are left out.
+        NaN and infinities are ignored.
     block : int
-        Side of a block, pixels.
+        Side of a block in pixels.
 
     Returns
     -------
     sums : ndarray of float64, shape (ceil(ny / block), ceil(nx / block))
-        In the image's unit; they add up to the image's sum.
+        In the unit of the image; they add up to its sum.
     pixels : ndarray of int64, of the same shape
-        How many pixels each sum holds.
+        Number of pixels in each sum.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDA
         `block` is below 1, or the image is not two-dimensional.
     """
     if block < 1 or image.ndim != 2:
-        raise ValueError(f"blocks of {block} pixels of an image with {image.ndim} axes cannot be summed")
+        raise ValueError(f"cannot sum blocks of {block} pixels in an image with {image.ndim} axes")
     values = np.asarray(image, dtype=np.float64)
     known = np.isfinite(values)
     missing = [(0, -side % block) for side in values.shape]
@@ -96,9 +96,9 @@ def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDA
 
 
 def _block_mean(image: NDArray[Any], block: int, divisor: float) -> NDArray[np.float64]:
-    """Return each block's mean per pixel over `divisor`; NaN where a block has little data.
+    """Return each block's mean per pixel in units of `divisor`; NaN if a block has little data.
 
-    A block of few pixels (at the slanted edges of a product) is so noisy that it would draw the eye.
+    Blocks of few pixels (at the slanted edges of a product) are too noisy to show.
     """
     sums, pixels = block_sum(image, block)
     mean = np.full(sums.shape, np.nan)
@@ -107,7 +107,7 @@ def _block_mean(image: NDArray[Any], block: int, divisor: float) -> NDArray[np.f
 
 
 def _stretch(images: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    """Choose one stretch for several images: the level of the darks fills it, hot pixels and sources go over."""
+    """Return one stretch for several images: the level of the darks fills it; hot pixels and sources saturate."""
     lows, highs = [], []
     for image in images:
         known = image[np.isfinite(image)]
@@ -116,21 +116,21 @@ def _stretch(images: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
             lows.append(float(low))
             highs.append(float(high))
     low, high = (min(lows), max(highs)) if lows else (0.0, 1.0)
-    if not high > low:  # a constant image has its one value in the middle
+    if not high > low:  # centre the only value of a constant image
         margin = abs(low) / 2 or 1.0
         low, high = low - margin, high + margin
     return low, high
 
 
 def _plain(text: str, longest: int) -> str:
-    """Make untrusted text fit to be drawn: one line that fits its place, of characters that the font has."""
+    """Make untrusted text drawable: one line of limited length, in characters of the font."""
     drawn = "".join(char if ord(char) < 0x250 or 0x370 <= ord(char) < 0x400 else "?" for char in clean_label(text))
     return drawn if len(drawn) <= longest else f"{drawn[: longest - 3]}..."
 
 
 @contextmanager
 def _own_style() -> Iterator[None]:
-    """Draw in matplotlib's default style, whatever the user's matplotlibrc says (usetex would read names as TeX)."""
+    """Draw in matplotlib's default style, whatever the user's matplotlibrc sets (usetex would parse names as TeX)."""
     from matplotlib import style  # noqa: PLC0415 - matplotlib is slow to load
 
     with style.context("default"):
@@ -138,7 +138,7 @@ def _own_style() -> Iterator[None]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; the name appears when the file is whole."""
+    """Write a figure as PNG; the file appears once it is complete."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         figure.savefig(temporary, format="png", dpi=_DPI)
@@ -159,7 +159,7 @@ def _figure(width: float, height: float) -> Figure:
 def _draw(
     axes: Axes, image: NDArray[np.float64], shape: tuple[int, ...], block: int, limits: tuple[float, float]
 ) -> Any:
-    """Draw a block-summed image in the pixels that it was summed from; pixel (0, 0) is centred on (0, 0)."""
+    """Draw a block-summed image in the original pixels; pixel (0, 0) is centred on (0, 0)."""
     import matplotlib as mpl  # noqa: PLC0415 - slow to load
 
     colours = mpl.colormaps[COLOUR_MAP].with_extremes(bad="white")
@@ -173,7 +173,7 @@ def _draw(
         vmax=limits[1],
         interpolation="nearest",
     )
-    # The last blocks may stick out over the image's edge.
+    # The last blocks may extend beyond the edge of the image.
     axes.set_xlim(-0.5, shape[1] - 0.5)
     axes.set_ylim(-0.5, shape[0] - 0.5)
     return drawn
@@ -185,14 +185,14 @@ def _colour_bar(figure: Figure, drawn: Any, axes: Sequence[Axes], block: int) ->
 
 
 def _outlined(width: float) -> list[Any]:
-    """Return the effect of a dark rim, so that white lines and letters show on light and dark ground."""
+    """Return the effect of a dark outline, so that white lines and letters show on any background."""
     from matplotlib import patheffects  # noqa: PLC0415 - slow to load
 
     return [patheffects.withStroke(linewidth=width, foreground="black")]
 
 
 def _draw_region(axes: Axes, region: Region, style: str) -> None:
-    """Outline a region's pixels. Rectangle takes the corner; the first pixel begins half a pixel before its centre."""
+    """Outline a region. Rectangle takes the corner; the first pixel begins half a pixel before its centre."""
     from matplotlib.patches import Rectangle  # noqa: PLC0415 - slow to load
 
     axes.add_patch(
@@ -210,7 +210,7 @@ def _draw_region(axes: Axes, region: Region, style: str) -> None:
     )
     label = axes.text(region.x0 + 10, region.y1 + 8, region.name, color="white", fontsize=9, va="bottom", clip_on=True)
     label.set_path_effects(_outlined(2.0))
-    label.set_in_layout(False)  # beyond a small image it would squeeze the axes
+    label.set_in_layout(False)  # outside a small image it would shrink the axes
 
 
 def _frame_title(kind: str, frame: FramePicture) -> str:
@@ -241,16 +241,16 @@ def _exposure_and_dark_figure(science: FramePicture, dark: FramePicture, block: 
 
 
 def plot_exposure_and_dark(path: Path, science: FramePicture, dark: FramePicture, *, block: int = 16) -> None:
-    """Draw an exposure and its dark side by side on one stretch, with the box and the quiet rows.
+    """Draw an exposure and its dark side by side with one stretch, with the box and the quiet rows.
 
     Parameters
     ----------
     path : Path
-        The PNG to write; an older one is replaced when the new one is whole.
+        The PNG to write; an old one is replaced once the new one is complete.
     science, dark : FramePicture
         Native frames, shape (1024, 1024).
     block : int
-        Side of the blocks that are summed, pixels.
+        Side of the summed blocks in pixels.
 
     Raises
     ------
@@ -298,7 +298,7 @@ def _draw_apertures(axes: Axes, apertures: Sequence[PixelEllipse]) -> None:
 
 
 def _aperture_list(apertures: Sequence[PixelEllipse]) -> str:
-    """Name the numbered apertures, two a line."""
+    """Return the names of the numbered apertures, two per line."""
     names = [f"{number}  {_plain(aperture.label, _TITLE)}" for number, aperture in enumerate(apertures, start=1)]
     if len(names) > LISTED_APERTURES:
         names[LISTED_APERTURES - 1 :] = [f"and {len(names) - LISTED_APERTURES + 1} more"]
@@ -340,20 +340,20 @@ def plot_products(
     titles: tuple[str, str] = ("Science", "Masterdark"),
     block: int = 16,
 ) -> None:
-    """Draw a science product and its masterdark side by side on one stretch, with the apertures.
+    """Draw a science product and its masterdark side by side with one stretch, with the apertures.
 
     Parameters
     ----------
     path : Path
-        The PNG to write; an older one is replaced when the new one is whole.
+        The PNG to write; an old one is replaced once the new one is complete.
     science, masterdark : ndarray of float, shape (ny, nx)
-        Drizzled products on one pixel grid, count/s per product pixel; NaN where nothing falls is left blank.
+        Drizzled products on one pixel grid, count/s per product pixel; NaN (no data) is left blank.
     apertures : sequence of PixelEllipse
-        Numbered in the picture; the first `LISTED_APERTURES` are named beneath it.
+        Numbered in the picture; the first `LISTED_APERTURES` are named below it.
     titles : (str, str)
-        What stands above the two, for example the association's and the masterdark's names.
+        The two titles, for example the names of the association and the masterdark.
     block : int
-        Side of the blocks that are summed, pixels.
+        Side of the summed blocks in pixels.
 
     Raises
     ------
