@@ -32,6 +32,7 @@ from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sbcdark.catalog.records import PhotometryRecord
     from sbcdark.pipeline.products.run import Outcome
 
 NamesArgument = Annotated[list[str], typer.Argument(metavar="ASSOCIATION|EXPOSURE...", help="What to work on.")]
@@ -57,6 +58,15 @@ MixedOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace products of other inputs.", show_default=False)
 ]
+SkyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sky",
+        metavar="SKY",
+        help="Which sky is subtracted: fit, none, annulus:R_IN,R_OUT (product pixels) or annulus@R_IN,R_OUT (arcsec); "
+        "default: fit with the model, else none.",
+    ),
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, metavar="N", help="Associations at once; default: one a core.")
 ]
@@ -67,12 +77,13 @@ _COLUMNS = (
     Column("aperture", "aperture"),
     Column("science_count_s", "science", fixed(4)),
     Column("dark_count_s", "dark", fixed(4)),
-    Column("dark_fraction", "dark/science", fixed(3), spare=2),
-    Column("net_count_s", "net", fixed(4)),
-    Column("net_err_count_s", "+-", fixed(4)),
+    Column("sky_count_s", "sky", fixed(4)),
+    Column("source_count_s", "source", fixed(4)),
+    Column("source_err_count_s", "+-", fixed(4)),
+    Column("significance_sigma", "sigma", fixed(1)),
+    Column("net_count_s", "net", fixed(4), spare=3),
     Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=1),
-    Column("ab_mag", "AB mag", fixed(3)),
-    Column("ab_mag_err", "+-", fixed(3)),
+    Column("ab_told", "AB mag", spare=2),
 )
 _MEMBER_COLUMNS = (
     Column("association", "association", spare=4),
@@ -108,7 +119,12 @@ class Build:
     workers: WorkersOption = None
 
     def run(
-        self, *, apertures: Sequence[str] = (), regions: Path | None = None, pictures: bool = False
+        self,
+        *,
+        apertures: Sequence[str] = (),
+        regions: Path | None = None,
+        sky: str | None = None,
+        pictures: bool = False,
     ) -> list[Outcome]:
         """Run it on the catalog, each target for itself."""
         made = catalog().run(
@@ -116,6 +132,7 @@ class Build:
             self.folder,
             apertures=apertures,
             regions=regions,
+            sky=sky,
             pictures=pictures,
             overwrite=self.overwrite,
             workers=self.workers,
@@ -165,7 +182,7 @@ def masterdark(build: Build, as_json: JsonOption = False) -> None:
     else:
         _print_members(outcomes)
         for one in made:
-            for path in (one.science, one.masterdark):
+            for path in (one.science, one.masterdark, one.net):
                 typer.echo(shown(str(path)))
     _finish(outcomes)
 
@@ -176,6 +193,7 @@ def photometry(
     build: Build,
     aperture: ApertureOption = None,
     regions: RegionsOption = None,
+    sky: SkyOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
@@ -183,7 +201,7 @@ def photometry(
     check_forms(as_json=as_json, as_csv=as_csv)
     if not aperture and regions is None:
         raise UsageError("No aperture is given.", "Give --aperture ellipse:735,710,70,40,90 or --regions FILE.reg.")
-    outcomes = build.run(apertures=aperture or (), regions=regions)
+    outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky)
     _print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
     _finish(outcomes, apertures=True)
 
@@ -194,12 +212,13 @@ def run(
     build: Build,
     aperture: ApertureOption = None,
     regions: RegionsOption = None,
+    sky: SkyOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
     """Do the whole job: products, photometry and pictures of every association named."""
     check_forms(as_json=as_json, as_csv=as_csv)
-    outcomes = build.run(apertures=aperture or (), regions=regions, pictures=True)
+    outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky, pictures=True)
     print_outcomes(outcomes, as_json=as_json, as_csv=as_csv)
     measured = bool(aperture) or regions is not None
     if not measured:
@@ -222,6 +241,7 @@ def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bo
         files = [
             ("science", made.science),
             ("masterdark", made.masterdark),
+            ("net", made.net),
             ("photometry", outcome.table),
             *(("picture", picture) for picture in outcome.pictures),
         ]
@@ -261,12 +281,27 @@ def _print_members(outcomes: list[Outcome]) -> None:
 
 def _print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) -> None:
     rows = [
-        asdict(record) | {"number": number}
+        asdict(record) | {"number": number, "ab_told": _magnitude(record)}
         for outcome in outcomes
         for number, record in enumerate(outcome.photometry, 1)
     ]
-    title = "\nPhotometry; rates in drizzled count/s, flux in erg/s/cm2/A" if rows else ""
+    title = f"\nPhotometry; rates in drizzled count/s, flux in erg/s/cm2/A\n{_subtracted(outcomes)}" if rows else ""
     emit(rows, PHOTOMETRY_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=None, title=title)
+
+
+def _magnitude(record: PhotometryRecord) -> str | None:
+    if record.ab_mag is not None and record.ab_mag_err is not None:
+        return f"{record.ab_mag:.2f} +- {record.ab_mag_err:.2f}"
+    return None if record.ab_mag_limit is None else f"> {record.ab_mag_limit:.2f} (3 sigma)"
+
+
+def _subtracted(outcomes: list[Outcome]) -> str:
+    """Say in one line what was subtracted."""
+    methods = {record.sky_method for outcome in outcomes for record in outcome.photometry}
+    if methods == {"none"}:
+        return "source = science - dark; no sky is subtracted"
+    sky = "the fitted sky" if methods == {"fit"} else f"the sky of {', '.join(sorted(methods))}"
+    return f"source = science - dark - sky; {sky} is subtracted"
 
 
 def tell_warnings(outcomes: list[Outcome]) -> None:

@@ -105,6 +105,11 @@ class Products:
         return self._made.masterdark
 
     @property
+    def net(self) -> Path:
+        """Science minus dark on the same pixels, SCI, ERR and WHT."""
+        return self._made.net
+
+    @property
     def pictures(self) -> tuple[Path, ...]:
         """The pictures, PNG."""
         return self.outcome.pictures
@@ -448,6 +453,7 @@ class Catalog:
         *,
         apertures: Apertures = ...,
         regions: Folder | None = ...,
+        sky: str | None = ...,
         pictures: bool = ...,
         overwrite: bool = ...,
         workers: int | None = ...,
@@ -462,6 +468,7 @@ class Catalog:
         *,
         apertures: Apertures = ...,
         regions: Folder | None = ...,
+        sky: str | None = ...,
         pictures: bool = ...,
         overwrite: bool = ...,
         workers: int | None = ...,
@@ -475,6 +482,7 @@ class Catalog:
         *,
         apertures: Apertures = (),
         regions: Folder | None = None,
+        sky: str | None = None,
         pictures: bool = True,
         overwrite: bool = False,
         workers: int | None = None,
@@ -493,6 +501,9 @@ class Catalog:
             What is measured: ``circle:x,y,r``, ``ellipse@ra,dec,a,b,pa``, ...
         regions : str or Path, optional
             A file of DS9 regions as further apertures.
+        sky : str, optional
+            Which sky is subtracted: ``fit`` (the default with the model), ``annulus:R_IN,R_OUT`` in product pixels,
+            ``annulus@R_IN,R_OUT`` in arcsec, or ``none``.
         pictures : bool
             Draw the pictures.
         overwrite : bool
@@ -514,11 +525,12 @@ class Catalog:
         from sbcdark.pipeline.products.job import Job  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.products.run import make  # noqa: PLC0415
+        from sbcdark.pipeline.products.sky import parse_sky  # noqa: PLC0415
         from sbcdark.pipeline.views.product_pictures import draw_products  # noqa: PLC0415
 
-        job = Job(
-            Path(folder), build_options(**options), _apertures(apertures, regions), pictures, draw_products, overwrite
-        )
+        built = build_options(**options)
+        specs = _apertures(apertures, regions)
+        job = Job(Path(folder), built, specs, pictures, draw_products, parse_sky(sky, built.combine), overwrite)
         outcomes = make(self.engine, _names(names), job, workers=workers, talk=talk)
         if not isinstance(names, str):
             return [Products(outcome) for outcome in outcomes]

@@ -102,6 +102,42 @@ def write_dark_product(
         _write_with_cards(hdus, target, cards)
 
 
+def write_net_product(
+    target: Path,
+    drizzled: HDUList,
+    net: NDArray[np.float32],
+    error: NDArray[np.float32],
+    cards: Mapping[str, HeaderValue],
+) -> None:
+    """Write the dark-subtracted product: SCI and ERR, count/s, and WHT, s, with the science product's headers.
+
+    Parameters
+    ----------
+    target, drizzled, cards
+        As for `write_science_product`.
+    net, error : ndarray of float32, shape (ny, nx)
+        count/s.
+
+    Raises
+    ------
+    ValueError, SbcdarkError
+        As for `write_science_product`.
+    """
+    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+
+    with quiet_astropy():
+        header = drizzled["SCI", 1].header
+        hdus = fits.HDUList(
+            [
+                fits.PrimaryHDU(header=drizzled[0].header),
+                fits.ImageHDU(net, header=header, name="SCI"),
+                fits.ImageHDU(error, header=header, name="ERR"),
+                drizzled["WHT", 1].copy(),
+            ]
+        )
+        _write_with_cards(hdus, target, cards)
+
+
 def _write_with_cards(hdus: Any, target: Path, cards: Mapping[str, HeaderValue]) -> None:
     hdus[0].header["NEXTEND"] = len(hdus) - 1
     _add_cards(hdus[0].header, {**cards, "FILENAME": target.name})

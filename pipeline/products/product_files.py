@@ -53,6 +53,11 @@ class ProductFiles:
         return self._named("dark.fits")
 
     @property
+    def net(self) -> Path:
+        """Science minus dark (SCI), its error (ERR), and the weight (WHT)."""
+        return self._named("net.fits")
+
+    @property
     def photometry(self) -> Path:
         """The table of the apertures."""
         return self._named("phot.ecsv")
