@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sbcdark.catalog.records import PhotometryRecord
+    from sbcdark.pipeline.products.options import BuildKeywords
     from sbcdark.pipeline.products.run import Outcome
 
 NamesArgument = Annotated[list[str], typer.Argument(metavar="ASSOCIATION|EXPOSURE...", help="What to work on.")]
@@ -99,9 +100,9 @@ _MEMBER_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
-    """What masterdark, photometry and run are told alike: targets, folder, and how the dark is made."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DarkOptions:
+    """What commands that make something have in common: what of, where, and how the dark is made."""
 
     names: NamesArgument
     folder: FolderOption
@@ -110,12 +111,31 @@ class Build:
     top: TopOption = None
     use: UseOption = None
     flat: FlatOption = None
-    mask: MaskOption = None
     max_sigma: MaxSigmaOption = None
     max_days: MaxDaysOption = None
     min_exptime: MinExptimeOption = MIN_EXPTIME_S
-    mixed: MixedOption = False
     overwrite: OverwriteOption = False
+
+    def keywords(self) -> BuildKeywords:
+        """Return the options of the dark as `Catalog` takes them."""
+        return {
+            "combine": self.combine,
+            "rule": self.rule,
+            "top": self.top,
+            "use": _forced(self.use or ()),
+            "flat": self.flat,
+            "max_sigma": self.max_sigma,
+            "max_days": self.max_days,
+            "min_exptime_s": self.min_exptime,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build(DarkOptions):
+    """What masterdark, photometry and run have beside that."""
+
+    mask: MaskOption = None
+    mixed: MixedOption = False
     workers: WorkersOption = None
 
     def run(
@@ -127,6 +147,7 @@ class Build:
         pictures: bool = False,
     ) -> list[Outcome]:
         """Run it on the catalog, each target for itself."""
+        options: BuildKeywords = {**self.keywords(), "mask": self.mask, "mixed": self.mixed}
         made = catalog().run(
             self.names,
             self.folder,
@@ -137,42 +158,36 @@ class Build:
             overwrite=self.overwrite,
             workers=self.workers,
             talk=say,
-            combine=self.combine,
-            rule=self.rule,
-            top=self.top,
-            use=_forced(self.use or ()),
-            flat=self.flat,
-            mask=self.mask,
-            max_sigma=self.max_sigma,
-            max_days=self.max_days,
-            min_exptime_s=self.min_exptime,
-            mixed=self.mixed,
+            **options,
         )
         return [one.outcome for one in made]
 
 
-def with_build_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the fields of `Build` as its options, and the command the record in place of them.
+def with_options(shared: type[DarkOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of a record as its options, and the command the record in place of them.
 
     typer reads a command's signature; this one is put together.
     """
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    shared = inspect.signature(Build, eval_str=True).parameters.values()
 
-    @wraps(command)
-    def filled(**given: Any) -> None:
-        build = Build(**{name: given.pop(name) for name in [column.name for column in fields(Build)]})
-        command(build, **given)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        options = inspect.signature(shared, eval_str=True).parameters.values()
 
-    del filled.__wrapped__
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in [*shared, *own]]
-    filled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    filled.__annotations__ = {one.name: one.annotation for one in parameters}
-    return filled
+        @wraps(command)
+        def filled(**given: Any) -> None:
+            command(shared(**{one.name: given.pop(one.name) for one in options}), **given)
+
+        del filled.__wrapped__
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in [*options, *own]]
+        filled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        filled.__annotations__ = {one.name: one.annotation for one in parameters}
+        return filled
+
+    return decorate
 
 
 @app.command()
-@with_build_options
+@with_options(Build)
 def masterdark(build: Build, as_json: JsonOption = False) -> None:
     """Make the science product and, on the same pixels, the masterdark with its error."""
     outcomes = build.run()
@@ -188,7 +203,7 @@ def masterdark(build: Build, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-@with_build_options
+@with_options(Build)
 def photometry(
     build: Build,
     aperture: ApertureOption = None,
@@ -207,7 +222,7 @@ def photometry(
 
 
 @app.command()
-@with_build_options
+@with_options(Build)
 def run(
     build: Build,
     aperture: ApertureOption = None,

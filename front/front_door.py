@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.ingest.relocation import Relocation
     from sbcdark.pipeline.ingest.report import IngestReport, Progress
     from sbcdark.pipeline.ingest.verification import Verification
+    from sbcdark.pipeline.model.validation import Validation
     from sbcdark.pipeline.products.aperture_preview import Outlook
     from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.products.exposure_dark import DarkOfExposure
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.records import Masterdark
     from sbcdark.pipeline.products.replay import Replayed
     from sbcdark.pipeline.products.run import Outcome
+    from sbcdark.pipeline.products.subtraction import Subtracted
     from sbcdark.pipeline.selection.changes import Change
     from sbcdark.pipeline.selection.reasons import Explanation
     from sbcdark.pipeline.selection.rules import Requirements, Rule
@@ -538,6 +540,74 @@ class Catalog:
         if outcome.failure is not None:
             raise outcome.failure
         return Products(outcome)
+
+    def subtract(
+        self,
+        names: Names,
+        folder: Folder,
+        *,
+        sky: bool = False,
+        overwrite: bool = False,
+        **options: Unpack[BuildKeywords],
+    ) -> list[Subtracted]:
+        """Write for each exposure an FLT with the dark subtracted, and the dark in detector pixels.
+
+        Parameters
+        ----------
+        names : str or iterable of str
+            Associations or exposures, of any filter or prism.
+        folder : str or Path
+            Where ``ROOTNAME_flt.fits`` and ``ROOTNAME_drk.fits`` go; never that of the inputs.
+        sky : bool
+            Subtract the fitted sky, too.
+        overwrite : bool
+            Replace files of an earlier call that had other inputs.
+        **options
+            As for `run`, without `mask` and `mixed`.
+        """
+        from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415
+
+        return subtract(
+            self.engine, _names(names), Path(folder), build_options(**options), sky=sky, overwrite=overwrite
+        )
+
+    def validate(
+        self,
+        *,
+        program: int | None = None,
+        skies: Iterable[float] = (0.0,),
+        apertures: int = 40,
+        seed: int = 1,
+        progress: Progress | None = None,
+    ) -> tuple[Validation, tuple[str, ...]]:
+        """Test the dark model: each good dark of the catalog is predicted from the others.
+
+        Parameters
+        ----------
+        program : int, optional
+            Only the darks of this program.
+        skies : iterable of float
+            Levels of sky to add, count/s/pixel.
+        apertures : int
+            Random apertures in each dark.
+        seed : int
+            Of the apertures and of the sky.
+        progress : callable, optional
+            Called with the number of darks done and their total.
+
+        Returns
+        -------
+        validation : Validation
+            With rows for each method and level of sky, and a verdict.
+        warnings : tuple of str
+            Which darks were left out.
+        """
+        from sbcdark.pipeline.products.catalog_validation import validate_catalog  # noqa: PLC0415
+
+        return validate_catalog(
+            self.engine, program=program, skies=tuple(skies), apertures=apertures, seed=seed, progress=progress
+        )
 
     def replay(self, selection: int, folder: Folder, *, overwrite: bool = False) -> list[Replayed]:
         """Make the products of a stored selection again and compare every pixel."""

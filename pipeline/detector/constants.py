@@ -21,6 +21,11 @@ aperture, and a dead row (4) or a blemish (32, 1024) would count sky that it can
 copy that carries the dark, so that science and dark lose the same pixels."""
 
 
+def is_prism(filter_name: str | None) -> bool:
+    """Tell whether an exposure was taken through a prism (PR110L, PR130L): its frames are spectra, not drizzled."""
+    return (filter_name or "").upper().startswith("PR")
+
+
 def flagged(dq: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     """Return which native pixels get no weight in a product.
 

@@ -140,7 +140,7 @@ def write_net_product(
 
 def _write_with_cards(hdus: Any, target: Path, cards: Mapping[str, HeaderValue]) -> None:
     hdus[0].header["NEXTEND"] = len(hdus) - 1
-    _add_cards(hdus[0].header, {**cards, "FILENAME": target.name})
+    add_cards(hdus[0].header, {**cards, "FILENAME": target.name})
     write_whole(hdus, target)
 
 
@@ -156,7 +156,14 @@ def read_cards(path: Path) -> dict[str, Any]:
             return {}
 
 
-def _add_cards(header: Any, cards: Mapping[str, HeaderValue]) -> None:
+def add_cards(header: Any, cards: Mapping[str, HeaderValue]) -> None:
+    """Set cards of a header, with values that FITS can hold.
+
+    Raises
+    ------
+    ValueError
+        A keyword is not a FITS keyword, or describes the file's structure.
+    """
     for name, value in cards.items():
         keyword = name.upper()
         if _STRUCTURE.fullmatch(keyword) or not _LONG_KEYWORD.fullmatch(keyword) or len(keyword) > 40:

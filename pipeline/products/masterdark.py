@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ import numpy as np
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
-from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.frames.pixels import drizzle_input
 from sbcdark.pipeline.model.combination import DarkEstimate, Exposure, ExposureDark, combine_darks
@@ -19,7 +17,7 @@ from sbcdark.pipeline.products import compatibility
 from sbcdark.pipeline.products.footprints import NativeWeights, check_weights, native_weights
 from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
 from sbcdark.pipeline.products.net import net_error, variance_planes
-from sbcdark.pipeline.products.product_files import KEY_CARD, ProductFiles, aperture_cards, inputs_key, require_free
+from sbcdark.pipeline.products.product_files import ProductFiles, inputs_key, require_free
 from sbcdark.pipeline.products.records import Built, Masterdark, Member, ScienceInput
 from sbcdark.pipeline.products.sky import parse_sky
 from sbcdark.pipeline.selection import choice
@@ -159,7 +157,7 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     errors = [one.flat_fielded(dark.rate_error) for one, dark in zip(inputs, estimate.exposures, strict=True)]
     times = [one.values.exptime_s for one in inputs]
     planes = [[rate * time for rate, time in zip(plane, times, strict=True)] for plane in (darks, errors)]
-    planes.append(variance_planes(inputs, estimate.exposures))
+    planes.append(variance_planes(inputs))
     dark, dark_error, variance = drizzler.resample(planes, folder=work, log=log)
     _check(dark, darks, "the masterdark", *checked)
     members = tuple(
@@ -321,39 +319,6 @@ def _masks(
         if not any(one.touched.any() for exposures in found for one in exposures):
             warnings.append(f"--mask: {spec.label} lies outside the exposures and masks nothing")
     return masks
-
-
-def provenance(built: Built) -> dict[str, str | int | float | bool]:
-    """Return what a product was made of, as cards of its header (docs/guide.md)."""
-    cards: dict[str, str | int | float | bool] = {
-        KEY_CARD: built.inputs_key,
-        "DRKVERS": SOFTWARE_VERSION,
-        "DRKCOMB": built.masterdark.combine,
-        "DRKCATRV": built.revision,
-    }
-    for number, (match, dark) in enumerate(zip(built.matches, built.estimate.exposures, strict=True), 1):
-        exposure = f"DK{number:02d}"
-        cards[f"{exposure}EXP"] = match.exposure
-        cards[f"{exposure}RUL"] = match.rule
-        cards[f"{exposure}TIE"] = match.tier
-        cards[f"{exposure}PAR"] = json.dumps({k: v for k, v in match.parameters.items() if k != "exposures"})
-        cards[f"{exposure}MET"] = dark.method
-        if dark.fit is not None:
-            cards[f"{exposure}BAS"] = dark.fit.base
-            cards[f"{exposure}AMP"] = dark.fit.amplitude
-            if dark.fit.sky is not None:
-                cards[f"{exposure}SKY"] = dark.fit.sky
-        for entry in match.darks:
-            terms = (
-                entry.delta_sigma,
-                entry.delta_contrast_count_s_pix,
-                entry.delta_box_rate_count_s_pix,
-                entry.delta_temperature_c,
-                entry.delta_days,
-            )
-            told = " ".join("-" if term is None else f"{term:.4g}" for term in terms)
-            cards[f"{exposure}D{entry.rank:03d}"] = f"{entry.dark} {dark.weights.get(entry.dark, 0.0):.6f} {told}"
-    return cards | aperture_cards(built.apertures)
 
 
 def _member(one: ScienceInput, match: Match, dark: ExposureDark) -> Member:

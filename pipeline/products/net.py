@@ -6,28 +6,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sbcdark.pipeline.detector.defects import smooth
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.model.combination import ExposureDark
     from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
     from sbcdark.pipeline.products.records import ScienceInput
 
 
-def variance_planes(inputs: Sequence[ScienceInput], darks: Sequence[ExposureDark]) -> list[NDArray[np.float64]]:
+_SMOOTH_PIX = 3.0
+_ENOUGH = 10.0  # counts that tell their own variance
+
+
+def variance_planes(inputs: Sequence[ScienceInput]) -> list[NDArray[np.float64]]:
     """Return the counting variance of each exposure in the form that `Drizzler.resample` averages over exposures.
 
-    The variance of a native rate r = N / (flat t) is N / (flat t)^2. A pixel without a count is not free of noise:
-    where the model expects more than was counted, its expected counts of dark and sky stand for N.
+    The variance of a native rate r = N / (flat t) is N / (flat t)^2, with the expected counts for N: a pixel without a
+    count is not free of noise. They are the counts themselves from 10 on, else their mean under a Gaussian of 3 pixels,
+    which has no bias on a flat background.
 
     Parameters
     ----------
     inputs : sequence of ScienceInput
         The exposures.
-    darks : sequence of ExposureDark
-        Their darks.
 
     Returns
     -------
@@ -35,13 +39,13 @@ def variance_planes(inputs: Sequence[ScienceInput], darks: Sequence[ExposureDark
         Variance of the flat-fielded counts.
     """
     planes = []
-    for one, dark in zip(inputs, darks, strict=True):
-        sky = 0.0 if dark.fit is None or dark.fit.sky is None else max(dark.fit.sky, 0.0)
-        flat = 1.0 if one.flat_pixels is None else one.flat_pixels
-        counts = np.maximum(
-            one.counts, (dark.rate + sky * np.where(np.isfinite(flat), flat, 0.0)) * one.values.exptime_s
-        )
-        planes.append(one.flat_fielded(one.flat_fielded(counts)))
+    for one in inputs:
+        counts = np.where(one.good, one.counts, 0.0)
+        norm = smooth(one.good.astype(np.float64), _SMOOTH_PIX)
+        mean = smooth(counts, _SMOOTH_PIX) / np.maximum(norm, 1e-3)
+        floor = 0.1 * float(counts[one.good].mean()) if one.good.any() else 0.0
+        expected = np.where(counts >= _ENOUGH, counts, np.maximum(mean, floor))
+        planes.append(one.flat_fielded(one.flat_fielded(expected)))
     return planes
 
 

@@ -19,8 +19,9 @@ from sbcdark.pipeline.frames.fits_output import write_dark_product, write_net_pr
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, write_table
 from sbcdark.pipeline.products import photometry
 from sbcdark.pipeline.products.drizzle import Drizzler
-from sbcdark.pipeline.products.masterdark import build, provenance
+from sbcdark.pipeline.products.masterdark import build
 from sbcdark.pipeline.products.product_files import ProductFiles
+from sbcdark.pipeline.products.provenance import provenance
 from sbcdark.pipeline.products.stored_results import record
 from sbcdark.pipeline.selection.choice import Target, resolve_target
 
