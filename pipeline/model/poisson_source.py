@@ -155,7 +155,7 @@ def _significance(number: float, background: float, error: float) -> float:
 
     mean = max(background, 1e-12)
     if number <= 0:
-        return -math.inf if mean > 0 else 0.0
+        return -math.inf
     if error**2 <= 1e-9 * mean**2:
         chance = float(gammainc(number, mean))
     else:
@@ -164,9 +164,9 @@ def _significance(number: float, background: float, error: float) -> float:
     if chance > _LEAST_CHANCE:
         return float(-ndtri(chance))
     # Too rare for a chance in double precision: the root of the likelihood ratio (Li & Ma 1983, ApJ 272, 317).
-    none = background - error**2
-    best = 0.5 * (none + math.sqrt(none**2 + 4 * number * error**2)) if error > 0 else background
-    ratio = 2 * (best - number + number * math.log(number / best)) + (
-        ((best - background) / error) ** 2 if error > 0 else 0
-    )
-    return math.sqrt(ratio)
+    best, prior = mean, 0.0
+    if error > 0:
+        without = mean - error**2
+        best = 0.5 * (without + math.sqrt(without**2 + 4 * number * error**2))
+        prior = ((best - mean) / error) ** 2
+    return math.sqrt(2 * (best - number + number * math.log(number / best)) + prior)

@@ -36,6 +36,9 @@ WARM_BOX_RATE = 1.23e-5
 
 _SMALLEST, _LARGEST = 500, 20_000  # native pixels of an aperture
 _CANDIDATES = 3  # darks nearest in box rate that A x dark + K tries
+_DRIFT_MOST = 0.04
+"""Twice the drift of the darks of program 13961, where the model is within 10 % of the photon limit."""
+
 _WIDTH_MOST = 1.08
 """Width of the pulls up to which errors hold: 4 % more than what the tests of the model allow on average."""
 
@@ -103,10 +106,20 @@ class Validation:
 
     @property
     def verdict(self) -> str:
-        """One sentence: whether the stated errors hold for these darks."""
+        """Whether the stated errors hold for these darks, and whether the dark keeps its shape, in plain words."""
         if self.holds:
-            return f"For these darks the stated errors hold: the pulls have a width of {self.factor:.2f}."
-        return f"For these darks the stated errors do not hold: they are too small by a factor of {self.factor:.2f}."
+            text = f"For these darks the stated errors hold: the pulls have a width of {self.factor:.2f}."
+        else:
+            text = (
+                f"For these darks the stated errors do not hold: they are too small by a factor of {self.factor:.2f}."
+            )
+        if self.drift > _DRIFT_MOST:
+            worst = max(row.rms for row in self.rows if row.method == MODEL)
+            text += (
+                f" The dark does not keep its shape ({self.drift:.1%} from frame to frame): its error is up to {worst:.2f} "
+                "times the photon limit."
+            )
+        return text
 
 
 def random_apertures(number: int, seed: int) -> list[NDArray[np.bool_]]:

@@ -76,6 +76,10 @@ class ProductFiles:
         """Return the picture of one exposure beside its dark."""
         return self._named(f"{rootname}.png")
 
+    def fit_picture(self, rootname: str) -> Path:
+        """Return the picture of one exposure's fit: science, model, residual, profiles."""
+        return self._named(f"{rootname}_fit.png")
+
     def there(self) -> list[Path]:
         """Return the products of this target that are in the folder; a failed run leaves its log behind."""
         return sorted(path for path in self.folder.glob(f"{self.name}_sbcdark_*") if path != self.log)
