@@ -261,11 +261,11 @@ class SelectionDark(Base):
 
 
 class Product(Base):
-    """A product file: a drizzled science image, a masterdark or its error; never updated."""
+    """A product file: a drizzled science image, a masterdark, its error or their difference; never updated."""
 
     __tablename__ = "products"
     __table_args__ = (
-        CheckConstraint("kind IN ('science', 'masterdark', 'error')", name="kind"),
+        CheckConstraint("kind IN ('science', 'masterdark', 'error', 'net')", name="kind"),
         Index("ix_products_name", "name"),
     )
 
@@ -322,6 +322,22 @@ class Photometry(Base):
     flux_erg_s_cm2_a: Mapped[float | None]
     ab_mag: Mapped[float | None]
     ab_mag_err: Mapped[float | None]
+    sky_count_s: Mapped[float | None]
+    sky_err_count_s: Mapped[float | None]
+    source_count_s: Mapped[float | None] = mapped_column(comment="science minus dark minus sky")
+    source_err_count_s: Mapped[float | None]
+    flux_err_erg_s_cm2_a: Mapped[float | None]
+    flux_limit_erg_s_cm2_a: Mapped[float | None] = mapped_column(comment="3-sigma upper limit")
+    ab_mag_limit: Mapped[float | None] = mapped_column(comment="3-sigma upper limit")
+    st_mag: Mapped[float | None]
+    source_low_count_s: Mapped[float | None] = mapped_column(comment="68 % interval of the source")
+    source_high_count_s: Mapped[float | None] = mapped_column(comment="68 % interval of the source")
+    significance_sigma: Mapped[float | None]
+    native_count: Mapped[float | None] = mapped_column(comment="counts on the detector")
+    native_background_count: Mapped[float | None] = mapped_column(comment="counts of dark and sky expected there")
+    native_background_err_count: Mapped[float | None]
+    sky_method: Mapped[str | None]
+    warnings: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class IngestRun(Base):

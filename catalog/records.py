@@ -303,7 +303,25 @@ class NewProduct:
 
 @dataclass(frozen=True, slots=True)
 class PhotometryRecord:
-    """Dark-subtracted photometry in one aperture; the field names are the JSON keys."""
+    """Photometry in one aperture; the field names are the JSON keys.
+
+    Attributes
+    ----------
+    net_count_s, source_count_s : float
+        Science minus dark, and science minus dark minus sky, drizzled count/s. Flux and magnitudes are those of the
+        source.
+    flux_limit_erg_s_cm2_a, ab_mag_limit : float or None
+        3-sigma upper limit if the significance is below 3; there is no magnitude then.
+    source_low_count_s, source_high_count_s : float
+        Limits of the 68 % interval of the source, drizzled count/s.
+    significance_sigma : float or None
+        Probability of this many counts without a source, as a one-sided sigma; None without any count.
+    native_count, native_background_count, native_background_err_count : float
+        Detector counts in the aperture, the counts expected there from dark and sky, and their error. The source in
+        count/s divided by (native_count - native_background_count) is the rate of one count.
+    sky_method : str
+        ``fit``, ``annulus:R_IN,R_OUT`` or ``none``.
+    """
 
     association: str
     aperture: str
@@ -319,10 +337,26 @@ class PhotometryRecord:
     dark_err_count_s: float
     net_count_s: float
     net_err_count_s: float
+    sky_count_s: float | None
+    sky_err_count_s: float | None
+    source_count_s: float
+    source_err_count_s: float
     dark_fraction: float | None
     flux_erg_s_cm2_a: float | None
     ab_mag: float | None
     ab_mag_err: float | None
+    flux_err_erg_s_cm2_a: float | None
+    flux_limit_erg_s_cm2_a: float | None
+    ab_mag_limit: float | None
+    st_mag: float | None
+    source_low_count_s: float
+    source_high_count_s: float
+    significance_sigma: float | None
+    native_count: float
+    native_background_count: float
+    native_background_err_count: float
+    sky_method: str
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

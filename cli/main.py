@@ -16,6 +16,8 @@ from sbcdark.cli import (  # noqa: F401  the imports register the commands
     match,
     products,
     quality,
+    subtract,
+    validate,
 )
 from sbcdark.cli.app import app
 from sbcdark.cli.errors import FAILED, INTERRUPTED, exit_code, print_error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +33,8 @@ from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sbcdark.catalog.records import PhotometryRecord
+    from sbcdark.pipeline.products.options import BuildKeywords
     from sbcdark.pipeline.products.run import Outcome
 
 NamesArgument = Annotated[list[str], typer.Argument(metavar="ASSOCIATION|EXPOSURE...", help="Targets.")]
@@ -58,6 +60,15 @@ MixedOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace products made from other inputs.", show_default=False)
 ]
+SkyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sky",
+        metavar="SKY",
+        help="Sky to subtract: fit, none, annulus:R_IN,R_OUT (product pixels) or annulus@R_IN,R_OUT (arcsec); "
+        "default: fit with the model, else none.",
+    ),
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, metavar="N", help="Associations at once; default: one per core.")
 ]
@@ -68,12 +79,13 @@ _COLUMNS = (
     Column("aperture", "aperture"),
     Column("science_count_s", "science", fixed(4)),
     Column("dark_count_s", "dark", fixed(4)),
-    Column("dark_fraction", "dark/science", fixed(3), spare=2),
-    Column("net_count_s", "net", fixed(4)),
-    Column("net_err_count_s", "+-", fixed(4)),
+    Column("sky_count_s", "sky", fixed(4)),
+    Column("source_count_s", "source", fixed(4)),
+    Column("source_err_count_s", "+-", fixed(4)),
+    Column("significance_sigma", "sigma", fixed(1)),
+    Column("net_count_s", "net", fixed(4), spare=3),
     Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=1),
-    Column("ab_mag", "AB mag", fixed(3)),
-    Column("ab_mag_err", "+-", fixed(3)),
+    Column("shown_magnitude", "AB mag", spare=2),
 )
 _MEMBER_COLUMNS = (
     Column("association", "association", spare=4),
@@ -89,9 +101,9 @@ _MEMBER_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
-    """The common options of masterdark, photometry and run: targets, folder, and how the dark is made."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DarkOptions:
+    """The common options of commands that make files: targets, folder, and how the dark is made."""
 
     names: NamesArgument
     folder: FolderOption
@@ -100,63 +112,83 @@ class Build:
     top: TopOption = None
     use: UseOption = None
     flat: FlatOption = None
-    mask: MaskOption = None
     max_sigma: MaxSigmaOption = None
     max_days: MaxDaysOption = None
     min_exptime: MinExptimeOption = MIN_EXPTIME_S
-    mixed: MixedOption = False
     overwrite: OverwriteOption = False
+
+    def keywords(self) -> BuildKeywords:
+        """Return the options of the dark as keywords of `Catalog`."""
+        return {
+            "combine": self.combine,
+            "rule": self.rule,
+            "top": self.top,
+            "use": _forced(self.use or ()),
+            "flat": self.flat,
+            "max_sigma": self.max_sigma,
+            "max_days": self.max_days,
+            "min_exptime_s": self.min_exptime,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build(DarkOptions):
+    """The additional options of masterdark, photometry and run."""
+
+    mask: MaskOption = None
+    mixed: MixedOption = False
     workers: WorkersOption = None
 
     def run(
-        self, *, apertures: Sequence[str] = (), regions: Path | None = None, pictures: bool = False
+        self,
+        *,
+        apertures: Sequence[str] = (),
+        regions: Path | None = None,
+        sky: str | None = None,
+        pictures: bool = False,
     ) -> list[Outcome]:
         """Make the products of each target with the catalog."""
+        options: BuildKeywords = {**self.keywords(), "mask": self.mask, "mixed": self.mixed}
         made = catalog().run(
             self.names,
             self.folder,
             apertures=apertures,
             regions=regions,
+            sky=sky,
             pictures=pictures,
             overwrite=self.overwrite,
             workers=self.workers,
             talk=say,
-            combine=self.combine,
-            rule=self.rule,
-            top=self.top,
-            use=_forced(self.use or ()),
-            flat=self.flat,
-            mask=self.mask,
-            max_sigma=self.max_sigma,
-            max_days=self.max_days,
-            min_exptime_s=self.min_exptime,
-            mixed=self.mixed,
+            **options,
         )
         return [one.outcome for one in made]
 
 
-def with_build_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the fields of `Build` as options; the command itself receives the record.
+def with_options(shared: type[DarkOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of a record as options; the command itself receives the record.
 
     typer reads the signature of a command, so this one is assembled.
     """
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    shared = inspect.signature(Build, eval_str=True).parameters.values()
 
-    @wraps(command)
-    def filled(**given: Any) -> None:
-        build = Build(**{name: given.pop(name) for name in [column.name for column in fields(Build)]})
-        command(build, **given)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        options = inspect.signature(shared, eval_str=True).parameters.values()
 
-    del filled.__wrapped__
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in [*shared, *own]]
-    filled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    filled.__annotations__ = {one.name: one.annotation for one in parameters}
-    return filled
+        @wraps(command)
+        def filled(**given: Any) -> None:
+            command(shared(**{one.name: given.pop(one.name) for one in options}), **given)
+
+        del filled.__wrapped__
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in [*options, *own]]
+        filled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        filled.__annotations__ = {one.name: one.annotation for one in parameters}
+        return filled
+
+    return decorate
 
 
 @app.command()
-@with_build_options
+@with_options(Build)
 def masterdark(build: Build, as_json: JsonOption = False) -> None:
     """Make the science product and, on the same pixels, the masterdark with its error."""
     outcomes = build.run()
@@ -166,17 +198,18 @@ def masterdark(build: Build, as_json: JsonOption = False) -> None:
     else:
         _print_members(outcomes)
         for one in made:
-            for path in (one.science, one.masterdark):
+            for path in (one.science, one.masterdark, one.net):
                 typer.echo(shown(str(path)))
     _finish(outcomes)
 
 
 @app.command()
-@with_build_options
+@with_options(Build)
 def photometry(
     build: Build,
     aperture: ApertureOption = None,
     regions: RegionsOption = None,
+    sky: SkyOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
@@ -184,23 +217,24 @@ def photometry(
     check_forms(as_json=as_json, as_csv=as_csv)
     if not aperture and regions is None:
         raise UsageError("No aperture is given.", "Give --aperture ellipse:735,710,70,40,90 or --regions FILE.reg.")
-    outcomes = build.run(apertures=aperture or (), regions=regions)
+    outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky)
     _print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
     _finish(outcomes, apertures=True)
 
 
 @app.command()
-@with_build_options
+@with_options(Build)
 def run(
     build: Build,
     aperture: ApertureOption = None,
     regions: RegionsOption = None,
+    sky: SkyOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
     """Do the whole job: products, photometry and pictures of each association."""
     check_forms(as_json=as_json, as_csv=as_csv)
-    outcomes = build.run(apertures=aperture or (), regions=regions, pictures=True)
+    outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky, pictures=True)
     print_outcomes(outcomes, as_json=as_json, as_csv=as_csv)
     measured = bool(aperture) or regions is not None
     if not measured:
@@ -223,6 +257,7 @@ def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bo
         files = [
             ("science", made.science),
             ("masterdark", made.masterdark),
+            ("net", made.net),
             ("photometry", outcome.table),
             *(("picture", picture) for picture in outcome.pictures),
         ]
@@ -262,12 +297,27 @@ def _print_members(outcomes: list[Outcome]) -> None:
 
 def _print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) -> None:
     rows = [
-        asdict(record) | {"number": number}
+        asdict(record) | {"number": number, "shown_magnitude": _magnitude(record)}
         for outcome in outcomes
         for number, record in enumerate(outcome.photometry, 1)
     ]
-    title = "\nPhotometry; rates in drizzled count/s, flux in erg/s/cm2/A" if rows else ""
+    title = f"\nPhotometry; rates in drizzled count/s, flux in erg/s/cm2/A\n{_subtracted(outcomes)}" if rows else ""
     emit(rows, PHOTOMETRY_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=None, title=title)
+
+
+def _magnitude(record: PhotometryRecord) -> str | None:
+    if record.ab_mag is not None and record.ab_mag_err is not None:
+        return f"{record.ab_mag:.2f} +- {record.ab_mag_err:.2f}"
+    return None if record.ab_mag_limit is None else f"> {record.ab_mag_limit:.2f} (3 sigma)"
+
+
+def _subtracted(outcomes: list[Outcome]) -> str:
+    """Return one line about what is subtracted."""
+    methods = {record.sky_method for outcome in outcomes for record in outcome.photometry}
+    if methods == {"none"}:
+        return "source = science - dark; no sky is subtracted"
+    sky = "the fitted sky" if methods == {"fit"} else f"the sky of {', '.join(sorted(methods))}"
+    return f"source = science - dark - sky; {sky} is subtracted"
 
 
 def print_warnings(outcomes: list[Outcome]) -> None:

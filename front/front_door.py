@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.ingest.relocation import Relocation
     from sbcdark.pipeline.ingest.report import IngestReport, Progress
     from sbcdark.pipeline.ingest.verification import Verification
+    from sbcdark.pipeline.model.validation import Validation
     from sbcdark.pipeline.products.aperture_preview import Outlook
     from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.products.exposure_dark import DarkOfExposure
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.records import Masterdark
     from sbcdark.pipeline.products.replay import Replayed
     from sbcdark.pipeline.products.run import Outcome
+    from sbcdark.pipeline.products.subtraction import Subtracted
     from sbcdark.pipeline.selection.changes import Change
     from sbcdark.pipeline.selection.reasons import Explanation
     from sbcdark.pipeline.selection.rules import Requirements, Rule
@@ -103,6 +105,11 @@ class Products:
     def masterdark(self) -> Path:
         """The drizzled dark on the same pixels, SCI and ERR."""
         return self._made.masterdark
+
+    @property
+    def net(self) -> Path:
+        """Science minus dark on the same pixels, SCI, ERR and WHT."""
+        return self._made.net
 
     @property
     def pictures(self) -> tuple[Path, ...]:
@@ -448,6 +455,7 @@ class Catalog:
         *,
         apertures: Apertures = ...,
         regions: Folder | None = ...,
+        sky: str | None = ...,
         pictures: bool = ...,
         overwrite: bool = ...,
         workers: int | None = ...,
@@ -462,6 +470,7 @@ class Catalog:
         *,
         apertures: Apertures = ...,
         regions: Folder | None = ...,
+        sky: str | None = ...,
         pictures: bool = ...,
         overwrite: bool = ...,
         workers: int | None = ...,
@@ -475,6 +484,7 @@ class Catalog:
         *,
         apertures: Apertures = (),
         regions: Folder | None = None,
+        sky: str | None = None,
         pictures: bool = True,
         overwrite: bool = False,
         workers: int | None = None,
@@ -493,6 +503,9 @@ class Catalog:
             Apertures to measure: ``circle:x,y,r``, ``ellipse@ra,dec,a,b,pa``, ...
         regions : str or Path, optional
             A file of DS9 regions as additional apertures.
+        sky : str, optional
+            The sky to subtract: ``fit`` (the default with the model), ``annulus:R_IN,R_OUT`` in product pixels,
+            ``annulus@R_IN,R_OUT`` in arcsec, or ``none``.
         pictures : bool
             Draw the pictures.
         overwrite : bool
@@ -515,11 +528,12 @@ class Catalog:
         from sbcdark.pipeline.products.job import Job  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.products.run import make  # noqa: PLC0415
+        from sbcdark.pipeline.products.sky import parse_sky  # noqa: PLC0415
         from sbcdark.pipeline.views.product_pictures import draw_products  # noqa: PLC0415
 
-        job = Job(
-            Path(folder), build_options(**options), _apertures(apertures, regions), pictures, draw_products, overwrite
-        )
+        built = build_options(**options)
+        specs = _apertures(apertures, regions)
+        job = Job(Path(folder), built, specs, pictures, draw_products, parse_sky(sky, built.combine), overwrite)
         outcomes = make(self.engine, _names(names), job, workers=workers, talk=talk)
         if not isinstance(names, str):
             return [Products(outcome) for outcome in outcomes]
@@ -527,6 +541,74 @@ class Catalog:
         if outcome.failure is not None:
             raise outcome.failure
         return Products(outcome)
+
+    def subtract(
+        self,
+        names: Names,
+        folder: Folder,
+        *,
+        sky: bool = False,
+        overwrite: bool = False,
+        **options: Unpack[BuildKeywords],
+    ) -> list[Subtracted]:
+        """Write the dark-subtracted FLT and the dark in detector pixels of each exposure.
+
+        Parameters
+        ----------
+        names : str or iterable of str
+            Associations or exposures, of any filter or prism.
+        folder : str or Path
+            Folder for ``ROOTNAME_flt.fits`` and ``ROOTNAME_drk.fits``; never the folder of the inputs.
+        sky : bool
+            Subtract the fitted sky, too.
+        overwrite : bool
+            Replace files of an earlier call with other inputs.
+        **options
+            As for `run`, without `mask` and `mixed`.
+        """
+        from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415
+
+        return subtract(
+            self.engine, _names(names), Path(folder), build_options(**options), sky=sky, overwrite=overwrite
+        )
+
+    def validate(
+        self,
+        *,
+        program: int | None = None,
+        skies: Iterable[float] = (0.0,),
+        apertures: int = 40,
+        seed: int = 1,
+        progress: Progress | None = None,
+    ) -> tuple[Validation, tuple[str, ...]]:
+        """Test the dark model: predict each good dark of the catalog from the others.
+
+        Parameters
+        ----------
+        program : int, optional
+            Only the darks of this program.
+        skies : iterable of float
+            Levels of sky to add, count/s/pixel.
+        apertures : int
+            Random apertures in each dark.
+        seed : int
+            Seed of the apertures and of the sky.
+        progress : callable, optional
+            Called with the number of finished darks and the total.
+
+        Returns
+        -------
+        validation : Validation
+            With rows for each method and level of sky, and a verdict.
+        warnings : tuple of str
+            The darks that are left out.
+        """
+        from sbcdark.pipeline.products.catalog_validation import validate_catalog  # noqa: PLC0415
+
+        return validate_catalog(
+            self.engine, program=program, skies=tuple(skies), apertures=apertures, seed=seed, progress=progress
+        )
 
     def replay(self, selection: int, folder: Folder, *, overwrite: bool = False) -> list[Replayed]:
         """Make the products of a stored selection again and compare every pixel."""

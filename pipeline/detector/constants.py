@@ -21,6 +21,11 @@ dead row (4) or a blemish (32, 1024) would count sky that it cannot record. The 
 DQ array, so science and dark exclude the same pixels."""
 
 
+def is_prism(filter_name: str | None) -> bool:
+    """Return whether an exposure was taken with a prism (PR110L, PR130L): its frames are spectra, not drizzled."""
+    return (filter_name or "").upper().startswith("PR")
+
+
 def flagged(dq: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     """Return which native pixels have no weight in a product.
 

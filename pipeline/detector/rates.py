@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.detector.regions import Region
 
 EXACT_BELOW = 20.0
-"""Below this many counts, the error is half the exact central 68.27 % Poisson interval."""
+"""From this number of counts, the error is sqrt(counts)."""
+
+_EXACT_TO = 10.0
+"""Up to this number of counts, the error is half the exact central 68.27 % Poisson interval. Between the two it is a
+blend of both, since a jump of the error (4.99 to 4.47 at 20 counts) would make sums depend on a fraction of a count."""
 
 _CENTRAL = math.erf(1.0 / math.sqrt(2.0))
 
@@ -26,8 +30,8 @@ _CENTRAL = math.erf(1.0 / math.sqrt(2.0))
 def count_error(counts: float) -> float:
     """Return the 1-sigma error of Poisson counts.
 
-    It is sqrt(counts) from 20 counts up. Below, it is half the width of the exact central 68.27 % interval
-    (Garwood 1936), which is positive even for zero counts.
+    It is sqrt(counts) from 20 counts up. Up to 10 counts it is half the width of the exact central 68.27 % interval
+    (Garwood 1936, Biometrika 28, 437), which is positive even for zero counts; between the two it is a linear blend.
 
     Parameters
     ----------
@@ -41,7 +45,8 @@ def count_error(counts: float) -> float:
     tail = 0.5 * (1.0 - _CENTRAL)
     low = float(gammaincinv(counts, tail)) if counts > 0 else 0.0
     high = float(gammaincinv(counts + 1.0, 1.0 - tail))
-    return 0.5 * (high - low)
+    share = min((EXACT_BELOW - counts) / (EXACT_BELOW - _EXACT_TO), 1.0)
+    return share * 0.5 * (high - low) + (1.0 - share) * math.sqrt(counts)
 
 
 def unwrapped_counts(science: NDArray[np.generic]) -> NDArray[np.generic]:

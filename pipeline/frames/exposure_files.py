@@ -17,6 +17,7 @@ import numpy as np
 from sbcdark.catalog.records import AssociationFacts, ExposureFacts, FileReading, Refusal
 from sbcdark.catalog.text import number
 from sbcdark.catalog.times import utc_of_mjd
+from sbcdark.pipeline.detector.constants import is_prism
 from sbcdark.pipeline.detector.rates import count_hot_pixels, measure_regions, unwrapped_counts
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE, FRAME, REGIONS
 from sbcdark.pipeline.frames.flt_checks import why_unfit
@@ -168,7 +169,7 @@ def parse(
         if kind == "ASN":
             return None, _association(hdus)
         exposure = _exposure(hdus, regions)
-        if kind == "FLT" and (unfit := why_unfit(hdus)) is not None:
+        if kind == "FLT" and not is_prism(exposure.filter) and (unfit := why_unfit(hdus)) is not None:
             raise UnsoundError(unfit)
         return exposure, None
 

@@ -102,9 +102,45 @@ def write_dark_product(
         _write_with_cards(hdus, target, cards)
 
 
+def write_net_product(
+    target: Path,
+    drizzled: HDUList,
+    net: NDArray[np.float32],
+    error: NDArray[np.float32],
+    cards: Mapping[str, HeaderValue],
+) -> None:
+    """Write the dark-subtracted product: SCI and ERR, count/s, and WHT, s, with the science product's headers.
+
+    Parameters
+    ----------
+    target, drizzled, cards
+        As for `write_science_product`.
+    net, error : ndarray of float32, shape (ny, nx)
+        count/s.
+
+    Raises
+    ------
+    ValueError, SbcdarkError
+        As for `write_science_product`.
+    """
+    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+
+    with quiet_astropy():
+        header = drizzled["SCI", 1].header
+        hdus = fits.HDUList(
+            [
+                fits.PrimaryHDU(header=drizzled[0].header),
+                fits.ImageHDU(net, header=header, name="SCI"),
+                fits.ImageHDU(error, header=header, name="ERR"),
+                drizzled["WHT", 1].copy(),
+            ]
+        )
+        _write_with_cards(hdus, target, cards)
+
+
 def _write_with_cards(hdus: Any, target: Path, cards: Mapping[str, HeaderValue]) -> None:
     hdus[0].header["NEXTEND"] = len(hdus) - 1
-    _add_cards(hdus[0].header, {**cards, "FILENAME": target.name})
+    add_cards(hdus[0].header, {**cards, "FILENAME": target.name})
     write_whole(hdus, target)
 
 
@@ -120,7 +156,14 @@ def read_cards(path: Path) -> dict[str, Any]:
             return {}
 
 
-def _add_cards(header: Any, cards: Mapping[str, HeaderValue]) -> None:
+def add_cards(header: Any, cards: Mapping[str, HeaderValue]) -> None:
+    """Set cards of a header, with values that FITS can hold.
+
+    Raises
+    ------
+    ValueError
+        A keyword is not a FITS keyword, or describes the structure of the file.
+    """
     for name, value in cards.items():
         keyword = name.upper()
         if _STRUCTURE.fullmatch(keyword) or not _LONG_KEYWORD.fullmatch(keyword) or len(keyword) > 40:

@@ -56,8 +56,8 @@ class ScienceFrame:
     science : ndarray of float64, shape (1024, 1024)
         Flat-fielded counts.
     data_quality : ndarray of int16, shape (1024, 1024)
-    wcs : astropy.wcs.WCS
-        WCS of the SCI extension, including distortion.
+    wcs : astropy.wcs.WCS or None
+        WCS of the SCI extension, including distortion; None for a frame that is not drizzled.
     wcs_name : str or None
         WCSNAME of the SCI extension.
     moving_target : bool
@@ -110,7 +110,7 @@ def read_dark(path: Path, known: FileRecord | None = None) -> NDArray[np.generic
         return _full_frame(hdus, path)
 
 
-def read_science(path: Path, known: FileRecord | None = None) -> ScienceFrame:
+def read_science(path: Path, known: FileRecord | None = None, *, drizzled: bool = True) -> ScienceFrame:
     """Return the pixels and the WCS of an FLT.
 
     Parameters
@@ -119,6 +119,8 @@ def read_science(path: Path, known: FileRecord | None = None) -> ScienceFrame:
         The FLT, plain or compressed.
     known : FileRecord, optional
         The file as ingested; the file on disk must be the same.
+    drizzled : bool
+        Whether AstroDrizzle uses the frame, so that its WCS and related cards are required.
 
     Raises
     ------
@@ -129,7 +131,7 @@ def read_science(path: Path, known: FileRecord | None = None) -> ScienceFrame:
     with trusted(path), open_content(content) as hdus:
         science = _full_frame(hdus, path).astype(np.float64)
         drop_broken_cards(hdus)
-        unfit = why_unfit(hdus)
+        unfit = why_unfit(hdus) if drizzled else None
         if unfit is not None:
             todo = "Get the FLT again, or run stwcs.updatewcs on it."
             raise BadFileError(f"{path} cannot be drizzled: {unfit}.", todo)
@@ -138,7 +140,7 @@ def read_science(path: Path, known: FileRecord | None = None) -> ScienceFrame:
         return ScienceFrame(
             science,
             _data_quality(hdus, path),
-            _wcs(hdus, 1, path),
+            _wcs(hdus, 1, path) if drizzled else None,
             wcs_name=(clean(name)[:80] or None) if isinstance(name, str) else None,
             moving_target=hdus[0].header.get("MTFLAG") in {True, "T"},
             content=content,

@@ -90,13 +90,18 @@ class DarkEstimate:
     darks: tuple[DarkFrame, ...]
     templates: Templates | None
 
-    def aperture_error(self, weights: Sequence[NDArray[np.float64]]) -> float:
-        """Return the 1-sigma error of the dark in an aperture.
+    def aperture_error(
+        self, weights: Sequence[NDArray[np.float64]], *, include_sky: bool = False, include_dark: bool = True
+    ) -> float:
+        """Return the 1-sigma error of the dark in an aperture, of the fitted sky, or of both together.
 
         Parameters
         ----------
         weights : sequence of ndarray, each of shape (1024, 1024)
-            The aperture's weights on each exposure's detector rates, one an exposure: footprint over flat.
+            The aperture's weights on each exposure's detector rates, one an exposure: footprint over flat. They may
+            be negative.
+        include_sky, include_dark : bool
+            What the error is of.
 
         Returns
         -------
@@ -108,13 +113,13 @@ class DarkEstimate:
             pairs = [
                 (one.fit, image) for one, image in zip(self.exposures, weights, strict=True) if one.fit is not None
             ]
-            return aperture_dark(pairs, self.templates).error
+            return aperture_dark(pairs, self.templates, include_sky=include_sky, include_dark=include_dark).error
         variance = 0.0
         for dark in self.darks:
             total = np.zeros_like(weights[0])
             for one, image in zip(self.exposures, weights, strict=True):
                 total += one.weights.get(dark.rootname, 0.0) * image
-            inside = total > 0
+            inside = total != 0
             if not inside.any():
                 continue
             counts = dark.counts[inside].astype(np.float64)

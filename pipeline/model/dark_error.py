@@ -111,7 +111,11 @@ def _convolve_product(blocks: Image, first: float, second: float) -> Image:
 
 
 def aperture_dark(
-    exposures: Sequence[tuple[DarkFit, Image]], templates: Templates, *, include_sky: bool = False
+    exposures: Sequence[tuple[DarkFit, Image]],
+    templates: Templates,
+    *,
+    include_sky: bool = False,
+    include_dark: bool = True,
 ) -> ApertureDark:
     """Predict the dark in an aperture over one or several exposures that share their templates.
 
@@ -134,6 +138,8 @@ def aperture_dark(
     include_sky : bool
         Add the fitted sky, sum_p W_p flat_p sky, with its covariance: the base and the sky are each uncertain where
         their sum is not.
+    include_dark : bool
+        False, with `include_sky`, gives the sky alone.
 
     Returns
     -------
@@ -152,9 +158,10 @@ def aperture_dark(
         if weights.shape != DETECTOR_SHAPE:
             raise UsageError(f"An aperture's weights are a full frame of {DETECTOR_SHAPE} pixels.")
         sums = np.zeros(len(fit.covariance))
-        sums[0], sums[1] = (weights * templates.base_map).sum(), (weights * templates.glow_map).sum()
+        if include_dark:
+            sums[0], sums[1] = (weights * templates.base_map).sum(), (weights * templates.glow_map).sum()
         smooth_rate = fit.base * float(sums[0]) + fit.amplitude * float(sums[1])
-        at_hot = weights[templates.hot.y, templates.hot.x]
+        at_hot = weights[templates.hot.y, templates.hot.x] * include_dark
         rate += smooth_rate + float((at_hot * fit.hot_rate).sum())
         shape = templates.shape_scatter * abs(smooth_rate)
         shape += EXTRAPOLATION_SCATTER * fit.beyond * abs(float(sums[1]))
@@ -164,7 +171,7 @@ def aperture_dark(
             rate += float(sums[2]) * fit.sky
         fit_variance += float(sums @ fit.covariance @ sums)
         through_fit = np.kron(np.tensordot(sums, fit.influence, 1), np.ones((BIN // BLOCK, BIN // BLOCK)))
-        direct = block_sum(weights * response, BLOCK) - through_fit * fit.block_pixels * fit.exptime_s
+        direct = block_sum(weights * response, BLOCK) * include_dark - through_fit * fit.block_pixels * fit.exptime_s
         blocks += np.array([fit.base, fit.amplitude])[:, None, None] * direct
         hot_variance += float(((at_hot * fit.hot_error) ** 2).sum())
     back = []

@@ -96,6 +96,27 @@ class PixelEllipse:
 
 
 @dataclass(frozen=True, slots=True)
+class PixelRing:
+    """A circular annulus on the pixels of a drizzled product.
+
+    Attributes
+    ----------
+    x, y : float
+        The centre, 0-based pixels.
+    inner, outer : float
+        The radii, pixels.
+    label : str
+        What to call it.
+    """
+
+    x: float
+    y: float
+    inner: float
+    outer: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class ApertureSum:
     """The sum over an aperture.
 
@@ -256,12 +277,14 @@ def sky_position(ellipse: PixelEllipse, wcs: Any) -> tuple[float, float]:
     return float(sky.ra.deg), float(sky.dec.deg)
 
 
-def overlap(ellipse: PixelEllipse, shape: tuple[int, int]) -> tuple[tuple[slice, slice], NDArray[np.float64]] | None:
-    """Return the exact overlap of an ellipse with the pixels of an image.
+def overlap(
+    ellipse: PixelEllipse | PixelRing, shape: tuple[int, int]
+) -> tuple[tuple[slice, slice], NDArray[np.float64]] | None:
+    """Return the exact overlap of an ellipse or a ring with the pixels of an image.
 
     Parameters
     ----------
-    ellipse : PixelEllipse
+    ellipse : PixelEllipse or PixelRing
     shape : (ny, nx)
         Of the image.
 
@@ -270,10 +293,14 @@ def overlap(ellipse: PixelEllipse, shape: tuple[int, int]) -> tuple[tuple[slice,
     (slice, slice), ndarray of float64, shape (ny', nx')
         Where in the image, and each pixel's fraction inside (0 to 1); None where the ellipse misses the image.
     """
-    from photutils.aperture import EllipticalAperture  # noqa: PLC0415 - slow to load
+    from photutils.aperture import CircularAnnulus, EllipticalAperture  # noqa: PLC0415 - slow to load
 
-    angle = math.radians(ellipse.theta_deg)
-    aperture = EllipticalAperture((ellipse.x, ellipse.y), a=ellipse.a, b=ellipse.b, theta=angle)
+    if isinstance(ellipse, PixelRing):
+        # photutils wants an inner radius above 0.
+        aperture = CircularAnnulus((ellipse.x, ellipse.y), max(ellipse.inner, 1e-6), ellipse.outer)
+    else:
+        angle = math.radians(ellipse.theta_deg)
+        aperture = EllipticalAperture((ellipse.x, ellipse.y), a=ellipse.a, b=ellipse.b, theta=angle)
     mask = aperture.to_mask(method="exact")
     image, inside = mask.get_overlap_slices(shape)
     return None if image is None else (image, np.asarray(mask.data[inside], dtype=np.float64))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.detector.constants import is_prism
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -26,13 +27,19 @@ _INSIST = "Name the exposures that belong together, or insist with --mixed (no f
 
 
 def require_one_filter(exposures: Sequence[MatchValues], *, mixed: bool) -> None:
-    """Refuse exposures of different filters.
+    """Refuse exposures of different filters, and those through a prism.
 
     Raises
     ------
     UsageError
-        They differ, and the user does not insist (`mixed`).
+        They differ, and the user does not insist (`mixed`); or one was taken through a prism.
     """
+    prisms = [one.rootname for one in exposures if is_prism(one.filter)]
+    if prisms:
+        raise UsageError(
+            f"Exposures through a prism are not drizzled: {', '.join(prisms)}.",
+            f"Subtract their dark in detector pixels: sbcdark subtract {' '.join(prisms)} -o DIR",
+        )
     by_filter = _by({one.rootname: one.filter for one in exposures})
     if len(by_filter) > 1 and not mixed:
         raise UsageError(f"The exposures have different filters: {_listed(by_filter)}.", _INSIST)

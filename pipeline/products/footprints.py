@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.products.apertures import PixelEllipse
+    from sbcdark.pipeline.products.apertures import PixelEllipse, PixelRing
     from sbcdark.pipeline.products.drizzled_product import DrizzledProduct, FrameMapping
 
 TOUCHED = 0.009
@@ -69,12 +69,12 @@ class NativeWeights:
         return whole
 
 
-def native_weights(ellipse: PixelEllipse, product: DrizzledProduct) -> tuple[NativeWeights, ...]:
+def native_weights(ellipse: PixelEllipse | PixelRing, product: DrizzledProduct) -> tuple[NativeWeights, ...]:
     """Return an aperture's weights V on each frame's native pixels, so that sum(V x rate) is its sum on the product.
 
     Parameters
     ----------
-    ellipse : PixelEllipse
+    ellipse : PixelEllipse or PixelRing
         On the pixels of the product.
     product : DrizzledProduct
         The product.
@@ -289,8 +289,8 @@ def poisson_error(
     """Return the Poisson error of an aperture's sum on the drizzled product, from native counts.
 
     With r = N / (flat t), var(S) = sum V^2 N / (flat t)^2. Where fewer than `rates.EXACT_BELOW` counts lie within,
-    the error is half the width of their exact central 68.27 % interval (Garwood 1936, Biometrika 28, 437) times the
-    root mean square of V / (flat t) over the footprint, so that an empty aperture has an error too.
+    what `rates.count_error` has beyond sqrt(N) is added, times the mean square of V / (flat t) over the footprint, so
+    that an empty aperture has an error too.
 
     Parameters
     ----------
@@ -327,6 +327,7 @@ def poisson_error(
         # A uniform rate is expected to count in proportion to flat x time.
         exposure += float(np.sum(flat[used])) * exptime
         squares += float(np.sum(scale**2 * flat[used])) * exptime
-    if total >= EXACT_BELOW:
+    if total >= EXACT_BELOW or exposure == 0:
         return math.sqrt(variance)
-    return 0.0 if exposure == 0 else count_error(total) * math.sqrt(squares / exposure)
+    # What the exact interval has beyond sqrt(N), with the mean square of the weights: it goes to 0 at 20 counts.
+    return math.sqrt(variance + max(count_error(total) ** 2 - total, 0.0) * squares / exposure)

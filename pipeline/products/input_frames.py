@@ -82,8 +82,13 @@ class FlatShelf:
         return self._read[path]
 
 
-def read_input(values: MatchValues, flat: Flat | None) -> ScienceInput:
+def read_input(values: MatchValues, flat: Flat | None, *, drizzled: bool = True) -> ScienceInput:
     """Read a science exposure.
+
+    Parameters
+    ----------
+    drizzled : bool
+        Whether it will be drizzled, and must have what that needs.
 
     Raises
     ------
@@ -91,7 +96,7 @@ def read_input(values: MatchValues, flat: Flat | None) -> ScienceInput:
         The FLT cannot be read, or is not the file that was ingested.
     """
     assert values.file is not None  # noqa: S101  science_values saw to it
-    frame = read_science(path_of(values.file), _ingested(values.file))
+    frame = read_science(path_of(values.file), _ingested(values.file), drizzled=drizzled)
     good = usable(frame, None if flat is None else flat.pixels)
     return ScienceInput(values, values.file, frame, flat, good)
 
@@ -139,16 +144,27 @@ def read_darks(
     return kept, chosen
 
 
+def read_dark_file(rootname: str, file: FileRecord, exptime_s: float) -> DarkFrame:
+    """Read a dark.
+
+    Raises
+    ------
+    BadFileError
+        It is gone, broken or not the file that was ingested.
+    """
+    with keeping_files():
+        counts: Any = read_dark(path_of(file), _ingested(file))
+    return DarkFrame(rootname, counts, exptime_s)
+
+
 def read_dark_frame(dark: ScoredDark, warnings: list[str]) -> DarkFrame | None:
     """Read a chosen dark; None, and a warning, where it is gone, broken or not the file that was ingested."""
     assert dark.file is not None  # noqa: S101  a dark without a file passes no gate
     try:
-        with keeping_files():
-            counts: Any = read_dark(path_of(dark.file), _ingested(dark.file))
+        return read_dark_file(dark.dark, dark.file, dark.exptime_s)
     except BadFileError as error:
         warnings.append(f"dark {dark.dark} is left out: {error.what} The next best takes its place.")
         return None
-    return DarkFrame(dark.dark, counts, dark.exptime_s)
 
 
 def exposure_to_fit(one: ScienceInput, number: int, footprints: Sequence[Sequence[NativeWeights]]) -> Exposure:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.products.product_files import ProductFiles
     from sbcdark.pipeline.products.records import Built
+    from sbcdark.pipeline.products.sky import Sky
 
     Draw = Callable[[Built, ProductFiles], tuple[str, ...]]
 
@@ -32,6 +33,8 @@ class Job:
         Whether pictures are drawn.
     draw : callable, optional
         Draws the pictures of a build under the names of `ProductFiles` and returns the names of their files.
+    sky : Sky
+        Which sky is subtracted; None: the fitted one with the model, else none.
     overwrite : bool
         Replace products of other inputs that are in the folder.
     """
@@ -41,4 +44,5 @@ class Job:
     apertures: tuple[ApertureSpec, ...] = ()
     pictures: bool = False
     draw: Draw | None = None
+    sky: Sky | None = None
     overwrite: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,15 +10,16 @@ import numpy as np
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
-from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.frames.pixels import drizzle_input
 from sbcdark.pipeline.model.combination import DarkEstimate, Exposure, ExposureDark, combine_darks
 from sbcdark.pipeline.products import compatibility
 from sbcdark.pipeline.products.footprints import NativeWeights, check_weights, native_weights
 from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
-from sbcdark.pipeline.products.product_files import KEY_CARD, ProductFiles, aperture_cards, inputs_key, require_free
+from sbcdark.pipeline.products.net import net_error, variance_planes
+from sbcdark.pipeline.products.product_files import ProductFiles, inputs_key, require_free
 from sbcdark.pipeline.products.records import Built, Masterdark, Member, ScienceInput
+from sbcdark.pipeline.products.sky import parse_sky
 from sbcdark.pipeline.selection import choice
 from sbcdark.pipeline.selection.rules import Combine, Requirements
 from sbcdark.pipeline.selection.suggestions import advice_in
@@ -139,12 +139,15 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     log = files.log
     product = drizzle_inputs(inputs, drizzler, work, log)
     ellipses, footprints = _footprints(product, plan.apertures, warnings)
+    sky = job.sky or parse_sky(None, options.combine)
+    circles = [ring for ellipse in ellipses if (ring := sky.ring(ellipse, product.wcs)) is not None]
+    rings = tuple(native_weights(ring, product) for ring in circles)
     masks = _masks(product, options.mask, warnings)
     rates = [one.rate for one in inputs]
     probes, probe_weights = _probes(product)
     checked = ((*ellipses, *probes), (*footprints, *probe_weights))
     _check(product.science, rates, "the science product", *checked)
-    exposures = [exposure_to_fit(one, number, (*footprints, *masks)) for number, one in enumerate(inputs)]
+    exposures = [exposure_to_fit(one, number, (*footprints, *rings, *masks)) for number, one in enumerate(inputs)]
     if options.combine is Combine.MODEL:
         warnings += _little_left(inputs, exposures)
     estimate = combine_darks(options.combine, exposures, chosen)
@@ -154,7 +157,8 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     errors = [one.flat_fielded(dark.rate_error) for one, dark in zip(inputs, estimate.exposures, strict=True)]
     times = [one.values.exptime_s for one in inputs]
     planes = [[rate * time for rate, time in zip(plane, times, strict=True)] for plane in (darks, errors)]
-    dark, dark_error = drizzler.resample(planes, folder=work, log=log)
+    planes.append(variance_planes(inputs))
+    dark, dark_error, variance = drizzler.resample(planes, folder=work, log=log)
     _check(dark, darks, "the masterdark", *checked)
     members = tuple(
         _member(one, match, modelled) for one, match, modelled in zip(inputs, matches, estimate.exposures, strict=True)
@@ -164,12 +168,14 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
         options.combine.value,
         files.science,
         files.dark,
+        files.net,
         members,
         tuple(dict.fromkeys([*warnings, *(f"{one.exposure}: {text}" for one in matches for text in one.warnings)])),
     )
+    net, error = product.science - dark, net_error(variance, dark_error, product)
     return Built(
-        masterdark, inputs, estimate, ellipses, footprints, product, dark, dark_error, tuple(matches), plan.apertures,
-        plan.revision, plan.inputs_key, options.mixed,
+        masterdark, inputs, estimate, ellipses, footprints, sky, rings, product, dark, dark_error, net, error,
+        tuple(matches), plan.apertures, plan.revision, plan.inputs_key, options.mixed,
     )  # fmt: skip
 
 
@@ -313,39 +319,6 @@ def _masks(
         if not any(one.touched.any() for exposures in found for one in exposures):
             warnings.append(f"--mask: {spec.label} lies outside the exposures and masks nothing")
     return masks
-
-
-def provenance(built: Built) -> dict[str, str | int | float | bool]:
-    """Return what a product was made of, as cards of its header (docs/guide.md)."""
-    cards: dict[str, str | int | float | bool] = {
-        KEY_CARD: built.inputs_key,
-        "DRKVERS": SOFTWARE_VERSION,
-        "DRKCOMB": built.masterdark.combine,
-        "DRKCATRV": built.revision,
-    }
-    for number, (match, dark) in enumerate(zip(built.matches, built.estimate.exposures, strict=True), 1):
-        exposure = f"DK{number:02d}"
-        cards[f"{exposure}EXP"] = match.exposure
-        cards[f"{exposure}RUL"] = match.rule
-        cards[f"{exposure}TIE"] = match.tier
-        cards[f"{exposure}PAR"] = json.dumps({k: v for k, v in match.parameters.items() if k != "exposures"})
-        cards[f"{exposure}MET"] = dark.method
-        if dark.fit is not None:
-            cards[f"{exposure}BAS"] = dark.fit.base
-            cards[f"{exposure}AMP"] = dark.fit.amplitude
-            if dark.fit.sky is not None:
-                cards[f"{exposure}SKY"] = dark.fit.sky
-        for entry in match.darks:
-            terms = (
-                entry.delta_sigma,
-                entry.delta_contrast_count_s_pix,
-                entry.delta_box_rate_count_s_pix,
-                entry.delta_temperature_c,
-                entry.delta_days,
-            )
-            told = " ".join("-" if term is None else f"{term:.4g}" for term in terms)
-            cards[f"{exposure}D{entry.rank:03d}"] = f"{entry.dark} {dark.weights.get(entry.dark, 0.0):.6f} {told}"
-    return cards | aperture_cards(built.apertures)
 
 
 def _member(one: ScienceInput, match: Match, dark: ExposureDark) -> Member:

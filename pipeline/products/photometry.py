@@ -1,58 +1,67 @@
-"""Dark-subtracted photometry on drizzled products, with errors from native counts."""
+"""Photometry on drizzled products: science minus dark minus sky, with errors from native counts."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sbcdark.catalog.records import PhotometryRecord
+from sbcdark.pipeline.model.poisson_source import source_counts
 from sbcdark.pipeline.products.apertures import aperture_sum, sky_position
 from sbcdark.pipeline.products.compatibility import last_calibrated
 from sbcdark.pipeline.products.footprints import poisson_error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sbcdark.catalog.records import FileRecord
+    from sbcdark.pipeline.products.apertures import PixelEllipse
+    from sbcdark.pipeline.products.footprints import NativeWeights
     from sbcdark.pipeline.products.records import Built
 
 _MAGNITUDE = 2.5 / math.log(10.0)
 
 
-def calibrated(
-    net_count_s: float, net_err_count_s: float, photflam: float | None, photplam: float | None
-) -> tuple[float | None, float | None, float | None]:
-    """Return flux and AB magnitude of a drizzled net rate.
+def st_magnitude(flux: float) -> float:
+    """Return the ST magnitude of a flux in erg/s/cm2/A: -2.5 log10(flux) - 21.10 (ACS Data Handbook, section 5.1)."""
+    return -2.5 * math.log10(flux) - 21.10
 
-    flux = rate x PHOTFLAM; STMAG = -2.5 log10(flux) - 21.10; ABMAG = STMAG - 5 log10(PHOTPLAM) + 18.6921 (ACS Data
-    Handbook, section 5.1).
+
+def ab_magnitude(flux: float, photplam_a: float) -> float:
+    """Return the AB magnitude: STMAG - 5 log10(PHOTPLAM) + 18.6921 (ACS Data Handbook, section 5.1).
 
     Parameters
     ----------
-    net_count_s, net_err_count_s : float
-        Drizzled count/s at IDCSCALE.
-    photflam : float or None
-        erg/s/cm2/A per count/s.
-    photplam : float or None
+    flux : float
+        erg/s/cm2/A, above 0.
+    photplam_a : float
         Pivot wavelength, Angstrom.
-
-    Returns
-    -------
-    flux, ab_mag, ab_mag_err : float or None
-        erg/s/cm2/A and magnitudes; None where the keywords or a positive net rate are missing.
     """
-    if photflam is None:
-        return None, None, None
-    flux = net_count_s * photflam
-    if photplam is None or flux <= 0:
-        return flux, None, None
-    st_magnitude = -2.5 * math.log10(flux) - 21.10
-    ab_magnitude = st_magnitude - 5.0 * math.log10(photplam) + 18.6921
-    return flux, ab_magnitude, _MAGNITUDE * net_err_count_s / net_count_s
+    return st_magnitude(flux) - 5.0 * math.log10(photplam_a) + 18.6921
+
+
+@dataclass(frozen=True, slots=True)
+class _Background:
+    """Dark and sky in one aperture, drizzled count/s."""
+
+    dark: float
+    dark_error: float
+    sky: float | None
+    sky_error: float | None
+    error: float
 
 
 def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
-    """Measure every aperture of a build on its science product and masterdark.
+    """Measure every aperture of a build.
 
     The errors come from native counts through the apertures' footprints on the detector, never from the square root of
-    drizzled counts. Science and dark are independent: the apertures are left out of the dark's fit.
+    drizzled counts. Science and background are independent: apertures and annuli are left out of the dark's fit. Dark
+    and fitted sky share their errors: the error of their sum holds the covariance.
 
     Returns
     -------
@@ -61,60 +70,201 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
     warnings : list of str
         Which apertures do not, or only in part.
     """
+    name = built.masterdark.association
     file = None if built.mixed else last_calibrated([one.file for one in built.inputs])
-    flats = [flat for one in built.inputs if (flat := one.flat_pixels) is not None]
+    counts = _error_counts(built)
+    taken = _taken(built)
     records, warnings = [], []
-    for ellipse, footprints in zip(built.ellipses, built.footprints, strict=True):
-        total, dark_total = aperture_sum(built.product.science, ellipse), aperture_sum(built.dark, ellipse)
+    for number, (ellipse, footprints) in enumerate(zip(built.ellipses, built.footprints, strict=True)):
+        total = aperture_sum(built.product.science, ellipse)
         if total.covered_pix == 0:
-            warnings.append(
-                f"{built.masterdark.association}: {ellipse.label} lies outside the data; it is not measured"
-            )
+            warnings.append(f"{name}: {ellipse.label} lies outside the data; it is not measured")
             continue
+        told = []
         if total.covered_pix < 0.999 * total.area_pix:
-            warnings.append(
-                f"{built.masterdark.association}: only {total.covered_pix / total.area_pix:.0%} of {ellipse.label} "
-                "lies on data"
-            )
-        science_error = poisson_error(
-            footprints,
-            [one.counts for one in built.inputs],
-            [one.values.exptime_s for one in built.inputs],
-            flats if len(flats) == len(built.inputs) else None,
-        )
-        weights = [one.detector_weights(print_) for one, print_ in zip(built.inputs, footprints, strict=True)]
-        dark_error = built.estimate.aperture_error(weights)
-        net, net_error = total.total - dark_total.total, math.hypot(science_error, dark_error)
-        flux, magnitude, magnitude_error = calibrated(
-            net,
-            net_error,
-            None if file is None else file.photflam_erg_s_cm2_a,
-            None if file is None else file.photplam_a,
-        )
-        ra, dec = sky_position(ellipse, built.product.wcs)
-        records.append(
-            PhotometryRecord(
-                association=built.masterdark.association,
-                aperture=ellipse.label,
-                x_pix=ellipse.x,
-                y_pix=ellipse.y,
-                ra_deg=ra,
-                dec_deg=dec,
-                area_pix=total.area_pix,
-                coverage=total.covered_pix / total.area_pix,
-                science_count_s=total.total,
-                science_err_count_s=science_error,
-                dark_count_s=dark_total.total,
-                dark_err_count_s=dark_error,
-                net_count_s=net,
-                net_err_count_s=net_error,
-                dark_fraction=dark_total.total / total.total if total.total > 0 else None,
-                flux_erg_s_cm2_a=flux,
-                ab_mag=magnitude,
-                ab_mag_err=magnitude_error,
-            )
-        )
+            told.append(f"{name}: only {total.covered_pix / total.area_pix:.0%} of {ellipse.label} lies on data")
+        ring = _free_ring(built.rings[number], taken) if built.rings else None
+        if ring is not None and not any(weights.any() for weights in ring):
+            told.append(f"{name}: the annulus of {ellipse.label} holds no free pixel, so no sky is subtracted")
+            ring = None
+        background = _background(built, ellipse, footprints, ring, counts)
+        science_error = _science_error(built, footprints, counts)
+        records.append(_record(built, ellipse, footprints, background, science_error, file, tuple(told)))
+        warnings += told
     if records and file is None:
         why = "the exposures are mixed" if built.mixed else "PHOTFLAM is missing or 0"
-        warnings.append(f"{built.masterdark.association}: {why}, so no flux is given")
+        warnings.append(f"{name}: {why}, so no flux is given")
     return records, warnings
+
+
+def _record(
+    built: Built,
+    ellipse: PixelEllipse,
+    footprints: Sequence[NativeWeights],
+    background: _Background,
+    science_error: float,
+    file: FileRecord | None,
+    warnings: tuple[str, ...],
+) -> PhotometryRecord:
+    total = aperture_sum(built.product.science, ellipse)
+    net = total.total - background.dark
+    source, error = net - (background.sky or 0.0), math.hypot(science_error, background.error)
+    per_count, own = _rate_of_one_count(built, footprints)
+    native = source_counts(
+        max((total.total - own) / per_count, 0.0),
+        (total.total - own - source) / per_count,
+        background.error / per_count,
+    )
+    flam = None if file is None else file.photflam_erg_s_cm2_a
+    plam = None if file is None else file.photplam_a
+    flux = None if flam is None else source * flam
+    limit = None if flam is None or native.detected else native.upper_limit * per_count * flam
+    seen = flux if native.detected and flux is not None and flux > 0 else None
+    ra, dec = sky_position(ellipse, built.product.wcs)
+    return PhotometryRecord(
+        association=built.masterdark.association,
+        aperture=ellipse.label,
+        x_pix=ellipse.x,
+        y_pix=ellipse.y,
+        ra_deg=ra,
+        dec_deg=dec,
+        area_pix=total.area_pix,
+        coverage=total.covered_pix / total.area_pix,
+        science_count_s=total.total,
+        science_err_count_s=science_error,
+        dark_count_s=background.dark,
+        dark_err_count_s=background.dark_error,
+        net_count_s=net,
+        net_err_count_s=math.hypot(science_error, background.dark_error),
+        sky_count_s=background.sky,
+        sky_err_count_s=background.sky_error,
+        source_count_s=source,
+        source_err_count_s=error,
+        dark_fraction=background.dark / total.total if total.total > 0 else None,
+        flux_erg_s_cm2_a=flux,
+        ab_mag=None if seen is None or plam is None else ab_magnitude(seen, plam),
+        ab_mag_err=None if seen is None or plam is None else _MAGNITUDE * error / source,
+        flux_err_erg_s_cm2_a=None if flam is None else error * flam,
+        flux_limit_erg_s_cm2_a=limit,
+        ab_mag_limit=None if not limit or plam is None else ab_magnitude(limit, plam),
+        st_mag=None if seen is None else st_magnitude(seen),
+        source_low_count_s=native.low * per_count,
+        source_high_count_s=native.high * per_count,
+        significance_sigma=native.significance if math.isfinite(native.significance) else None,
+        native_count=max(total.total / per_count, 0.0),
+        native_background_count=(total.total - source) / per_count,
+        native_background_err_count=background.error / per_count,
+        sky_method=built.sky.text if background.sky is not None else "none",
+        warnings=warnings,
+    )
+
+
+def _error_counts(built: Built) -> list[NDArray[np.float64]]:
+    """Return each exposure's counts without those of hot pixels that are subtracted from themselves.
+
+    They cancel in science minus dark, so that they have no part in its error.
+    """
+    templates = built.estimate.templates
+    found = []
+    for one, dark in zip(built.inputs, built.estimate.exposures, strict=True):
+        counts = one.counts
+        if templates is not None and dark.fit is not None:
+            counts = counts.copy()
+            counts[templates.hot.y[dark.fit.hot_own], templates.hot.x[dark.fit.hot_own]] = 0.0
+        found.append(counts)
+    return found
+
+
+def _science_error(built: Built, footprints: Sequence[NativeWeights], counts: Sequence[NDArray[np.float64]]) -> float:
+    flats = [flat for one in built.inputs if (flat := one.flat_pixels) is not None]
+    times = [one.values.exptime_s for one in built.inputs]
+    return poisson_error(footprints, counts, times, flats if len(flats) == len(built.inputs) else None)
+
+
+def _rate_of_one_count(built: Built, footprints: Sequence[NativeWeights]) -> tuple[float, float]:
+    """Return what one native count adds to an aperture's sum, and the sum of the hot pixels that cancel.
+
+    The weights of the counts, V / (flat t), differ little inside an aperture and fall to 0 at its edge. Their mean,
+    weighted by the expected counts of a uniform rate and by themselves, is the weight for which a sum of weighted
+    Poisson counts has the mean and variance of that many whole counts.
+    """
+    once = squared = own = 0.0
+    cancelled = _error_counts(built)
+    for one, footprint, kept in zip(built.inputs, footprints, cancelled, strict=True):
+        flat = one.flat_fielded(np.ones(one.counts.shape))[footprint.where]  # 1 / flat
+        weights, time = footprint.values, one.values.exptime_s
+        once += float(weights.sum())
+        squared += float((weights**2 * flat).sum()) / time
+        own += float((weights * flat * (one.counts - kept)[footprint.where]).sum()) / time
+    return squared / once, own
+
+
+def _background(
+    built: Built,
+    ellipse: PixelEllipse,
+    footprints: Sequence[NativeWeights],
+    ring: Sequence[NDArray[np.float64]] | None,
+    counts: Sequence[NDArray[np.float64]],
+) -> _Background:
+    dark = aperture_sum(built.dark, ellipse).total
+    weights = [one.detector_weights(print_) for one, print_ in zip(built.inputs, footprints, strict=True)]
+    dark_error = built.estimate.aperture_error(weights)
+    if ring is not None:
+        return _with_ring(built, footprints, ring, counts, dark, dark_error)
+    fits = [one.fit for one in built.estimate.exposures]
+    if built.sky.method != "fit" or all(fit is None or fit.sky is None for fit in fits):
+        return _Background(dark, dark_error, None, None, dark_error)
+    # A uniform sky in front of the flat is uniform in the flat-fielded frame.
+    sky = sum(
+        (fit.sky or 0.0) * float(print_.values.sum())
+        for fit, print_ in zip(fits, footprints, strict=True)
+        if fit is not None
+    )
+    sky_error = built.estimate.aperture_error(weights, include_sky=True, include_dark=False)
+    return _Background(dark, dark_error, sky, sky_error, built.estimate.aperture_error(weights, include_sky=True))
+
+
+def _with_ring(
+    built: Built,
+    footprints: Sequence[NativeWeights],
+    ring: Sequence[NDArray[np.float64]],
+    counts: Sequence[NDArray[np.float64]],
+    dark: float,
+    dark_error: float,
+) -> _Background:
+    """Return the background with the sky of an annulus: the mean of science minus dark there, over the aperture.
+
+    The dark of the aperture and of the annulus is one dark: its error is that of their difference, in which the base
+    nearly cancels.
+    """
+    scale = sum(float(print_.values.sum()) for print_ in footprints) / sum(float(weights.sum()) for weights in ring)
+    sky = noise = 0.0
+    joint, alone = [], []
+    for one, print_, weights, dark_of_one, kept in zip(
+        built.inputs, footprints, ring, built.estimate.exposures, counts, strict=True
+    ):
+        scaled = scale * weights
+        sky += float((scaled * np.where(weights > 0, one.rate - one.flat_fielded(dark_of_one.rate), 0.0)).sum())
+        native = one.flat_fielded(scaled)
+        noise += float((native**2 * np.where(weights > 0, kept, 0.0)).sum()) / one.values.exptime_s**2
+        alone.append(native)
+        joint.append(one.detector_weights(print_) - native)
+    error = built.estimate.aperture_error(joint)
+    sky_error = math.hypot(math.sqrt(noise), built.estimate.aperture_error(alone))
+    return _Background(dark, dark_error, sky, sky_error, math.hypot(math.sqrt(noise), error))
+
+
+def _taken(built: Built) -> list[NDArray[np.bool_]]:
+    """Return the pixels of each exposure that hold a source: in any aperture, or found by the fit."""
+    taken = []
+    for number, dark in enumerate(built.estimate.exposures):
+        mask = np.zeros(dark.rate.shape, dtype=bool) if dark.sources is None else dark.sources.copy()
+        for footprints in built.footprints:
+            mask[footprints[number].where] |= footprints[number].touched
+        taken.append(mask)
+    return taken
+
+
+def _free_ring(ring: Sequence[NativeWeights], taken: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.float64]]:
+    """Return the weights of an annulus on each exposure, 0 where a source lies."""
+    return [np.where(mask, 0.0, one.full()) for one, mask in zip(ring, taken, strict=True)]

@@ -53,6 +53,11 @@ class ProductFiles:
         return self._named("dark.fits")
 
     @property
+    def net(self) -> Path:
+        """Science minus dark (SCI), its error (ERR), and the weight (WHT)."""
+        return self._named("net.fits")
+
+    @property
     def photometry(self) -> Path:
         """The table of the apertures."""
         return self._named("phot.ecsv")
@@ -70,6 +75,10 @@ class ProductFiles:
     def exposure_picture(self, rootname: str) -> Path:
         """Return the picture of one exposure beside its dark."""
         return self._named(f"{rootname}.png")
+
+    def fit_picture(self, rootname: str) -> Path:
+        """Return the picture of one exposure's fit: science, model, residual, profiles."""
+        return self._named(f"{rootname}_fit.png")
 
     def there(self) -> list[Path]:
         """Return the products of this target that are in the folder; a failed run leaves its log behind."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.apertures import ApertureSpec, PixelEllipse
     from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
     from sbcdark.pipeline.products.footprints import NativeWeights
+    from sbcdark.pipeline.products.sky import Sky
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Masterdark:
     combine: str
     science: Path
     masterdark: Path
+    net: Path
     members: tuple[Member, ...]
     warnings: tuple[str, ...]
 
@@ -130,8 +132,14 @@ class Built:
     ----------
     footprints : tuple of tuple of NativeWeights
         By aperture, then by exposure.
+    sky : Sky
+        Which sky is subtracted in the apertures.
+    rings : tuple of tuple of NativeWeights
+        The annulus of each aperture, by exposure; empty without one.
     dark, dark_error : ndarray of float32, shape (ny, nx)
         The masterdark and its error on the pixels of the product, count/s.
+    net, net_error : ndarray of float32, shape (ny, nx)
+        Science minus dark, count/s, and its error in each pixel by itself.
     revision : int
         The catalog's revision when the darks were chosen.
     inputs_key : str
@@ -145,9 +153,13 @@ class Built:
     estimate: DarkEstimate
     ellipses: tuple[PixelEllipse, ...]
     footprints: tuple[tuple[NativeWeights, ...], ...]
+    sky: Sky
+    rings: tuple[tuple[NativeWeights, ...], ...]
     product: DrizzledProduct
     dark: NDArray[np.float32]
     dark_error: NDArray[np.float32]
+    net: NDArray[np.float32]
+    net_error: NDArray[np.float32]
     matches: tuple[Match, ...]
     apertures: tuple[ApertureSpec, ...]
     revision: int

@@ -113,12 +113,18 @@ def replay(
             "science": (files.science, "SCI", built.product.science),
             "masterdark": (files.dark, "SCI", built.dark),
             "error": (files.dark, "ERR", built.dark_error),
+            "net": (files.net, "SCI", built.net),
         }
         changed = _changed_since(products[0], circumstances(built))
         # Before they appear: the folder may be that of the stored ones.
         compared = [_compared(product, *made[product.kind], changed) for product in products]
         with locked(folder):
-            publish(work, folder, [files.science.name, files.dark.name], [path.name for path in files.there()])
+            publish(
+                work,
+                folder,
+                [files.science.name, files.dark.name, files.net.name],
+                [path.name for path in files.there()],
+            )
     return compared
 
 

@@ -15,12 +15,13 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.workspace import end_with_parent, locked, publish, workspace
-from sbcdark.pipeline.frames.fits_output import write_dark_product, write_science_product
+from sbcdark.pipeline.frames.fits_output import write_dark_product, write_net_product, write_science_product
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, write_table
 from sbcdark.pipeline.products import photometry
 from sbcdark.pipeline.products.drizzle import Drizzler
-from sbcdark.pipeline.products.masterdark import build, provenance
+from sbcdark.pipeline.products.masterdark import build
 from sbcdark.pipeline.products.product_files import ProductFiles
+from sbcdark.pipeline.products.provenance import provenance
 from sbcdark.pipeline.products.stored_results import record
 from sbcdark.pipeline.selection.choice import Target, resolve_target
 
@@ -186,7 +187,7 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
             built = build(engine, target, work, job, drizzler)
             records, told = photometry.measure(built)
             write_products(built, work)
-            names = [files.science.name, files.dark.name]
+            names = [files.science.name, files.dark.name, files.net.name]
             if records:
                 rows = [asdict(one) for one in records]
                 write_table(rows, PHOTOMETRY_KEYS, work / files.photometry.name)
@@ -225,3 +226,4 @@ def write_products(built: Built, folder: Path) -> None:
     made = built.masterdark
     write_science_product(folder / made.science.name, built.product.hdus, built.product.science, cards)
     write_dark_product(folder / made.masterdark.name, built.product.hdus, built.dark, built.dark_error, cards)
+    write_net_product(folder / made.net.name, built.product.hdus, built.net, built.net_error, cards)

@@ -51,6 +51,7 @@ def record(
         "science": (made.masterdark.science, made.product.science),
         "masterdark": (made.masterdark.masterdark, made.dark),
         "error": (made.masterdark.masterdark, made.dark_error),
+        "net": (made.masterdark.net, made.net),
     }
     checksums = {path: file_sha256(path) for path, _ in products.values()}
     files = {one.values.rootname: one.file.id for one in made.inputs}

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sbcdark.pipeline.views.plots import FramePicture, plot_exposure_and_dark, plot_products
+from sbcdark.pipeline.views.residuals import FitPicture, plot_fit
 
 if TYPE_CHECKING:
+    from sbcdark.pipeline.model.combination import ExposureDark
+    from sbcdark.pipeline.model.dark_fit import DarkFit
     from sbcdark.pipeline.products.product_files import ProductFiles
-    from sbcdark.pipeline.products.records import Built
+    from sbcdark.pipeline.products.records import Built, ScienceInput
 
 
 def draw_products(built: Built, files: ProductFiles) -> tuple[str, ...]:
@@ -49,7 +54,32 @@ def draw_products(built: Built, files: ProductFiles) -> tuple[str, ...]:
             ),
         )
         pictures.append(picture.name)
+    for number, (one, fitted) in enumerate(zip(built.inputs, built.estimate.exposures, strict=True)):
+        if fitted.fit is None:
+            continue
+        picture = files.fit_picture(fitted.rootname)
+        plot_fit(picture, _fit_picture(built, number, one, fitted, fitted.fit))
+        pictures.append(picture.name)
     picture = files.picture
     titles = (built.masterdark.science.name, built.masterdark.masterdark.name)
     plot_products(picture, built.product.science, built.dark, built.ellipses, titles=titles)
     return (*pictures, picture.name)
+
+
+def _fit_picture(built: Built, number: int, one: ScienceInput, dark: ExposureDark, fit: DarkFit) -> FitPicture:
+    rate = dark.rate
+    if fit.sky is not None:
+        rate = rate + fit.sky * (1.0 if one.flat_pixels is None else np.nan_to_num(one.flat_pixels))
+    apertures = np.zeros(rate.shape, dtype=bool)
+    for footprints in (*built.footprints, *built.rings):
+        apertures[footprints[number].where] |= footprints[number].touched
+    return FitPicture(
+        dark.rootname,
+        one.counts,
+        rate * one.values.exptime_s,
+        one.good,
+        np.zeros(rate.shape, dtype=bool) if dark.sources is None else dark.sources,
+        apertures,
+        one.values.exptime_s,
+        fit.chi2_per_dof if np.isfinite(fit.chi2_per_dof) else None,
+    )

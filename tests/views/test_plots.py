@@ -15,15 +15,12 @@ from matplotlib.patches import Ellipse, Rectangle
 
 from sbcdark.pipeline.detector.regions import BOX
 from sbcdark.pipeline.products.apertures import PixelEllipse
+from sbcdark.pipeline.views.drawing import UNIT, block_mean, block_sum, own_style
 from sbcdark.pipeline.views.plots import (
     LISTED_APERTURES,
-    UNIT,
     FramePicture,
-    _block_mean,
     _exposure_and_dark_figure,
-    _own_style,
     _products_figure,
-    block_sum,
     plot_exposure_and_dark,
     plot_products,
 )
@@ -115,7 +112,7 @@ def test_blocks_with_little_data_are_blank() -> None:
     image = np.full((32, 32), np.nan)
     image[:16, :16] = 2.0
     image[16:18, :16] = 2.0  # an eighth of its block
-    mean = _block_mean(image, 16, 4.0)
+    mean = block_mean(image, 16, 4.0)
     assert mean[0, 0] == 0.5
     assert np.isnan([mean[1, 0], mean[0, 1], mean[1, 1]]).all()
 
@@ -234,7 +231,7 @@ def test_the_users_style_is_left_out_and_left_alone(tmp_path: Path) -> None:
     with mpl.rc_context(mine):
         before = dict(mpl.rcParams)
         plot_products(tmp_path / "a.png", product(), product())
-        with _own_style():
+        with own_style():
             assert not mpl.rcParams["text.usetex"]
         assert dict(mpl.rcParams) == before
     picture(tmp_path / "a.png")

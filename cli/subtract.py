@@ -1,0 +1,39 @@
+"""The command that writes dark-subtracted FLTs: subtract."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from sbcdark.cli.app import app, catalog
+from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, say, scaled
+from sbcdark.cli.products import DarkOptions, with_options
+
+_COLUMNS = (
+    Column("exposure", "exposure"),
+    Column("method", "method"),
+    Column("mean_dark_count", "mean dark (counts/pixel)", fixed(5), spare=1),
+    Column("sky_count_s_pix", "sky", scaled(1e6, 3)),
+    Column("flt", "dark-subtracted FLT"),
+    Column("dark", "dark", spare=2),
+)
+
+
+@app.command()
+@with_options(DarkOptions)
+def subtract(
+    options: DarkOptions,
+    sky: Annotated[bool, typer.Option("--sky", help="Subtract the fitted sky, too.", show_default=False)] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write dark-subtracted FLTs, ready for AstroDrizzle, hstaxe or DOLPHOT, and the dark of each exposure."""
+    made = catalog().subtract(options.names, options.folder, sky=sky, overwrite=options.overwrite, **options.keywords())
+    for warning in dict.fromkeys(f"{one.exposure}: {text}" for one in made for text in one.warnings):
+        say(f"warning: {warning}")
+    if as_json:
+        print_json(made)
+        return
+    what = "dark and sky are" if sky else "the dark is"
+    print_table([asdict(one) for one in made], _COLUMNS, f"In these FLTs {what} subtracted; sky in 1e-6 count/s/pixel")

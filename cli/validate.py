@@ -1,0 +1,71 @@
+"""The command that tests the dark model on the darks of the catalog: validate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from sbcdark.catalog.errors import UsageError
+from sbcdark.cli.app import app, catalog
+from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, progress_bar, say, scaled
+
+_COLUMNS = (
+    Column("sky_count_s_pix", "sky", scaled(1e6, 0)),
+    Column("frames", "frames"),
+    Column("number", "no.", spare=1),
+    Column("method", "method"),
+    Column("rms", "rms/sqrt(counts)", fixed(3)),
+    Column("rms_err", "+-", fixed(3)),
+    Column("bias_count", "bias (counts)", fixed(1)),
+    Column("pull", "mean pull", fixed(2)),
+    Column("pull_err", "+-", fixed(2)),
+    Column("width", "width", fixed(2)),
+    Column("width_err", "+-", fixed(2)),
+)
+
+
+@app.command()
+def validate(
+    program: Annotated[
+        int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="Only the darks of this program.")
+    ] = None,
+    sky: Annotated[
+        str, typer.Option("--sky", metavar="LEVELS", help="Levels of sky to add, count/s/pixel: 0,1e-6,5e-6")
+    ] = "0,5e-6",
+    apertures: Annotated[
+        int, typer.Option("--apertures", metavar="N", min=2, max=1000, help="Random apertures in each dark.")
+    ] = 40,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the apertures and of the sky.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Test the dark model on the catalog's darks: predict each from the others, and compare with its own counts."""
+    with progress_bar("predicting darks") as progress:
+        found, warnings = catalog().validate(
+            program=program, skies=_levels(sky), apertures=apertures, seed=seed, progress=progress
+        )
+    for warning in warnings:
+        say(f"warning: {warning}")
+    if as_json:
+        print_json(asdict(found) | {"verdict": found.verdict, "warnings": list(warnings)})
+        return
+    source = f"each year ({', '.join(found.groups)}) from the others" if found.groups else "each dark from the others"
+    title = (
+        f"Predicting {source}: 1 is the photon limit. Sky in 1e-6 count/s/pixel;\n"
+        "with a sky, dark and sky are predicted together, as they are subtracted from a source."
+    )
+    print_table([asdict(row) for row in found.rows], _COLUMNS, title)
+    typer.echo(f"\nThe shape of the dark changes by {found.drift:.1%} over 256 pixels from frame to frame.")
+    typer.echo(found.verdict)
+
+
+def _levels(text: str) -> list[float]:
+    try:
+        levels = [float(word) for word in text.split(",")]
+    except ValueError:
+        levels = []
+    if not levels or not all(math.isfinite(level) and 0 <= level <= 1 for level in levels):
+        raise UsageError(f"--sky {text!r} is not a list of levels.", "Write e.g. --sky 0,1e-6,5e-6.")
+    return levels

@@ -1,0 +1,172 @@
+"""A source on an uncertain background, from few counts or many. Pure numbers.
+
+N counts are seen where B +- sigma are expected of dark and sky. The estimate of the source is N - B, which may be
+negative and has no bias, so that results can be averaged; what it means is said by the Poisson distribution.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DETECTION_SIGMA = 3.0
+"""Significance from which a source counts as detected; below it there is an upper limit in place of a magnitude."""
+
+_TAIL = 0.5 * math.erfc(1 / math.sqrt(2))  # beyond 1 sigma, on one side
+_LIMIT_TAIL = 0.5 * math.erfc(DETECTION_SIGMA / math.sqrt(2))
+_LEAST_CHANCE = 1e-15  # below it the chance is lost in rounding
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCounts:
+    """A source in counts.
+
+    Attributes
+    ----------
+    counts : float
+        N - B.
+    low, high : float
+        Limits of the 68 % interval of the source's mean counts; `low` may be negative.
+    significance : float
+        Chance of N or more counts without a source, as the one-sided sigma of a normal distribution.
+    upper_limit : float
+        3-sigma upper limit of the source's mean counts, at least 0.
+    """
+
+    counts: float
+    low: float
+    high: float
+    significance: float
+    upper_limit: float
+
+    @property
+    def detected(self) -> bool:
+        """Whether the significance reaches `DETECTION_SIGMA`."""
+        return self.significance >= DETECTION_SIGMA
+
+
+def source_counts(number: float, background: float, background_error: float) -> SourceCounts:
+    """Return the source that N counts on an uncertain background show.
+
+    The interval of the mean of N ends halfway between the exact limits (Garwood 1936, Biometrika 28, 437), which cover
+    too often, and the mid-P limits (Lancaster 1961, JASA 56, 223), which cover too rarely at a few counts. The error of
+    the background is added in quadrature on each side. The significance is that of the negative binomial, which is
+    Poisson's with a mean that has a Gamma distribution of the background's mean and error.
+
+    Parameters
+    ----------
+    number : float
+        Counts N in the aperture; weights at its edge make it fractional.
+    background : float
+        Expected counts B of dark and sky.
+    background_error : float
+        1-sigma error of B, counts.
+
+    Raises
+    ------
+    ValueError
+        `number` or `background_error` is negative or not finite, or `background` is not finite.
+    """
+    if not (math.isfinite(number) and math.isfinite(background) and math.isfinite(background_error)):
+        raise ValueError("counts and background are finite numbers")
+    if number < 0 or background_error < 0:
+        raise ValueError("counts and the error of a background are not negative")
+    low, high = _interval(number)
+    source = number - background
+    return SourceCounts(
+        source,
+        source - math.hypot(number - low, background_error),
+        source + math.hypot(high - number, background_error),
+        _significance(number, background, background_error),
+        max(source + math.hypot(_exact_high(number, _LIMIT_TAIL) - number, DETECTION_SIGMA * background_error), 0.0),
+    )
+
+
+def joint_rate(
+    numbers: Sequence[float], backgrounds: Sequence[float], background_errors: Sequence[float], scales: Sequence[float]
+) -> tuple[float, float]:
+    """Return the rate of one source that several results share, and its error, by maximum likelihood.
+
+    The mean of result i is rate / scale_i + B_i. A mean weighted by 1 / sigma^2 is biased low, since the results with
+    fewer counts have the smaller errors; this estimate weights by the expected counts instead.
+
+    Parameters
+    ----------
+    numbers, backgrounds, background_errors : sequence of float
+        Counts, expected background and its error of each result, counts.
+    scales : sequence of float
+        Rate of each result for one count.
+
+    Raises
+    ------
+    ValueError
+        There is no result.
+    """
+    if len(numbers) == 0:
+        raise ValueError("a joint estimate needs at least one result")
+    n, b, e, share = (
+        np.asarray(values, dtype=np.float64) for values in (numbers, backgrounds, background_errors, scales)
+    )
+    share = 1 / share
+    rate = float((n - b).sum() / share.sum())
+    for _ in range(50):
+        # Fisher scoring with the expected variance; it holds the error of the backgrounds, too.
+        variance = np.maximum(rate * share + b, 0.1) + e**2
+        new = float((share * (n - b) / variance).sum() / (share**2 / variance).sum())
+        if abs(new - rate) <= 1e-9 * abs(new):
+            break
+        rate = new
+    return rate, float((share**2 / variance).sum() ** -0.5)
+
+
+def _exact_high(number: float, tail: float) -> float:
+    """Mean of which `number` counts or fewer have the chance `tail` (Garwood 1936)."""
+    from scipy.special import gammainccinv  # noqa: PLC0415  costly to import
+
+    return float(gammainccinv(number + 1, tail))
+
+
+def _interval(number: float) -> tuple[float, float]:
+    """Limits of the mean of a Poisson number."""
+    from scipy.optimize import brentq  # noqa: PLC0415  costly to import
+    from scipy.special import gammaincc, gammaincinv  # noqa: PLC0415
+
+    def below(mean: float) -> float:
+        """Chance of fewer counts, and half of that of as many: gammaincc(n, mean) is the chance of fewer than n."""
+        fewer = float(gammaincc(number, mean)) if number > 0 else 0.0
+        return 0.5 * (fewer + float(gammaincc(number + 1, mean)))
+
+    far = number + 10 + 10 * math.sqrt(number)
+    high = brentq(lambda mean: below(mean) - _TAIL, number, far)
+    if number == 0:
+        return 0.0, float(high)
+    mid = brentq(lambda mean: below(mean) - 1 + _TAIL, 0.0, number + 1) if below(0.0) > 1 - _TAIL else 0.0
+    return 0.5 * (float(gammaincinv(number, _TAIL)) + mid), float(high)
+
+
+def _significance(number: float, background: float, error: float) -> float:
+    from scipy.special import betainc, gammainc, ndtri  # noqa: PLC0415  costly to import
+
+    mean = max(background, 1e-12)
+    if number <= 0:
+        return -math.inf
+    if error**2 <= 1e-9 * mean**2:
+        chance = float(gammainc(number, mean))
+    else:
+        shape = (mean / error) ** 2
+        chance = float(betainc(number, shape, mean / (mean + shape)))
+    if chance > _LEAST_CHANCE:
+        return float(-ndtri(chance))
+    # Too rare for a chance in double precision: the root of the likelihood ratio (Li & Ma 1983, ApJ 272, 317).
+    best, prior = mean, 0.0
+    if error > 0:
+        without = mean - error**2
+        best = 0.5 * (without + math.sqrt(without**2 + 4 * number * error**2))
+        prior = ((best - mean) / error) ** 2
+    return math.sqrt(2 * (best - number + number * math.log(number / best)) + prior)

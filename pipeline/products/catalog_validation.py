@@ -1,0 +1,79 @@
+"""The leave-one-out test on the darks of a catalog."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import queries
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import BadFileError, UsageError
+from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files
+from sbcdark.pipeline.model.validation import validate
+from sbcdark.pipeline.products.input_frames import read_dark_file
+from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import sqlalchemy as sa
+
+    from sbcdark.pipeline.model.validation import Validation
+
+_MOST = 100
+"""Darks that are held in memory (2 MB each) and predicted from all others."""
+
+
+def validate_catalog(
+    engine: sa.Engine,
+    *,
+    program: int | None = None,
+    skies: Sequence[float] = (0.0,),
+    apertures: int = 40,
+    seed: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Validation, tuple[str, ...]]:
+    """Predict each good dark of a catalog from the others and compare with its own counts.
+
+    Where the darks are of several years, those of each year are predicted from the other years.
+
+    Parameters
+    ----------
+    engine : Engine
+        The catalog.
+    program : int, optional
+        Only the darks of this program.
+    skies, apertures, seed, progress
+        As for `model.validation.validate`.
+
+    Returns
+    -------
+    validation : Validation
+    warnings : tuple of str
+        Which darks were left out, and why.
+
+    Raises
+    ------
+    UsageError
+        There are fewer than 3 darks, or more than can be tested at once.
+    """
+    wanted = queries.ExposureFilter("dark", program=program, quality="good")
+    with reading(engine) as session:
+        records = [one for one in queries.list_exposures(session, wanted) if one.exptime_s >= MIN_EXPTIME_S]
+        if len(records) > _MOST:
+            raise UsageError(
+                f"{len(records)} darks are too many for one test, which takes up to {_MOST}.",
+                "Name a program: sbcdark validate --program N",
+            )
+        known = [queries.match_values(session, one.rootname) for one in records]
+    files = [(one, one.file) for one in known if one is not None and one.file is not None]
+    warnings, darks = [], []
+    with keeping_files():
+        fetch_ahead([file for _, file in files])
+        for one, file in files:
+            try:
+                darks.append(read_dark_file(one.rootname, file, one.exptime_s))
+            except BadFileError as error:
+                warnings.append(f"dark {one.rootname} is left out: {error.what}")
+    years = {one.rootname: str(one.start_utc.year) for one in records}
+    found = validate(darks, skies=skies, apertures=apertures, seed=seed, groups=years, progress=progress)
+    return found, tuple(warnings)

@@ -1,0 +1,85 @@
+"""The dark-subtracted product: science minus dark on one grid, and its error in each pixel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.pipeline.detector.defects import smooth
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
+    from sbcdark.pipeline.products.records import ScienceInput
+
+
+_SMOOTH_PIX = 3.0
+_ENOUGH = 10.0  # counts that tell their own variance
+
+
+def variance_planes(inputs: Sequence[ScienceInput]) -> list[NDArray[np.float64]]:
+    """Return the counting variance of each exposure in the form that `Drizzler.resample` averages over exposures.
+
+    The variance of a native rate r = N / (flat t) is N / (flat t)^2, with the expected counts for N: a pixel without a
+    count is not free of noise. They are the counts themselves from 10 on, else their mean under a Gaussian of 3 pixels,
+    which has no bias on a flat background.
+
+    Parameters
+    ----------
+    inputs : sequence of ScienceInput
+        The exposures.
+
+    Returns
+    -------
+    list of ndarray of float64, shape (1024, 1024)
+        Variance of the flat-fielded counts.
+    """
+    planes = []
+    for one in inputs:
+        counts = np.where(one.good, one.counts, 0.0)
+        norm = smooth(one.good.astype(np.float64), _SMOOTH_PIX)
+        mean = smooth(counts, _SMOOTH_PIX) / np.maximum(norm, 1e-3)
+        floor = 0.1 * float(counts[one.good].mean()) if one.good.any() else 0.0
+        expected = np.where(counts >= _ENOUGH, counts, np.maximum(mean, floor))
+        planes.append(one.flat_fielded(one.flat_fielded(expected)))
+    return planes
+
+
+def net_error(
+    variance: NDArray[np.float32], dark_error: NDArray[np.float32], product: DrizzledProduct
+) -> NDArray[np.float32]:
+    """Return the 1-sigma error of science minus dark in each product pixel.
+
+    A product pixel is a weighted mean of the native pixels beneath it. For a pixel that is smaller than the native one
+    by s along an axis, the mean square of its weights, over all positions of the two grids, is 1 - s / 3 along that
+    axis (Fruchter & Hook 2002, PASP 114, 144, section 7). Neighbouring pixels share native counts: for the error of a
+    sum use the aperture errors of the photometry.
+
+    Parameters
+    ----------
+    variance : ndarray of float32, shape (ny, nx)
+        `variance_planes`, resampled.
+    dark_error : ndarray of float32, shape (ny, nx)
+        Error of the masterdark, count/s.
+    product : DrizzledProduct
+        The science product.
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx)
+        count/s; NaN where no pixel has weight.
+    """
+    frame = product.frames[0]
+    along_x = float(np.hypot(np.diff(frame.corner_x, axis=1), np.diff(frame.corner_y, axis=1)).mean())
+    along_y = float(np.hypot(np.diff(frame.corner_x, axis=0), np.diff(frame.corner_y, axis=0)).mean())
+    share = (1 - 1 / (3 * along_x)) * (1 - 1 / (3 * along_y))
+    time = product.weight.astype(np.float64) * along_x * along_y
+    scale = frame.rate_scale**2 * share
+    with np.errstate(divide="ignore", invalid="ignore"):
+        counting = scale * np.maximum(variance, 0.0) / time
+    error = np.sqrt(counting + dark_error.astype(np.float64) ** 2)
+    return np.where(product.weight > 0, error, np.nan).astype(np.float32)

@@ -1,0 +1,104 @@
+"""Which sky is subtracted: the one that the dark's fit found, one measured in an annulus, or none."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.selection.rules import Combine
+
+if TYPE_CHECKING:
+    from sbcdark.pipeline.products.apertures import PixelEllipse, PixelRing
+
+_ANNULUS = re.compile(r"annulus([:@])([0-9.eE+-]+),([0-9.eE+-]+)")
+_LARGEST = 2048.0
+_TODO = "Write --sky fit, --sky none, --sky annulus:R_IN,R_OUT (product pixels) or annulus@R_IN,R_OUT (arcsec)."
+
+
+@dataclass(frozen=True, slots=True)
+class Sky:
+    """How the sky in an aperture is found.
+
+    Attributes
+    ----------
+    method : {"fit", "annulus", "none"}
+        ``fit``: the uniform sky that is fitted with the dark; ``annulus``: the mean of the dark-subtracted data in a
+        ring about the aperture's centre; ``none``: no sky is subtracted.
+    inner, outer : float
+        Radii of the annulus, product pixels or arcsec.
+    unit : {"pixel", "arcsec"}
+        Of the radii.
+    """
+
+    method: Literal["fit", "annulus", "none"]
+    inner: float = 0.0
+    outer: float = 0.0
+    unit: Literal["pixel", "arcsec"] = "pixel"
+
+    @property
+    def text(self) -> str:
+        """The text from which `parse_sky` makes the same sky."""
+        if self.method != "annulus":
+            return self.method
+        return f"annulus{':' if self.unit == 'pixel' else '@'}{self.inner:g},{self.outer:g}"
+
+    def ring(self, ellipse: PixelEllipse, wcs: Any) -> PixelRing | None:
+        """Return the annulus about an aperture on the pixels of a product, or None without one.
+
+        Parameters
+        ----------
+        ellipse : PixelEllipse
+            The aperture.
+        wcs : astropy.wcs.WCS
+            Of the product.
+        """
+        from sbcdark.pipeline.products.apertures import PixelRing  # noqa: PLC0415  slow to import
+
+        if self.method != "annulus":
+            return None
+        scale = 1.0
+        if self.unit == "arcsec":
+            from astropy.wcs.utils import proj_plane_pixel_scales  # noqa: PLC0415  slow to import
+
+            scale = 1.0 / (3600.0 * float(proj_plane_pixel_scales(wcs).mean()))
+        return PixelRing(ellipse.x, ellipse.y, self.inner * scale, self.outer * scale, f"the sky of {ellipse.label}")
+
+
+def parse_sky(text: str | None, combine: Combine) -> Sky:
+    """Read what a user says of the sky.
+
+    Parameters
+    ----------
+    text : str or None
+        ``fit``, ``none``, ``annulus:R_IN,R_OUT`` or ``annulus@R_IN,R_OUT``; None is ``fit`` with the model and ``none``
+        with the other ways of combining darks, which fit nothing.
+
+    Raises
+    ------
+    UsageError
+        The text has another form, or asks for a fit where there is none.
+    """
+    if text is None:
+        return Sky("fit" if combine is Combine.MODEL else "none")
+    wanted = text.strip().lower()
+    if wanted == "none":
+        return Sky("none")
+    if wanted == "fit":
+        if combine is not Combine.MODEL:
+            raise UsageError(
+                f"--combine {combine.value} fits no sky.", "Give --sky annulus:R_IN,R_OUT or --sky none with it."
+            )
+        return Sky("fit")
+    match = _ANNULUS.fullmatch(wanted)
+    if match is None:
+        raise UsageError(f"--sky {text!r} has an unknown form.", _TODO)
+    try:
+        inner, outer = float(match[2]), float(match[3])
+    except ValueError:
+        raise UsageError(f"--sky {text!r} needs two radii.", _TODO) from None
+    if not (math.isfinite(outer) and 0 <= inner < outer <= _LARGEST):
+        raise UsageError(f"--sky {text!r} needs 0 <= R_IN < R_OUT <= {_LARGEST:g}.", _TODO)
+    return Sky("annulus", inner, outer, "pixel" if match[1] == ":" else "arcsec")

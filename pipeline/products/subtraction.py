@@ -1,0 +1,216 @@
+"""Dark-subtracted FLTs, and the dark of each exposure in detector pixels, for other tools to work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.catalog import queries
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import SbcdarkError, UsageError
+from sbcdark.pipeline.archive.cache import keeping_files
+from sbcdark.pipeline.frames.fits_output import read_cards
+from sbcdark.pipeline.frames.subtracted_files import write_dark, write_subtracted
+from sbcdark.pipeline.frames.untrusted_fits import local_path
+from sbcdark.pipeline.model.combination import combine_darks
+from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
+from sbcdark.pipeline.products.masterdark import matches_of
+from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key
+from sbcdark.pipeline.products.provenance import dark_cards
+from sbcdark.pipeline.selection.choice import resolve_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+    from sbcdark.catalog.records import Match, MatchValues
+    from sbcdark.pipeline.model.combination import ExposureDark
+    from sbcdark.pipeline.products.options import BuildOptions
+    from sbcdark.pipeline.products.records import ScienceInput
+    from sbcdark.pipeline.selection.choice import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Subtracted:
+    """What was written for one exposure.
+
+    Attributes
+    ----------
+    exposure : str
+    flt : Path
+        The dark-subtracted FLT.
+    dark : Path
+        The dark in detector pixels: SCI and ERR (count/s/pixel), DQ.
+    method : str
+        nearest, mean, model, scaled mean or scaled nearest.
+    mean_dark_count : float
+        Mean of what was subtracted, counts/pixel (MEANDARK).
+    sky_count_s_pix : float or None
+        The fitted sky, count/s/pixel, where it was subtracted too.
+    warnings : tuple of str
+        What to know before trusting it.
+    """
+
+    exposure: str
+    flt: Path
+    dark: Path
+    method: str
+    mean_dark_count: float
+    sky_count_s_pix: float | None
+    warnings: tuple[str, ...]
+
+
+def subtract(
+    engine: sa.Engine,
+    names: Sequence[str],
+    folder: Path,
+    options: BuildOptions,
+    *,
+    sky: bool = False,
+    overwrite: bool = False,
+) -> list[Subtracted]:
+    """Write for each exposure an FLT with the dark subtracted, and the dark.
+
+    The dark is scaled to the exposure's own time and divided by its flat. The exposures of an association share their
+    templates, as in a run, so that the drizzled FLTs are the run's net product.
+
+    Parameters
+    ----------
+    engine : Engine
+        The catalog.
+    names : sequence of str
+        Associations or exposures, of any filter or prism.
+    folder : Path
+        Where the files go; made if it is not there.
+    options : BuildOptions
+        How the dark is made. Regions of `mask` need a drizzled product and are refused.
+    sky : bool
+        Subtract the fitted sky, too.
+    overwrite : bool
+        Replace files of an earlier call that had other inputs.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown, an exposure is dark-subtracted already or has no FLT, a file would be replaced, or the sky
+        is asked for where none is fitted.
+    NothingMatchedError
+        No dark fits an exposure.
+    SbcdarkError
+        A file cannot be read or written.
+    """
+    if options.mask:
+        raise UsageError(
+            "--mask needs a drizzled product.", "Leave it out; sources are found and left out by themselves."
+        )
+    with reading(engine) as session:
+        targets = resolve_target(session, names)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SbcdarkError(f"{folder} cannot be made: {error.strerror}.", "Name another folder with -o.") from error
+    found: list[Subtracted] = []
+    with keeping_files():
+        for target in targets:
+            found += _of_target(engine, target, folder, options, sky=sky, overwrite=overwrite)
+    return found
+
+
+def _of_target(
+    engine: sa.Engine, target: Target, folder: Path, options: BuildOptions, *, sky: bool, overwrite: bool
+) -> list[Subtracted]:
+    warnings = [f"{name} belongs to {target.name} and is not in the catalog: it is left out" for name in target.absent]
+    with reading(engine) as session:
+        revision = queries.catalog_revision(session)
+        values = [science_values(session, rootname) for rootname in target.exposures]
+        _require_raw_dark(values)
+        matches = matches_of(session, values, options)
+    shelf = FlatShelf(options.flat)
+    flats = [shelf.flat_of(one, warnings) for one in values]
+    key = inputs_key(values, matches, options, [None if flat is None else flat.sha256 for flat in flats])
+    key = key[:-1] + ("s" if sky else key[-1])
+    for exposure in values:
+        _require_free(exposure, folder, key, overwrite=overwrite)
+    inputs = [read_input(one, flat, drizzled=False) for one, flat in zip(values, flats, strict=True)]
+    matches, chosen = read_darks(matches, options, warnings)
+    exposures = [exposure_to_fit(one, number, ()) for number, one in enumerate(inputs)]
+    darks = combine_darks(options.combine, exposures, chosen).exposures
+    made = []
+    for one, match, dark in zip(inputs, matches, darks, strict=True):
+        fitted = None if dark.fit is None else dark.fit.sky
+        if sky and fitted is None:
+            raise UsageError(
+                f"No sky is fitted for {match.exposure} (method {dark.method}, filter {one.values.filter}).",
+                "Leave --sky out.",
+            )
+        cards = {KEY_CARD: key, "DRKCOMB": options.combine.value, "DRKCATRV": revision} | dark_cards(1, match, dark)
+        of_this = [text for text in warnings if not text.startswith(tuple(target.exposures)) or match.exposure in text]
+        made.append(_write(one, match, dark, folder, cards, fitted if sky else None, of_this))
+    return made
+
+
+def _write(
+    one: ScienceInput,
+    match: Match,
+    dark: ExposureDark,
+    folder: Path,
+    cards: dict[str, str | int | float | bool],
+    sky: float | None,
+    warnings: Sequence[str],
+) -> Subtracted:
+    flt, drk = _places(one.values, folder)
+    time = one.values.exptime_s
+    counts = one.flat_fielded(dark.rate) * time
+    error = one.flat_fielded(dark.rate_error) * time
+    write_dark(drk, dark.rate, dark.rate_error, one.frame.data_quality, cards | {"ROOTNAME": match.exposure})
+    mean = float(counts[one.good].mean()) if one.good.any() else 0.0
+    background = counts if sky is None else counts + sky * time
+    write_subtracted(
+        flt,
+        one.frame.content,
+        np.nan_to_num(background, nan=0.0, posinf=0.0, neginf=0.0),
+        np.nan_to_num(error, nan=0.0, posinf=0.0, neginf=0.0),
+        {"DARKCORR": "COMPLETE", "DARKFILE": drk.name, **cards} | ({} if sky is None else {"DRKSKY": sky}),
+        mean_dark=mean,
+    )
+    told = (*warnings, *match.warnings, *dark.cautions)
+    return Subtracted(match.exposure, flt, drk, dark.method, mean, sky, tuple(dict.fromkeys(told)))
+
+
+def _require_raw_dark(values: Sequence[MatchValues]) -> None:
+    """Refuse exposures whose dark was subtracted before."""
+    done = [
+        one.rootname
+        for one in values
+        if one.file is not None and (one.file.dark_correction == "COMPLETE" or (one.file.mean_dark_count or 0.0) > 0)
+    ]
+    if done:
+        raise UsageError(
+            f"{', '.join(done)}: the dark is subtracted already (DARKCORR, MEANDARK).",
+            "Get the FLT from the archive, or calibrate it with DARKCORR = OMIT.",
+        )
+
+
+def _places(values: MatchValues, folder: Path) -> tuple[Path, Path]:
+    return folder / f"{values.rootname}_flt.fits", folder / f"{values.rootname}_drk.fits"
+
+
+def _require_free(values: MatchValues, folder: Path, key: str, *, overwrite: bool) -> None:
+    """Refuse to write over the input, or over a file of other inputs or of another program."""
+    assert values.file is not None  # noqa: S101  science_values saw to it
+    for place in _places(values, folder):
+        if not place.exists():
+            continue
+        if values.file.uri.startswith("file:") and place.samefile(local_path(values.file.uri)):
+            raise UsageError(f"{place} is the input itself.", "Name another folder with -o.")
+        cards = read_cards(place)
+        if KEY_CARD not in cards:
+            raise UsageError(f"{place} is not a file that sbcdark made.", "Name another folder with -o.")
+        if cards[KEY_CARD] != key and not overwrite:
+            raise UsageError(
+                f"{place} was made of other inputs.", "Name another folder with -o, or give --overwrite to replace it."
+            )

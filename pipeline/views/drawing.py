@@ -1,0 +1,165 @@
+"""Drawing of pictures: style, stretch, block sums, colour bars, files."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sbcdark.pipeline.products.apertures import clean_label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, FigureBase
+    from numpy.typing import NDArray
+
+
+UNIT = 1e-5
+"""Unit of the displayed rates in count/s/pixel: a cold SBC dark has 0.75 of it."""
+
+COLOUR_MAP = "viridis"  # perceptually uniform and safe for colour-blind readers
+
+_DPI = 150
+
+
+def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Sum an image over square blocks; blocks at the far edges may be smaller.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx)
+        NaN and infinities are ignored.
+    block : int
+        Side of a block in pixels.
+
+    Returns
+    -------
+    sums : ndarray of float64, shape (ceil(ny / block), ceil(nx / block))
+        In the unit of the image; they add up to its sum.
+    pixels : ndarray of int64, of the same shape
+        Number of pixels in each sum.
+
+    Raises
+    ------
+    ValueError
+        `block` is below 1, or the image is not two-dimensional.
+    """
+    if block < 1 or image.ndim != 2:
+        raise ValueError(f"cannot sum blocks of {block} pixels in an image with {image.ndim} axes")
+    values = np.asarray(image, dtype=np.float64)
+    known = np.isfinite(values)
+    missing = [(0, -side % block) for side in values.shape]
+    rows, columns = ((side + block - 1) // block for side in values.shape)
+    blocks = (rows, block, columns, block)
+    sums = np.pad(np.where(known, values, 0.0), missing).reshape(blocks).sum(axis=(1, 3))
+    return sums, np.pad(known, missing).reshape(blocks).sum(axis=(1, 3), dtype=np.int64)
+
+
+def block_mean(image: NDArray[Any], block: int, divisor: float) -> NDArray[np.float64]:
+    """Return each block's mean per pixel in units of `divisor`; NaN if a block has little data.
+
+    Blocks of few pixels (at the slanted edges of a product) are too noisy to show.
+    """
+    sums, pixels = block_sum(image, block)
+    mean = np.full(sums.shape, np.nan)
+    np.divide(sums / divisor, pixels, out=mean, where=pixels >= max(1, block**2 // 4))
+    return mean
+
+
+def stretch(images: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """Return one stretch for several images: the level of the darks fills it; hot pixels and sources saturate."""
+    lows, highs = [], []
+    for image in images:
+        known = image[np.isfinite(image)]
+        if known.size:
+            low, high = np.percentile(known, [0.5, 99.0])
+            lows.append(float(low))
+            highs.append(float(high))
+    low, high = (min(lows), max(highs)) if lows else (0.0, 1.0)
+    if not high > low:  # centre the only value of a constant image
+        margin = abs(low) / 2 or 1.0
+        low, high = low - margin, high + margin
+    return low, high
+
+
+def plain_text(text: str, longest: int) -> str:
+    """Make untrusted text drawable: one line of limited length, in characters of the font."""
+    drawn = "".join(char if ord(char) < 0x250 or 0x370 <= ord(char) < 0x400 else "?" for char in clean_label(text))
+    return drawn if len(drawn) <= longest else f"{drawn[: longest - 3]}..."
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Draw in matplotlib's default style, whatever the user's matplotlibrc sets (usetex would parse names as TeX)."""
+    from matplotlib import style  # noqa: PLC0415 - matplotlib is slow to load
+
+    with style.context("default"):
+        yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; the file appears once it is complete."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(temporary, format="png", dpi=_DPI)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def new_figure(width: float, height: float, layout: Literal["compressed", "constrained"] = "compressed") -> Figure:
+    """Return an empty figure with a size in inches and a layout without overlaps."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - matplotlib is slow to load
+    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
+
+    engine = ConstrainedLayoutEngine(compress=layout == "compressed", w_pad=0.08, h_pad=0.1)
+    figure = Figure(figsize=(width, height), layout=engine)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def draw_image(
+    axes: Axes,
+    image: NDArray[np.float64],
+    shape: tuple[int, ...],
+    block: int,
+    limits: tuple[float, float],
+    colours: str = COLOUR_MAP,
+) -> Any:
+    """Draw a block-summed image in the original pixels; pixel (0, 0) is centred on (0, 0)."""
+    import matplotlib as mpl  # noqa: PLC0415 - slow to load
+
+    colour_map = mpl.colormaps[colours].with_extremes(bad="white")
+    ny, nx = image.shape[0] * block, image.shape[1] * block
+    drawn = axes.imshow(
+        np.ma.masked_invalid(image),
+        origin="lower",
+        extent=(-0.5, nx - 0.5, -0.5, ny - 0.5),
+        cmap=colour_map,
+        vmin=limits[0],
+        vmax=limits[1],
+        interpolation="nearest",
+    )
+    # The last blocks may extend beyond the edge of the image.
+    axes.set_xlim(-0.5, shape[1] - 0.5)
+    axes.set_ylim(-0.5, shape[0] - 0.5)
+    return drawn
+
+
+def colour_bar(figure: FigureBase, drawn: Any, axes: Sequence[Axes], block: int) -> None:
+    """Add the colour bar of `draw_image`."""
+    bar = figure.colorbar(drawn, ax=list(axes), extend="both", pad=0.015, aspect=30)
+    bar.set_label(f"1e-5 count/s/pixel, means of {block} by {block}")
+
+
+def outlined(width: float) -> list[Any]:
+    """Return the effect of a dark outline, so that white lines and letters show on any background."""
+    from matplotlib import patheffects  # noqa: PLC0415 - slow to load
+
+    return [patheffects.withStroke(linewidth=width, foreground="black")]
