@@ -54,7 +54,7 @@ def run() -> int:
             raise
         print_error(
             SbcdarkError(
-                f"Unexpected error: {type(error).__name__}: {error}.",
+                f"This should not have happened: {type(error).__name__}: {error}.",
                 "Set SBCDARK_DEBUG=1, run it again and report the output.",
             )
         )

@@ -287,8 +287,8 @@ def test_forced_darks_that_are_odd_are_told(real_catalog: sa.Engine) -> None:
         one = forced_match(session, "jcmc11e6q", ["jcrx01ixq", "jcrx01iwq", "jcrx01ivq", "jcrx01iuq"], Requirements())
         assert len(one.darks) == 4
         assert one.warnings == (
-            "jcrx01ixq is used because it is named, though: quality retired: a lamp was on",
-            "jcrx01iwq is used because it is named, though: quality suspect: high",
+            "jcrx01ixq is used because it is named, but: quality retired: a lamp was on",
+            "jcrx01iwq is used because it is named, but: quality suspect: high",
         )
         (told,) = forced_match(session, "jcmc11deq", ["jcrx01j2q"], Requirements()).warnings
         assert "its box is brighter than the exposure's by" in told

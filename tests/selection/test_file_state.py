@@ -88,9 +88,7 @@ def test_dark_that_changed_gives_way_and_this_is_said(catalog: sa.Engine, archiv
     (after,) = match(catalog, ["jcmc11e6q"], wanted=Requirements(top=1))
     assert [dark.dark for dark in after.darks] == ["jcrx01iyq"]
     (told,) = [warning for warning in after.warnings if "changed after the ingest" in warning]
-    assert told.startswith(
-        f"the RAW of jcrx01ixq changed after the ingest ({path.as_uri()}): the next best are taken; "
-    )
+    assert told.startswith(f"the RAW of jcrx01ixq changed after the ingest ({path.as_uri()}): the next best are used; ")
     assert {one.dark: one.reason for one in after.nearest_rejected}["jcrx01ixq"] == (
         f"its RAW changed after the ingest: {path.as_uri()}"
     )
