@@ -16,6 +16,7 @@ from sbcdark.cli import (  # noqa: F401  importing them adds their commands
     match,
     products,
     quality,
+    status,
     subtract,
     validate,
 )
