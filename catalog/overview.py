@@ -101,7 +101,7 @@ def overview(session: Session, *, hot_above_c: float, runs: int = 5) -> Overview
         tuple(ProgramOverview(*row) for row in programs),
         tuple(found),
         found[0].id if found else 0,
-        {state: number for state, number in sorted(states.all())},
+        dict(sorted(states.all())),
         rows(models.RejectedFile),
         rows(models.Association),
         rows(models.Selection),
