@@ -16,6 +16,7 @@ from sbcdark.cli import (  # noqa: F401  the imports register the commands
     match,
     products,
     quality,
+    status,
     subtract,
     validate,
 )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from astropy.table import QTable
 
+    from sbcdark.catalog.overview import Overview
     from sbcdark.pipeline.ingest.fetch import FetchReport, Talk
     from sbcdark.pipeline.ingest.programs import DarkProgram
     from sbcdark.pipeline.ingest.relocation import Relocation
@@ -127,6 +128,15 @@ class Products:
             assert self.outcome.failure is not None  # noqa: S101  an outcome without products has a failure
             raise self.outcome.failure
         return self.outcome.masterdark
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where the catalog is, its size (of a SQLite file), and what it holds."""
+
+    catalog: str
+    size_byte: int | None
+    overview: Overview
 
 
 class Catalog:
@@ -322,6 +332,18 @@ class Catalog:
         given: dict[str, Any] = dict(wanted)
         order = {key: given.pop(key) for key in ("sort", "descending") if key in given}
         return exposures(self.engine, ExposureFilter(kind, **given), **order)
+
+    def status(self) -> Status:
+        """Return the catalog at a glance; nothing is asked of the archive."""
+        from sbcdark.catalog.engine import reading, redacted  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.catalog.overview import overview  # noqa: PLC0415
+        from sbcdark.catalog.queries import HOT_ABOVE_C  # noqa: PLC0415
+
+        with reading(self.engine) as session:
+            seen = overview(session, hot_above_c=HOT_ABOVE_C)
+        database = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        size = Path(database).stat().st_size if database else None
+        return Status(redacted(self.url), size, seen)
 
     def show(self, name: str) -> dict[str, Any]:
         """Return everything known about an exposure (files, measurements, selections) or an association (members)."""

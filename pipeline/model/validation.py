@@ -110,9 +110,7 @@ class Validation:
         if self.holds:
             text = f"For these darks the stated errors hold: the pulls have a width of {self.factor:.2f}."
         else:
-            text = (
-                f"For these darks the stated errors do not hold: they are too small by a factor of {self.factor:.2f}."
-            )
+            text = f"For these darks the stated errors do not hold: they are {self.factor:.2f} times too small."
         if self.drift > _DRIFT_MOST:
             worst = max(row.rms for row in self.rows if row.method == MODEL)
             text += (

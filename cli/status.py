@@ -1,0 +1,55 @@
+"""The command that shows the catalog at a glance: status."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from sbcdark.cli.app import app, catalog
+from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table
+
+_PROGRAMS = (
+    Column("program", "program"),
+    Column("darks", "darks"),
+    Column("hot_darks", "hot"),
+    Column("science", "science"),
+    Column("set_aside", "set aside"),
+    Column("first_start_utc", "first", lambda value: f"{value:%Y-%m-%d}"),
+    Column("last_start_utc", "last", lambda value: f"{value:%Y-%m-%d}"),
+    Column("temperature_min_c", "T min (C)", fixed(1)),
+    Column("temperature_max_c", "T max (C)", fixed(1)),
+)
+_RUNS = (
+    Column("id", "revision"),
+    Column("action", "change"),
+    Column("started_utc", "when (UTC)", lambda value: f"{value:%Y-%m-%d %H:%M}"),
+    Column("added", "added"),
+    Column("updated", "updated"),
+    Column("rejected", "rejected"),
+)
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """Show the catalog at a glance: programs, last changes, files, stored results. Nothing is asked of the archive."""
+    known = catalog().status()
+    if as_json:
+        print_json(known)
+        return
+    where: dict[str, Any] = {"catalog": known.catalog}
+    if known.size_byte is not None:
+        where["size"] = f"{known.size_byte / 1e6:.1f} MB"
+    seen = known.overview
+    where["files"] = ", ".join(f"{number} {state}" for state, number in seen.files.items()) or "none"
+    where["rejected"] = f"{seen.rejected_files} files, not in the catalog"
+    where["stored"] = (
+        f"{seen.selections} selections, {seen.products} products, {seen.photometry} rows of photometry, "
+        f"{seen.associations} associations"
+    )
+    for key, value in where.items():
+        typer.echo(f"{key:10}{value}")
+    title = "\nPrograms; hot is above 25 C on average, set aside is suspect, untested or retired"
+    print_table([asdict(one) for one in seen.programs], _PROGRAMS, title)
+    print_table([asdict(one) for one in seen.last_runs], _RUNS, "\nLast changes")
