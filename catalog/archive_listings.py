@@ -1,6 +1,6 @@
-"""What the archive is known to have: one row a dark that a listing named, and when it was first seen.
+"""The darks that the archive holds: one row per dark in an archive listing, with the time it was first seen.
 
-Every function that writes works inside a session of `engine.writing` and never commits.
+Every function that writes runs inside a session of `engine.writing` and never commits.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 UPDATE_ACTION = "update from archive"
-"""The action of the row in `ingest_runs` that the first update of a catalog leaves: its baseline."""
+"""The `action` of the row in `ingest_runs` that the first update of a catalog writes: its baseline."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchivedExposure:
-    """A dark that the archive has. Start in days, UTC; exposure time in s, None where the listing has none."""
+    """A dark in the archive: start in days (UTC), exposure time in s (None if the listing does not give it)."""
 
     rootname: str
     program: int
@@ -35,7 +35,7 @@ class ArchivedExposure:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedProgram:
-    """The darks of one program at the archive; starts in days, UTC."""
+    """The archived darks of one program; starts in days (UTC)."""
 
     program: int
     first_start_mjd: float
@@ -46,7 +46,7 @@ class ArchivedProgram:
 
 @dataclass(frozen=True, slots=True)
 class NearestProgram:
-    """The program of the dark that is nearest in time to an exposure, and how far that dark is, in days."""
+    """The program of the dark nearest in time to an exposure, and the distance of that dark in days."""
 
     program: int
     dark: str
@@ -54,18 +54,18 @@ class NearestProgram:
 
 
 def first_seen(session: Session) -> dict[str, datetime]:
-    """Return every exposure that a listing of the archive named, with the time at which it was first seen."""
+    """Return every exposure in the archive listings, with the time it was first seen."""
     table = models.ArchiveExposure
     return dict(session.execute(sa.select(table.rootname, table.first_seen_utc)).all())
 
 
 def record_listing(session: Session, listed: Iterable[ArchivedExposure], now: datetime) -> int:
-    """Write down what a listing named; those known already keep the time at which they were first seen.
+    """Store the exposures of a listing; known ones keep the time they were first seen.
 
     Returns
     -------
     int
-        How many were not known.
+        Number of new exposures.
     """
     by_name = {exposure.rootname: exposure for exposure in listed}
     known = {
@@ -92,7 +92,7 @@ def record_listing(session: Session, listed: Iterable[ArchivedExposure], now: da
 
 
 def baseline(session: Session) -> datetime | None:
-    """Return when the catalog was first updated from the archive, or None."""
+    """Return the time of the first update from the archive, or None."""
     return session.scalar(
         sa.select(models.IngestRun.started_utc)
         .where(models.IngestRun.action == UPDATE_ACTION)
@@ -103,7 +103,7 @@ def baseline(session: Session) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class PresentFile:
-    """Where the catalog knows a product to be: URI, bytes, and its time in nanoseconds since 1970."""
+    """Where a product is, according to the catalog: URI, size in bytes, time in nanoseconds since 1970."""
 
     uri: str
     size_byte: int
@@ -111,7 +111,7 @@ class PresentFile:
 
 
 def present_products(session: Session, names: Iterable[str]) -> dict[tuple[str, str], list[PresentFile]]:
-    """Return the files that are present of some exposures and associations, by root name and RAW, FLT or ASN."""
+    """Return the present files of exposures and associations, by (name, kind); the kind is RAW, FLT or ASN."""
     present: dict[tuple[str, str], list[PresentFile]] = {}
     file = models.File
     for chunk in chunks(sorted(set(names))):
@@ -132,7 +132,7 @@ def present_products(session: Session, names: Iterable[str]) -> dict[tuple[str, 
 
 
 def _is_in_catalog() -> sa.ColumnElement[bool]:
-    """Return whether the RAW of an archived dark is present."""
+    """Return whether the RAW of an archived dark is present in the catalog."""
     return (
         sa.select(models.File.id)
         .join(models.Exposure, models.Exposure.id == models.File.exposure_id)
@@ -147,7 +147,7 @@ def _is_in_catalog() -> sa.ColumnElement[bool]:
 
 
 def archived_programs(session: Session) -> list[ArchivedProgram]:
-    """Return the programs whose darks the archive is known to have, in order of their first dark."""
+    """Return the programs of the archived darks, in order of their first dark."""
     table = models.ArchiveExposure
     query = (
         sa.select(
@@ -167,14 +167,14 @@ def archived_programs(session: Session) -> list[ArchivedProgram]:
 
 
 def nearest_by_program(session: Session, start_mjd: float, *, absent: bool = False) -> list[NearestProgram]:
-    """Return each program's dark that is nearest in time, the nearest program first.
+    """Return the nearest dark of each program in time, nearest program first.
 
     Parameters
     ----------
     start_mjd : float
-        The time, days UTC.
+        Time in days (UTC).
     absent : bool
-        Consider only darks that the catalog does not have.
+        Consider only darks that are not in the catalog.
     """
     table = models.ArchiveExposure
     distance = sa.func.abs(table.start_mjd - start_mjd)
@@ -187,6 +187,6 @@ def nearest_by_program(session: Session, start_mjd: float, *, absent: bool = Fal
     return list(nearest.values())
 
 
-def knows_the_archive(session: Session) -> bool:
-    """Tell whether a listing of the archive was ever written down."""
+def has_archive_listing(session: Session) -> bool:
+    """Return whether the catalog holds an archive listing."""
     return session.scalar(sa.select(models.ArchiveExposure.rootname).limit(1)) is not None

@@ -1,4 +1,4 @@
-"""Values in pieces that one statement takes."""
+"""Sequences of values in chunks that fit one SQL statement."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _CHUNK = 500
-"""How many values go into one IN (...): SQLite takes 32,766 parameters, older builds 999."""
+"""Values in one IN (...): SQLite accepts 32,766 parameters, older builds 999."""
 
 
 def chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    """Cut values into pieces that fit into one IN (...)."""
+    """Split values into chunks that fit one IN (...)."""
     return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

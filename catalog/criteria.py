@@ -1,33 +1,32 @@
-"""What darks are ranked and gated by for one exposure, as plain numbers, for SQL and for Python alike."""
+"""Ranking and gating criteria of one exposure as plain numbers, for SQL and Python alike."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 USABLE = ("good", "untested")
-"""The qualities of a dark that may be taken."""
+"""Qualities of a dark that can be selected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """How the darks of a catalog are ordered for one exposure.
 
-    The order is that of (column - value)^2 + error_column^2, then of the distance in temperature, then in time, then of
-    the root name. Whether a dark lies within a tolerance is another question: that of
-    |z| = |z_column - z_value| / sqrt(z_variance + z_error_column^2).
+    The order is by (column - value)^2 + error_column^2, then by difference in temperature, then in time, then by root
+    name. The tolerance is a separate test on |z| = |z_column - z_value| / sqrt(z_variance + z_error_column^2).
 
     Attributes
     ----------
     column : str
-        The column of `exposures` that is compared; indexed.
+        The compared column of `exposures`; indexed.
     error_column : str or None
-        The dark's own error of it; None where the distance alone ranks.
+        Column with the dark's own error; None if only the difference ranks.
     value : float
-        The exposure's own value.
+        Value of the exposure.
     z_column, z_error_column, z_value, z_variance : str, str or None, float, float
-        The same for z; the variance is that of the exposure, or of the difference where the darks have no error.
+        The same for z. The variance is that of the exposure, or of the difference if the darks have no error.
     temperature_c, start_mjd : float
-        The exposure's mean temperature, deg C, and start, days UTC: ties go by these.
+        Mean temperature (deg C) and start (days, UTC) of the exposure; they break ties.
     """
 
     column: str
@@ -43,19 +42,19 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """How bright a dark of an exposure can be in one region; all rates in count/s/pixel.
+    """Upper limit on the brightness of a dark in one region; all rates in count/s/pixel.
 
-    A dark is too bright where (column - value) > sigma x sqrt(variance + error_column^2 + (base_share x base)^2), the
-    base being the smaller of the quiet rates of both.
+    A dark is too bright if (column - value) > sigma x sqrt(variance + error_column^2 + (base_share x base)^2), where
+    base is the smaller of the two quiet rates.
 
     Attributes
     ----------
     region : str
-        The region in words.
+        Name of the region in words.
     value, variance : float
-        The exposure's own rate, and the variance of what the exposure adds to the difference.
+        Rate of the exposure, and the variance that the exposure adds to the difference.
     quiet : float
-        The exposure's quiet rate.
+        Quiet rate of the exposure.
     """
 
     region: str
@@ -70,20 +69,20 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What a dark must be before any score counts.
+    """Conditions that a dark must meet before it is scored.
 
     Attributes
     ----------
     min_exptime_s : float
-        Shorter darks hold too few counts to be told apart.
+        Shortest exposure time in s; shorter darks have too few counts to be distinguished.
     max_days : float or None
-        Largest distance in time from the science exposure, in days.
+        Largest separation in time from the science exposure, in days.
     temperature_c : tuple of (float or None, float or None)
-        Range of the mean temperature, deg C.
+        Range of the mean temperature in deg C.
     ceilings : tuple of Ceiling
-        Regions in which the dark may not be brighter than the exposure.
+        Regions in which the dark must not be brighter than the exposure.
     other_than : str or None
-        A root name that is left out: the exposure itself.
+        Root name to exclude: the exposure itself.
     """
 
     min_exptime_s: float

@@ -1,4 +1,4 @@
-"""Engines and sessions: one writer at a time, no lock that reaches the user, no password in a message."""
+"""Engines and sessions: one writer at a time, errors as user messages, no password in a message."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
 HEAD = "0004"
-"""The revision that this program reads and writes; a test holds that it is Alembic's head."""
+"""The schema revision of this program; a test checks that it is Alembic's head."""
 
 BUSY_TIMEOUT_MS = 60_000
-"""How long a writer waits for another one on SQLite."""
+"""How long a writer on SQLite waits for another writer."""
 
 _CONNECT_TIMEOUT_S = "10"
-"""How long a server may take to answer, where the URL does not say."""
+"""Connection timeout of a server, unless the URL sets one."""
 
 WRITER_LOCK = 0x5BC_DA4C
-"""The advisory lock that makes writers take turns on PostgreSQL, as SQLite's own lock does."""
+"""Advisory lock that serializes writers on PostgreSQL, as SQLite's own lock does."""
 
 
 def default_url() -> str:
-    """Return the catalog's URL: `SBCDARK_DB`, else SQLite in the user's data folder."""
+    """Return the URL of the catalog: `SBCDARK_DB`, else SQLite in the user's data folder."""
     named = os.environ.get("SBCDARK_DB")
     if named:
         return named
-    from platformdirs import user_data_path  # noqa: PLC0415  only where no catalog is named
+    from platformdirs import user_data_path  # noqa: PLC0415  needed only if no catalog is named
 
     return sqlite_url(user_data_path("sbcdark") / "catalog.db")
 
 
 def sqlite_url(path: str | Path) -> str:
-    """Return the URL of a SQLite file, whatever characters its path holds."""
+    """Return the URL of a SQLite file; the path may hold any characters."""
     return sa.URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def redacted(url: str) -> str:
-    """Return a database URL as it may be shown: as the user gave it, without its password."""
+    """Return a database URL for display: as given, without its password."""
     try:
         parsed = sa.make_url(url)
-    except (ArgumentError, ValueError):  # the second where the port is no number
-        return "(not a database URL)"
+    except (ArgumentError, ValueError):  # ValueError: the port is not a number
+        return "(invalid database URL)"
     hidden = {key for key in parsed.query if "password" in key.lower()}
     if parsed.query.get("connect_timeout") == _CONNECT_TIMEOUT_S:
         hidden.add("connect_timeout")
@@ -71,21 +71,21 @@ def make_engine(url: str, *, create: bool = False) -> sa.Engine:
     url : str
         ``sqlite:///path`` or ``postgresql://…`` (psycopg 3).
     create : bool
-        Whether a SQLite file that is not there yet may be made.
+        Whether a missing SQLite file may be created.
 
     Raises
     ------
     UsageError
-        The URL is none, or names another kind of database.
+        The URL is invalid or names an unsupported database.
     UnreachableError
-        There is no such SQLite file.
+        The SQLite file does not exist.
     """
     try:
         parsed = sa.make_url(url)
         backend = parsed.get_backend_name()
-    except (ArgumentError, NoSuchModuleError, ValueError):  # the last where the port is no number
+    except (ArgumentError, NoSuchModuleError, ValueError):  # ValueError: the port is not a number
         raise UsageError(
-            "The catalog's URL cannot be read.", "Give --db sqlite:///path/catalog.db or --db postgresql://host/name."
+            "The catalog's URL is invalid.", "Give --db sqlite:///path/catalog.db or --db postgresql://host/name."
         ) from None
     if backend == "sqlite":
         return _sqlite_engine(parsed, create=create)
@@ -93,21 +93,21 @@ def make_engine(url: str, *, create: bool = False) -> sa.Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
         if "connect_timeout" not in parsed.query:
             parsed = parsed.update_query_dict({"connect_timeout": _CONNECT_TIMEOUT_S})
-        # No pool: a command opens few sessions, and none must outlive it or go along into another process.
+        # No pool: a command opens few sessions, and no connection may outlive it or be inherited by another process.
         return sa.create_engine(parsed, poolclass=sa.NullPool, connect_args={"application_name": "sbcdark"})
     raise UsageError(
-        f"A catalog lives in SQLite or PostgreSQL, not in {backend}.",
+        f"A catalog is stored in SQLite or PostgreSQL, not in {backend}.",
         "Give --db sqlite:///path/catalog.db or --db postgresql://host/name.",
     )
 
 
 def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
     if not url.database or url.database == ":memory:" or url.host:
-        raise UsageError("A catalog needs a file to live in.", "Give --db sqlite:///path/catalog.db.")
+        raise UsageError("A catalog needs a file.", "Give --db sqlite:///path/catalog.db.")
     if url.query:
         raise UsageError("A SQLite URL takes no options.", "Give --db sqlite:///path/catalog.db.")
     path = Path(url.database)
-    with suppress(RuntimeError):  # of a user whom the system does not know: then it is a name like any other
+    with suppress(RuntimeError):  # ~NAME of an unknown user: an ordinary file name
         path = path.expanduser()
     url = url.set(database=str(path))
     if path.is_dir():
@@ -115,58 +115,58 @@ def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:
     if not path.exists():
         if not create:
             raise UnreachableError(
-                f"There is no catalog at {path}.", "Make one with: sbcdark ingest PATH (or give --db another URL)."
+                f"There is no catalog at {path}.", "Create one: sbcdark ingest PATH (or give --db another URL)."
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UnreachableError(
-                f"The catalog's folder {path.parent} cannot be made: {error.strerror}.", "Give --db another place."
+                f"Cannot create the catalog's folder {path.parent}: {error.strerror}.", "Give --db another path."
             ) from error
     how: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}}
-    if _lies_still(path):
-        how = {"creator": partial(_connect_still, path)}
+    if _needs_immutable(path):
+        how = {"creator": partial(_connect_immutable, path)}
     engine = sa.create_engine(url.set(drivername="sqlite"), poolclass=sa.NullPool, **how)
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _record: Any) -> None:
-        # By default sqlite3 commits before DDL, so that a failed migration would leave its tables: we say BEGIN.
+        # By default sqlite3 commits before DDL, and a failed migration would leave its tables. Send BEGIN ourselves.
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         _prefer_wal(cursor)
-        # What a command says is stored survives a power cut: a sync a transaction costs little at 128 files each.
+        # A committed transaction survives a power cut. With 128 files per transaction, one sync costs little.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        # A transaction that reads first and writes later can be refused at once; one that means to write says so.
+        # A read transaction that later writes can fail at once, so writers lock at the start.
         writes = connection.get_execution_options().get("sbcdark_writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
 
-def _lies_still(path: Path) -> bool:
-    """Tell whether a SQLite file can only be read as it lies there.
+def _needs_immutable(path: Path) -> bool:
+    """Return whether a SQLite file can be read only without a WAL file.
 
-    WAL needs a file beside the catalog even to read it; in a folder that may not be written to there can be none, and
-    nobody is writing as long as there is none.
+    Even reading in WAL mode needs a file beside the catalog. A read-only folder cannot hold one; while there is none,
+    nobody is writing.
     """
     return path.exists() and not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
 
 
-def _connect_still(path: Path) -> sqlite3.Connection:
+def _connect_immutable(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
 
 
 def _prefer_wal(cursor: DBAPICursor) -> None:
-    """Turn WAL on, which lets readers go on while one writes; the file keeps it.
+    """Turn on WAL, which lets others read during a write; the setting stays in the file.
 
-    It cannot work on network file systems, nor be turned on in a file that may only be read; SQLite then keeps the
-    rollback journal, which is slower but right.
+    WAL does not work on network file systems and cannot be turned on in a read-only file. SQLite then keeps the
+    rollback journal, which is slower but correct.
     """
     end = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while True:
@@ -175,7 +175,7 @@ def _prefer_wal(cursor: DBAPICursor) -> None:
             if cursor.fetchone() != ("wal",):
                 cursor.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            # The busy timeout does not hold here: the switch fails at once where another process is writing.
+            # The busy timeout does not apply here: the switch fails at once if another process is writing.
             if _primary_code(error) == sqlite3.SQLITE_READONLY:
                 return
             if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
@@ -186,13 +186,13 @@ def _prefer_wal(cursor: DBAPICursor) -> None:
 
 
 def _primary_code(error: sqlite3.Error) -> int | None:
-    # The upper bits say more closely what happened; an error of the module itself has no code.
+    # The upper bits hold the extended code. Errors of the sqlite3 module itself have no code.
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
 
-def _told(error: DBAPIError, engine: sa.Engine) -> SbcdarkError:
-    """Turn a driver's error into what a user can act on, without SQL, parameters or passwords."""
+def _user_error(error: DBAPIError, engine: sa.Engine) -> SbcdarkError:
+    """Convert a driver's error to a user error without SQL, parameters or passwords."""
     place = redacted(engine.url.render_as_string(hide_password=False))
     reason = str(error.orig).strip().splitlines()
     first = reason[0] if reason else type(error).__name__
@@ -201,38 +201,38 @@ def _told(error: DBAPIError, engine: sa.Engine) -> SbcdarkError:
         first = first.replace(str(password), "***")
     kind = _kind_of(error.orig)
     if kind is _Trouble.FULL:
-        return SbcdarkError(f"The catalog {place} could not be written: {first}.", "Make room, then run again.")
+        return SbcdarkError(f"Cannot write the catalog {place}: {first}.", "Free some disk space, then run again.")
     if kind is _Trouble.PROTECTED:
         return SbcdarkError(
-            f"The catalog {place} may not be written: {first}.", "Give --db a catalog that you may write to."
+            f"No permission to write the catalog {place}: {first}.", "Give --db a catalog that you can write to."
         )
     if kind is _Trouble.DISK:
         return SbcdarkError(
-            f"The catalog {place} could not be read or written: {first}.",
-            "Check its disk (is there room? is it mounted?), then run again.",
+            f"Cannot read or write the catalog {place}: {first}.",
+            "Check its disk (free space, mount), then run again.",
         )
     if kind is _Trouble.BUSY:
         return UnreachableError(
-            f"The catalog {place} was kept busy by another process for over {BUSY_TIMEOUT_MS // 1000} s: {first}.",
-            "Wait until that one is done, then run again.",
+            f"Another process kept the catalog {place} busy for over {BUSY_TIMEOUT_MS // 1000} s: {first}.",
+            "Wait until that process is done, then run again.",
         )
     if kind is _Trouble.NO_DATABASE:
-        return UnreachableError(f"{place} is no SQLite database.", "Give --db the catalog's own file.")
+        return UnreachableError(f"{place} is not a SQLite database.", "Give --db the file of the catalog.")
     if isinstance(error, OperationalError):
         return UnreachableError(
             f"The catalog {place} cannot be reached: {first}.", "Check --db (or SBCDARK_DB) and that the server runs."
         )
-    return SbcdarkError(f"The catalog {place} refused a statement: {first}.", "Try: sbcdark db status")
+    return SbcdarkError(f"The catalog {place} refused a statement: {first}.", "Run: sbcdark db status")
 
 
 def journal(engine: sa.Engine) -> str | None:
-    """Return how a SQLite catalog keeps its journal; None on PostgreSQL.
+    """Return the journal mode of a SQLite catalog; None on PostgreSQL.
 
-    ``wal`` lets readers go on while one writes; ``delete``, SQLite's way on network file systems, does not.
+    ``wal`` lets others read during a write; ``delete``, the mode on network file systems, does not.
     """
     if engine.dialect.name != "sqlite":
         return None
-    with told_errors(engine), engine.connect() as connection:
+    with user_errors(engine), engine.connect() as connection:
         return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
 
 
@@ -251,33 +251,33 @@ _TROUBLES: dict[int | str, _Trouble] = {
     sqlite3.SQLITE_BUSY: _Trouble.BUSY,
     sqlite3.SQLITE_NOTADB: _Trouble.NO_DATABASE,
     "53100": _Trouble.FULL,
-    "25006": _Trouble.PROTECTED,  # a standby server, or a transaction that may only read
+    "25006": _Trouble.PROTECTED,  # a standby server or a read-only transaction
     "42501": _Trouble.PROTECTED,
 }
-"""What went wrong, by SQLite's result codes and by PostgreSQL's SQLSTATE."""
+"""Kinds of failure by SQLite result code and PostgreSQL SQLSTATE."""
 
 
 def _kind_of(error: BaseException | None) -> _Trouble | None:
     code = _primary_code(error) if isinstance(error, sqlite3.Error) else getattr(error, "sqlstate", None)
     if code is None and "No space left on device" in str(error):
-        # A server whose disk is full may let nobody in; the refusal of a connection has no code.
+        # A server with a full disk may refuse connections; that refusal has no code.
         return _Trouble.FULL
     return None if code is None else _TROUBLES.get(code)
 
 
 @contextmanager
-def told_errors(engine: sa.Engine) -> Iterator[None]:
-    """Turn errors of the driver inside the block into errors that tell the user what to do."""
+def user_errors(engine: sa.Engine) -> Iterator[None]:
+    """Convert driver errors inside the block to user errors."""
     try:
         yield
     except DBAPIError as error:
-        raise _told(error, engine) from error
+        raise _user_error(error, engine) from error
 
 
 def wrong_revision(engine: sa.Engine, revision: str) -> SchemaError:
-    """Return the refusal of a catalog whose revision is not this program's, with the command to run."""
+    """Return the error for a catalog of another revision, with the command to run."""
     place = redacted(engine.url.render_as_string(hide_password=False))
-    # Revisions are counted 0001, 0002 and so on, so that an older program knows a newer catalog.
+    # Revisions are numbered 0001, 0002, ..., so an older program recognizes a newer catalog.
     if revision < HEAD:
         return SchemaError(
             f"The catalog {place} is older (revision {revision}) than this program ({HEAD}).",
@@ -291,29 +291,29 @@ def wrong_revision(engine: sa.Engine, revision: str) -> SchemaError:
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[Session]:
-    """Open a session that only reads."""
-    with told_errors(engine), Session(engine, expire_on_commit=False) as session:
+    """Open a read-only session."""
+    with user_errors(engine), Session(engine, expire_on_commit=False) as session:
         yield session
 
 
 @contextmanager
 def writing(engine: sa.Engine) -> Iterator[Session]:
-    """Open a session that writes, alone: writers take turns on both engines. Commits at the end of the block.
+    """Open the only writing session; it commits at the end of the block. Writers take turns on both engines.
 
     Raises
     ------
     SchemaError
-        The catalog was migrated since it was opened.
+        The catalog was migrated after it was opened.
     """
     with (
-        told_errors(engine),
+        user_errors(engine),
         engine.connect().execution_options(sbcdark_writes=True) as connection,
         connection.begin(),
         Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session,
     ):
         if engine.dialect.name == "postgresql":
             session.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
-        # Looked at under the lock: another process may have migrated since this one opened the catalog.
+        # Check under the lock: another process may have migrated the catalog since it was opened.
         revision = session.scalar(sa.text("SELECT version_num FROM alembic_version"))
         if revision != HEAD:
             raise wrong_revision(engine, str(revision))

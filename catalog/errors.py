@@ -1,17 +1,17 @@
-"""The errors that a user can meet: what happened, why, and what to type next."""
+"""User-facing errors: what happened, why, and what to type next."""
 
 from __future__ import annotations
 
 
 class SbcdarkError(Exception):
-    """Base of every error that is told to the user in one message.
+    """Base class of all errors shown to the user as one message.
 
     Parameters
     ----------
     what : str
-        What happened, and why, as one sentence.
+        What happened, and why, in one sentence.
     todo : str, optional
-        What to do next: the command to type, where there is one.
+        What to do next: the command to type, if there is one.
     """
 
     def __init__(self, what: str, todo: str = "") -> None:
@@ -21,24 +21,24 @@ class SbcdarkError(Exception):
 
 
 class UsageError(SbcdarkError):
-    """The user asked for something that cannot be meant: a wrong aperture, an unknown root name."""
+    """An invalid request: a bad aperture, an unknown root name."""
 
 
 class UnreachableError(SbcdarkError):
-    """The catalog (or the archive) could not be reached."""
+    """The catalog or the archive cannot be reached."""
 
 
 class SchemaError(SbcdarkError):
-    """The database is older or newer than the program, or is no sbcdark catalog."""
+    """The database is older or newer than the program, or is not a sbcdark catalog."""
 
 
 class NothingMatchedError(SbcdarkError):
-    """No dark passed the gates of the rule, or the archive has nothing of what was asked for."""
+    """No dark passes the gates of the rule, or the archive has none of the requested files."""
 
 
 class BadFileError(SbcdarkError):
-    """A file cannot be trusted: truncated, not FITS, or without what a measurement needs."""
+    """A file is unusable: truncated, not FITS, or without what a measurement needs."""
 
 
 class RejectedFilesError(SbcdarkError):
-    """Some files were rejected or could not be fetched; the rest was done."""
+    """Some files were rejected or not fetched; the others were processed."""

@@ -1,6 +1,6 @@
-"""The life of a file in the catalog: what is superseded, what is gone, what has moved, and what rests on it.
+"""Changes to files in the catalog: superseded, missing or moved, and the selections that use them.
 
-Every function that writes works inside a session of `engine.writing` and never commits.
+Every function that writes runs inside a session of `engine.writing` and never commits.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def outranked(session: Session, before: dict[int, int]) -> set[int]:
-    """Return the files that an exposure took its values from and that a copy with other content has now outranked.
+    """Return the formerly preferred files that a copy with other content now outranks.
 
     Parameters
     ----------
     before : dict of int to int
-        The preferred file of each exposure as it was.
+        The previous preferred file of each exposure.
     """
     now = preferred_files(session, before)
     pairs = [(old, now[exposure]) for exposure, old in before.items() if now.get(exposure, old) != old]
@@ -42,10 +42,10 @@ def outranked(session: Session, before: dict[int, int]) -> set[int]:
 
 
 def superseded_files(session: Session, file_ids: Iterable[int]) -> list[Superseded]:
-    """Return what is to be said of files whose measurements no longer count, by root name and URI."""
+    """Return the report entries of files whose measurements no longer count, by root name and URI."""
     found = []
     ids = sorted(file_ids)
-    resting = selections_resting_on(session, ids)
+    resting = selections_using(session, ids)
     for chunk in chunks(ids):
         query = (
             sa.select(models.File, models.Exposure.rootname)
@@ -69,8 +69,8 @@ def _places(session: Session, file_ids: Iterable[int]) -> dict[int, str]:
     return places
 
 
-def selections_resting_on(session: Session, file_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Return the numbers of the stored selections that used each file, as a dark or as the science exposure."""
+def selections_using(session: Session, file_ids: Sequence[int]) -> dict[int, list[int]]:
+    """Return the ids of the stored selections that used each file, as a dark or as the science exposure."""
     resting: dict[int, set[int]] = {}
     for chunk in chunks(file_ids):
         as_dark = session.execute(
@@ -90,16 +90,16 @@ def selections_resting_on(session: Session, file_ids: Sequence[int]) -> dict[int
 def files_after(
     session: Session, after: int, limit: int, names: Sequence[str] | None = None, *, superseded: bool = False
 ) -> list[StoredFile]:
-    """Return a page of the files to be looked at, by number: what stands at each URI, or stood there last.
+    """Return a page of the files to check, by id: the current or last content of each URI.
 
     Parameters
     ----------
     after : int
-        The last number of the page before; 0 for the first.
+        The last id of the previous page; 0 for the first page.
     names : sequence of str, optional
-        Root names and associations; every file where none is given.
+        Root names and associations; empty for every file.
     superseded : bool
-        Whether older contents of a URI are returned too.
+        Whether older contents of a URI are included.
     """
     query = _named_files().where(models.File.id > after).order_by(models.File.id).limit(limit)
     if not superseded:
@@ -112,12 +112,12 @@ def files_after(
 
 
 def count_files(session: Session) -> int:
-    """Return how many files the catalog has rows for."""
+    """Return the number of file rows in the catalog."""
     return session.scalar(sa.select(sa.func.count()).select_from(models.File)) or 0
 
 
 def files_with_checksum(session: Session, sha256: str) -> list[StoredFile]:
-    """Return the files whose content had a checksum, whatever their state, by number."""
+    """Return the files whose content has a checksum, in any state, by id."""
     query = _named_files().where(models.File.sha256 == sha256).order_by(models.File.id)
     return [_stored_file(*row) for row in session.execute(query)]
 
@@ -145,12 +145,12 @@ def _stored_file(file: models.File, rootname: str | None, association: str | Non
 
 
 def set_states(session: Session, changes: Sequence[FileChange]) -> set[int]:
-    """Write what was found of files, and let their exposures take the values of the file that is preferred now.
+    """Store what was found about files, and update their exposures from the files that are now preferred.
 
     Returns
     -------
     set of int
-        The files that were written: one that another process has changed meanwhile is left to it.
+        Ids of the written files. A file that another process has changed meanwhile is skipped.
     """
     written, touched = set(), set()
     for change in changes:
@@ -162,7 +162,7 @@ def set_states(session: Session, changes: Sequence[FileChange]) -> set[int]:
             seen.mtime_ns,
         ):
             continue
-        if change.state != "changed" and is_known(session, change.uri, but=row.id):
+        if change.state != "changed" and is_known(session, change.uri, except_id=row.id):
             continue
         row.state, row.uri, row.size_byte, row.mtime_ns = change.state, change.uri, change.size_byte, change.mtime_ns
         session.flush()
@@ -173,9 +173,9 @@ def set_states(session: Session, changes: Sequence[FileChange]) -> set[int]:
     return written
 
 
-def is_known(session: Session, uri: str, *, but: int = 0) -> bool:
-    """Tell whether a row of the catalog (but for one) says what stands at a URI."""
+def is_known(session: Session, uri: str, *, except_id: int = 0) -> bool:
+    """Return whether the catalog has a current row for a URI, other than the row `except_id`."""
     query = sa.select(models.File.id).where(
-        models.File.uri == uri, models.File.state != "changed", models.File.id != but
+        models.File.uri == uri, models.File.state != "changed", models.File.id != except_id
     )
     return session.scalar(query) is not None

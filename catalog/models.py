@@ -1,4 +1,4 @@
-"""The tables of the catalog. Units stand in the column's name: `_s`, `_c` (deg C), `_mjd` (days), `_count_s_pix`."""
+"""The tables of the catalog. Units are in the column names: `_s`, `_c` (deg C), `_mjd` (days), `_count_s_pix`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMING_CONVENTION = {
 
 
 class Base(DeclarativeBase):
-    """The declarative base; every constraint has a name by convention, so that a migration can find it."""
+    """Declarative base. Every constraint is named by convention, so migrations can find it."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar[dict[Any, Any]] = {
@@ -45,24 +45,25 @@ EXPOSURE_FACTS = (
     "guide_star_lock",
     "hot_pixels",
 )
-"""The columns of `exposures` that a file tells; `files.exposure_facts` keeps them for each file.
+"""The columns of `exposures` that come from a file; `files.exposure_facts` keeps them for each file.
 
-What a program before 0003 kept has no `observation_quality`, `guide_star_lock` and `hot_pixels`.
+Rows written before 0003 lack `observation_quality`, `guide_star_lock` and `hot_pixels`.
 """
 
 QUALITIES = "quality IN ('good', 'suspect', 'retired', 'untested')"
 
 
 class Exposure(Base):
-    """One IPPPSSOOT. Its measured values are those of its RAW for darks, of its FLT for science."""
+    """One IPPPSSOOT. Its measured values come from the RAW of a dark and the FLT of a science exposure."""
 
     __tablename__ = "exposures"
     __table_args__ = (
         CheckConstraint("kind IN ('dark', 'science')", name="kind"),
         CheckConstraint(QUALITIES, name="quality"),
         CheckConstraint("exptime_s > 0", name="exptime"),
-        # What a rule ranks by: neighbours of the science exposure's value, up and down, and a range around it. With the
-        # error in the index too, the rows of a range that rank too low are not read.
+        # For ranking: nearest neighbours of the exposure's value in both directions, and a range around it. The error
+        # is
+        # in the index too, so rows of the range that rank too low are not read.
         Index("ix_exposures_kind_contrast", "kind", "contrast_count_s_pix", "id", "contrast_err_count_s_pix"),
         Index("ix_exposures_kind_box_rate", "kind", "box_rate_count_s_pix", "id", "box_rate_err_count_s_pix"),
         Index("ix_exposures_kind_box_count", "kind", "box_count", "id"),
@@ -102,7 +103,7 @@ class Exposure(Base):
 
 
 class QualityNote(Base):
-    """Every time that an exposure's quality was set, by the outlier test of an ingest or by hand, with the reason."""
+    """One change of an exposure's quality, by the outlier test or by hand, with the reason."""
 
     __tablename__ = "quality_notes"
     __table_args__ = (
@@ -121,13 +122,13 @@ class QualityNote(Base):
 
 
 class File(Base):
-    """What stood at a URI when it was read. New content at the same URI is a new row; the old one becomes `changed`."""
+    """The content of a URI when it was read. New content at the URI adds a row; the old row becomes `changed`."""
 
     __tablename__ = "files"
     __table_args__ = (
         CheckConstraint("kind IN ('RAW', 'FLT', 'ASN')", name="kind"),
         CheckConstraint("state IN ('present', 'missing', 'changed')", name="state"),
-        CheckConstraint("(exposure_id IS NULL) <> (association_id IS NULL)", name="owner"),
+        # A URI has one current content; older contents stay for the selections that use them.
         # One content at a time stands at a URI; the older ones are kept, for the selections that rest on them.
         Index(
             "uq_files_uri_present",
@@ -161,9 +162,9 @@ class File(Base):
     photflam_erg_s_cm2_a: Mapped[float | None] = mapped_column(comment="per count/s")
     photplam_a: Mapped[float | None] = mapped_column(comment="Angstrom")
     exposure_facts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """What this file's header says of its exposure (`EXPOSURE_FACTS`); None where a program before 0002 read it."""
+    """What this file's header says about its exposure (`EXPOSURE_FACTS`); None if read before revision 0002."""
     etag: Mapped[str | None]
-    """The server's own mark of the content, for a file that stays remote."""
+    """The server's ETag, for a remote file."""
 
 
 class Region(Base):
@@ -208,7 +209,7 @@ class Association(Base):
 
 
 class AssociationMember(Base):
-    """A row of an ASN table. The exposure that it names may be absent from the catalog."""
+    """A row of an ASN table. The exposure that it names may be missing from the catalog."""
 
     __tablename__ = "association_members"
     __table_args__ = (Index("ix_association_members_rootname", "rootname"),)
@@ -220,7 +221,7 @@ class AssociationMember(Base):
 
 
 class Selection(Base):
-    """A stored choice of darks for one exposure; never updated."""
+    """A stored selection of darks for one exposure; never updated."""
 
     __tablename__ = "selections"
     __table_args__ = (Index("ix_selections_exposure_id", "exposure_id"),)
@@ -260,7 +261,7 @@ class SelectionDark(Base):
 
 
 class Product(Base):
-    """A file that was made: a drizzled science image, a masterdark, its error, their difference; never updated."""
+    """A product file: a drizzled science image, a masterdark, its error or their difference; never updated."""
 
     __tablename__ = "products"
     __table_args__ = (
@@ -281,7 +282,7 @@ class Product(Base):
 
 
 class ProductSelection(Base):
-    """Which selections a product rests on, and what was fitted for each exposure."""
+    """The selections that a product uses, with the fit of each exposure."""
 
     __tablename__ = "product_selections"
     __table_args__ = (Index("ix_product_selections_selection_id", "selection_id"),)
@@ -340,7 +341,7 @@ class Photometry(Base):
 
 
 class IngestRun(Base):
-    """An ingest (or another act) that changed the catalog. The largest id is the catalog's revision."""
+    """An ingest or another action that changed the catalog. The largest id is the catalog's revision."""
 
     __tablename__ = "ingest_runs"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  SQLAlchemy reads this attribute as it is
@@ -356,7 +357,7 @@ class IngestRun(Base):
 
 
 class ArchiveExposure(Base):
-    """A dark that the archive was seen to hold, whether the catalog has it or not."""
+    """A dark in an archive listing, whether or not the catalog has it."""
 
     __tablename__ = "archive_exposures"
 
@@ -368,7 +369,7 @@ class ArchiveExposure(Base):
 
 
 class RejectedFile(Base):
-    """A file that claimed to be an SBC product and could not be trusted, as it was last seen."""
+    """A rejected file that claims to be an SBC product, as it was last seen."""
 
     __tablename__ = "rejected_files"
     __table_args__ = (Index("ix_rejected_files_ingest_run_id", "ingest_run_id"),)
@@ -382,5 +383,5 @@ class RejectedFile(Base):
 
 
 def facts_are_complete(row: File) -> bool:
-    """Tell whether a file's row has all that this release keeps of an exposure's file."""
+    """Return whether a file's row has all the facts that this release stores for an exposure's file."""
     return row.exposure_id is None or (row.exposure_facts or {}).keys() >= set(EXPOSURE_FACTS)

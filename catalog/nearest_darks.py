@@ -1,4 +1,4 @@
-"""The darks nearest to an exposure: in the order of a ranking, or outward along one column, a few rows at a time."""
+"""The darks nearest to an exposure: in ranking order, or outward along one column, a few rows at a time."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import MatchValues
 
 _PAGE = 64
-"""How many darks are read at a time while walking outward from a value."""
+"""Page size of a walk outward from a value."""
 
 _FIRST_PAGE, _LARGEST_PAGE = 16, 8192
-"""How many darks of a ranking are read at first, and at most at a time: each page is twice the one before."""
+"""First and largest page of a ranking; each page is twice the previous one."""
 
 
 _NEIGHBOURS = 8
-"""So many times as many near darks are looked at, on either side, to know what the last of a page costs at most."""
+"""Neighbours read on each side, as a multiple of the page, to bound the cost of the last dark of the page."""
 
 _FEW = 20_000
-"""So few darks are ranked one and all."""
+"""Up to this number, all darks are ranked without a bound."""
 
 
 def ranked_darks(
     session: Session, ranking: Ranking, gates: Gates, *, within: float = math.inf, beyond: float | None = None
 ) -> Iterator[MatchValues]:
-    """Return the darks that pass some gates in the order of a ranking, best first.
+    """Return the darks that pass the gates in ranking order, best first.
 
-    The database ranks. For each page, the nearest neighbours by index on either side say what the last dark of the page
-    costs at most, and one scan of the index as far as that can be gives the page.
+    The database ranks. For each page, the nearest neighbours by index on both sides bound the cost of the last dark,
+    and one index scan within that bound returns the page.
 
     Parameters
     ----------
     within : float
-        Only darks with |z| up to this.
+        Include only darks with |z| up to this.
     beyond : float or None
-        Only darks with |z| over this.
+        Include only darks with |z| above this.
     """
     conditions = [*_passing(gates, ranking.start_mjd), *_tolerance(ranking, within, beyond)]
     bounded = not _few_in_time(session, gates, ranking.start_mjd)
@@ -60,7 +60,7 @@ def ranked_darks(
         ids = session.scalars(
             ranked_page(session, ranking, conditions, limit=page, offset=len(seen), bounded=bounded)
         ).all()
-        # Another process may have committed between two pages.
+        # Another process may commit between two pages.
         yield from _in_order(session, [identity for identity in ids if identity not in seen])
         seen.update(ids)
         if len(ids) < page:
@@ -82,7 +82,7 @@ def ranked_page(
     Parameters
     ----------
     bounded : bool
-        Whether the costs of near darks are looked at first, so that no more than a range of the index is read.
+        Whether nearby darks bound the cost first, so that only a range of the index is read.
     """
     table = models.Exposure
     query = sa.select(table.id).where(*conditions).order_by(*_place(ranking, table)).limit(limit).offset(offset)
@@ -93,7 +93,7 @@ def ranked_page(
 def neighbours(
     ranking: Ranking, conditions: Sequence[sa.ColumnElement[bool]], number: int, *, upward: bool
 ) -> sa.Select[float]:
-    """Return the query for what the nearest darks by the compared column alone, on one side, cost in the ranking."""
+    """Return the query for the ranking costs of the nearest darks, by the compared column, on one side."""
     table = models.Exposure
     column = getattr(table, ranking.column)
     side = column >= ranking.value if upward else column < ranking.value
@@ -104,9 +104,9 @@ def neighbours(
 def _worst_cost(
     session: Session, ranking: Ranking, conditions: Sequence[sa.ColumnElement[bool]], number: int
 ) -> float | None:
-    """Return what the last of the `number` best darks costs at most; None where there are not so many.
+    """Return an upper bound on the cost of the `number` best darks; None if there are fewer darks.
 
-    None of the best costs more than the same place among others. The more neighbours are looked at, the closer that is.
+    The n-th best of any subset costs at least as much as the n-th best of all. More neighbours tighten the bound.
     """
     costs = sorted(
         cost
@@ -117,7 +117,7 @@ def _worst_cost(
 
 
 def _few_in_time(session: Session, gates: Gates, near_mjd: float) -> bool:
-    """Tell whether so few darks lie within the limit in time that it takes less to rank them than to look for more."""
+    """Return whether the limit in time leaves so few darks that ranking all of them is faster than bounding."""
     if gates.max_days is None:
         return False
     table = models.Exposure
@@ -127,14 +127,14 @@ def _few_in_time(session: Session, gates: Gates, near_mjd: float) -> bool:
 
 
 def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str, *, within: float, most: int) -> int:
-    """Return how many darks that pass some gates stand before one of them in a ranking.
+    """Return the number of darks that pass the gates and rank before the dark `rootname`.
 
     Parameters
     ----------
     within : float
-        Only darks with |z| up to this.
+        Count only darks with |z| up to this.
     most : int
-        Counting ends at so many.
+        Stop counting here.
     """
     table, one = models.Exposure, aliased(models.Exposure)
     cost = session.scalar(sa.select(_cost(ranking, one)).where(one.rootname == rootname))
@@ -147,7 +147,7 @@ def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str
             *_passing(gates, ranking.start_mjd),
             *_tolerance(ranking, within, None),
             *_up_to(ranking, cost),
-            # Both sides are computed by the same engine, so that a dark is never before itself.
+            # The same engine computes both sides, so a dark never ranks before itself.
             sa.tuple_(*_place(ranking, table)) < sa.tuple_(*_place(ranking, one)),
         )
         .limit(most)
@@ -157,7 +157,7 @@ def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str
 
 
 def _place(ranking: Ranking, table: Any) -> tuple[Any, ...]:
-    """Return what darks are ordered by."""
+    """Return the sort key of darks."""
     return (
         _cost(ranking, table),
         sa.func.abs(table.temperature_mean_c - ranking.temperature_c),
@@ -175,9 +175,9 @@ def _cost(ranking: Ranking, table: Any) -> sa.ColumnElement[float]:
 
 
 def _up_to(ranking: Ranking, cost: float) -> tuple[sa.ColumnElement[bool], ...]:
-    """Return what every dark fulfils that costs no more than this: a range of the index, and the cost itself."""
+    """Return the conditions of all darks that cost at most `cost`: a range of the index, and the cost itself."""
     table = models.Exposure
-    # The square of its distance is a part of its cost; the last digits are left to the cost.
+    # The cost includes the squared difference. The margin covers rounding; the cost condition decides.
     reach = math.sqrt(cost) * (1 + 1e-9) + 4 * sys.float_info.epsilon * abs(ranking.value)
     column = getattr(table, ranking.column)
     return column.between(ranking.value - reach, ranking.value + reach), _cost(ranking, table) <= cost
@@ -199,7 +199,7 @@ def _tolerance(ranking: Ranking, within: float, beyond: float | None) -> list[sa
 
 
 def _passing(gates: Gates, near_mjd: float) -> list[sa.ColumnElement[bool]]:
-    """Return what a dark must be, its file apart from the order in which copies are preferred."""
+    """Return the gate conditions; any present RAW counts, whichever copy is preferred."""
     table, file = models.Exposure, aliased(models.File)
     there = sa.select(file.id).where(file.exposure_id == table.id, file.kind == "RAW", file.state == "present")
     conditions = [
@@ -244,17 +244,16 @@ def _in_order(session: Session, ids: Sequence[int]) -> Iterator[MatchValues]:
 def darks_outward(
     session: Session, column: str, value: float, near_mjd: float, gates: Gates | None
 ) -> Iterator[MatchValues]:
-    """Walk through the darks by the distance of one column from a value, nearest first.
+    """Walk through the darks by the difference of one column from a value, nearest first.
 
-    Two index scans, one upward and one downward, a page at a time; nothing farther than what the caller consumes
-    is read.
+    Two index scans, upward and downward, one page at a time. Nothing beyond what the caller consumes is read.
 
     Parameters
     ----------
     column : str
-        One of the indexed columns of `exposures`.
+        An indexed column of `exposures`.
     gates : Gates or None
-        What to leave out in SQL; None walks through every dark.
+        Gates applied in SQL; None walks through every dark.
     """
     up = _walk(session, column, value, near_mjd, gates, upward=True)
     down = _walk(session, column, value, near_mjd, gates, upward=False)

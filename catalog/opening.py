@@ -1,4 +1,4 @@
-"""Opening a catalog: by URL, by path, or as the engine that is open already."""
+"""Opening a catalog by URL, by path, or from an engine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sbcdark.catalog.errors import UnreachableError
 
 
 def open_catalog(url: str | Path, *, create: bool = False) -> sa.Engine:
-    """Return the engine of a catalog whose schema is current.
+    """Return the engine of a catalog with a current schema.
 
     Parameters
     ----------
     url : str or Path
         ``sqlite:///path`` or ``postgresql://…``; a plain path is a SQLite file.
     create : bool
-        Whether an empty or missing database is made into a catalog.
+        Whether to make an empty or missing database into a catalog.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def open_catalog(url: str | Path, *, create: bool = False) -> sa.Engine:
 
 
 def catalog_if_any(url: str | Path) -> sa.Engine | None:
-    """Return the engine of a catalog whose schema is current, or None where there is no catalog yet.
+    """Return the engine of a catalog with a current schema, or None if there is no catalog yet.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def catalog_if_any(url: str | Path) -> sa.Engine | None:
     """
     try:
         engine = make_engine(url_of(url))
-    except UnreachableError:  # there is no such SQLite file; a server is only asked by what follows
+    except UnreachableError:  # no such SQLite file; a server is contacted only below
         return None
     if schema.status(engine)[0] is schema.State.EMPTY:
         engine.dispose()
@@ -55,12 +55,12 @@ def catalog_if_any(url: str | Path) -> sa.Engine | None:
 
 
 def url_of(catalog: str | Path) -> str:
-    """Return the URL of a catalog that is given by URL or by the path of a SQLite file."""
+    """Return the URL of a catalog given by URL or by the path of a SQLite file."""
     return sqlite_url(catalog) if isinstance(catalog, Path) or ":" not in catalog else catalog
 
 
 def as_engine(catalog: sa.Engine | str | Path) -> sa.Engine:
-    """Return the engine of a catalog that is given as an engine, a URL or a path.
+    """Return the engine of a catalog given as an engine, a URL or a path.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which of its files an exposure takes its values from, and taking them."""
+"""The preferred file of an exposure, and the values that the exposure takes from it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 
 def _preferred_file(kind: Any) -> tuple[Any, ...]:
-    """Return the ORDER BY that puts the file first whose values an exposure takes.
+    """Return the ORDER BY that puts the preferred file first.
 
-    What is present comes before what is missing, a dark's RAW (never flat-fielded) and a science exposure's FLT before
-    the other kind.
+    Present files come before missing ones. A dark prefers its RAW (never flat-fielded), a science exposure its FLT.
     """
     file = models.File
     wanted = sa.case((kind == "dark", "RAW"), else_="FLT")
@@ -30,7 +29,7 @@ def _preferred_file(kind: Any) -> tuple[Any, ...]:
 
 
 def preferred_files(session: Session, exposure_ids: Iterable[int]) -> dict[int, int]:
-    """Return the preferred file's id of each exposure that has a file that is not superseded."""
+    """Return the id of the preferred file of each exposure that has a file that is not superseded."""
     preferred: dict[int, int] = {}
     for chunk in chunks(sorted(exposure_ids)):
         query = (
@@ -56,8 +55,8 @@ def _take_facts(session: Session, preferred: dict[int, int]) -> None:
 
 
 def exposure_columns(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of `exposures` that follow from a file's header facts (`models.EXPOSURE_FACTS`)."""
-    # What an earlier program kept lacks the newer facts: they are not known, whatever another file says.
+    """Return the columns of `exposures` computed from a file's header facts (`models.EXPOSURE_FACTS`)."""
+    # Rows of earlier releases lack the newer facts: they are unknown, whatever another file says.
     return {name: facts.get(name) for name in models.EXPOSURE_FACTS} | {
         "start_utc": utc_of_mjd(facts["start_mjd"]),
         "temperature_mean_c": mean_temperature_c(facts["temperature_start_c"], facts["temperature_end_c"]),
@@ -65,13 +64,13 @@ def exposure_columns(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 _REAL_C = 5.0
-"""A temperature of exactly 0.0 beside one that is farther from it is no reading: in an exposure it changes by 2 C."""
+"""A temperature of exactly 0.0 is missing if the sum exceeds this: within an exposure it changes by 2 C."""
 
 
 def mean_temperature_c(start: float, end: float) -> float:
-    """Return the mean of two temperatures, deg C; where just one of them was read, that one.
+    """Return the mean of two temperatures (deg C), or the only valid one.
 
-    MDECODT1 or MDECODT2 is exactly 0.0 where the telemetry is missing.
+    MDECODT1 or MDECODT2 is exactly 0.0 if the telemetry is missing.
     """
     if 0.0 in (start, end) and abs(start + end) > _REAL_C:
         return start + end
@@ -79,7 +78,7 @@ def mean_temperature_c(start: float, end: float) -> float:
 
 
 def refresh_exposures(session: Session, exposure_ids: Iterable[int]) -> None:
-    """Let each exposure take the header facts and the measured values of its preferred file."""
+    """Update each exposure with the header facts and measurements of its preferred file."""
     preferred = preferred_files(session, exposure_ids)
     _take_facts(session, preferred)
     measured: dict[int, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""The quality of exposures in the catalog: what the outlier test needs, and setting it with a reason."""
+"""The quality of exposures in the catalog: the input of the outlier test, and setting it with a reason."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def darks_of_runs(session: Session) -> list[RunDark]:
         .order_by(table.start_mjd, table.rootname)
     )
     rows: list[tuple[Any, ...]] = [tuple(row) for row in session.execute(query)]
-    return [RunDark(*row) for row in rows if None not in row[:-1]]  # hot pixels are not counted in every file
+    return [RunDark(*row) for row in rows if None not in row[:-1]]  # some files have no count of hot pixels
 
 
 def quality_notes(session: Session, rootname: str) -> list[dict[str, Any]]:
-    """Return every time that an exposure's quality was set, oldest first: when, to what, why, by hand or not."""
+    """Return every change of an exposure's quality, oldest first: time, quality, reason, whether by hand."""
     query = (
         sa.select(models.QualityNote)
         .join(models.Exposure, models.Exposure.id == models.QualityNote.exposure_id)
@@ -52,7 +52,7 @@ def quality_notes(session: Session, rootname: str) -> list[dict[str, Any]]:
 
 
 def set_quality(session: Session, rootname: str, quality: str, reason: str, *, by_hand: bool, run_id: int) -> None:
-    """Set an exposure's quality and keep the reason; `run_id` makes it count in the catalog's revision."""
+    """Set an exposure's quality and store the reason; `run_id` advances the catalog's revision."""
     row = session.scalars(sa.select(models.Exposure).where(models.Exposure.rootname == rootname)).one()
     row.quality, row.quality_by_hand = quality, by_hand
     row.quality_reason = None if quality == "good" else reason

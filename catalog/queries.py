@@ -1,4 +1,4 @@
-"""What the catalog is asked. Every function reads inside a session and returns records that leave it."""
+"""Queries of the catalog. Every function reads inside a session and returns records that outlive it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 _COMPARED = 200
-"""So many names with the same beginning are compared with one that is not known."""
+"""Names with the same beginning that are compared with an unknown name."""
 
 SORT_KEYS = tuple(column.name for column in fields(ExposureRecord))
-"""What a listing can be sorted by."""
+"""Sort keys of a listing."""
 
 _FILE_FIELDS = tuple(column.name for column in fields(FileRecord))
 _MATCH_FIELDS = tuple(column.name for column in fields(MatchValues) if column.name != "file")
@@ -38,7 +38,7 @@ _MATCH_FIELDS = tuple(column.name for column in fields(MatchValues) if column.na
 
 @dataclass(frozen=True, slots=True)
 class ExposureFilter:
-    """What a listing is narrowed to; None means anything.
+    """Filter of a listing; None matches anything.
 
     Attributes
     ----------
@@ -67,12 +67,12 @@ HOT_ABOVE_C = 25.0
 
 
 def catalog_revision(session: Session) -> int:
-    """Return the number that grows with everything that changes what could be chosen; 0 for an empty catalog."""
+    """Return the number that grows with every change that can affect a selection; 0 for an empty catalog."""
     return session.scalar(sa.select(sa.func.coalesce(sa.func.max(models.IngestRun.id), 0))) or 0
 
 
 def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
-    """Return what stands in the catalog for the files at these URIs."""
+    """Return what the catalog knows of the files at these URIs."""
     known: dict[str, KnownFile] = {}
     for chunk in chunks(uris):
         query = sa.select(models.File).where(models.File.uri.in_(chunk), models.File.state != "changed")
@@ -90,7 +90,7 @@ def _exposure_record(row: models.Exposure) -> ExposureRecord:
 def list_exposures(
     session: Session, wanted: ExposureFilter, *, sort: str = "start_mjd", descending: bool = False
 ) -> list[ExposureRecord]:
-    """Return the exposures that pass a filter, sorted by one of `SORT_KEYS`, all of them."""
+    """Return all exposures that pass a filter, sorted by one of `SORT_KEYS`."""
     table = models.Exposure
     query = sa.select(table)
     if wanted.kind is not None:
@@ -113,7 +113,7 @@ def list_exposures(
     if wanted.quality is not None:
         query = query.where(table.quality == wanted.quality)
     column = getattr(table, sort)
-    # NULLs last on both engines, whichever way is sorted.
+    # NULLs last on both engines, in either direction.
     order = column.desc() if descending else column.asc()
     query = query.order_by(sa.case((column.is_(None), 1), else_=0), order, table.rootname)
     return [_exposure_record(row) for row in session.scalars(query)]
@@ -126,16 +126,16 @@ def find_exposure(session: Session, rootname: str) -> ExposureRecord | None:
 
 
 def completions(session: Session, start: str) -> list[str]:
-    """Return the first few root names that begin so."""
+    """Return the first few root names with this beginning."""
     table = models.Exposure
     query = sa.select(table.rootname).where(table.rootname.startswith(start, autoescape=True))
     return list(session.scalars(query.order_by(table.rootname).limit(3)))
 
 
 def similar_names(session: Session, name: str, limit: int = 3) -> list[str]:
-    """Return the root names and associations that are most like a name, for "did you mean".
+    """Return the root names and associations most similar to a name, for "did you mean".
 
-    They begin with its first 8 characters, or where none does with its first 6 or 4.
+    They share its first 8 characters; if none does, its first 6 or 4.
     """
     for length in (8, 6, 4):
         start = name[:length]
@@ -177,7 +177,7 @@ def find_association(session: Session, name: str) -> AssociationRecord | None:
         )
         .order_by(models.AssociationMember.position)
     )
-    # An exposure may be named under two types of member.
+    # An exposure can be listed under two member types.
     found = list(dict.fromkeys((rootname, identity) for rootname, identity in session.execute(query)))
     members = tuple(rootname for rootname, _ in found)
     absent = tuple(rootname for rootname, identity in found if identity is None)
@@ -190,7 +190,7 @@ def file_record(row: models.File) -> FileRecord:
 
 
 def files_of(session: Session, rootname: str) -> list[FileRecord]:
-    """Return every file of an exposure, superseded ones too, newest first."""
+    """Return every file of an exposure, including superseded ones, newest first."""
     query = (
         sa.select(models.File)
         .join(models.Exposure, models.Exposure.id == models.File.exposure_id)
@@ -222,10 +222,10 @@ def measurements_of(session: Session, file_id: int) -> list[RegionMeasurement]:
 
 
 def copies_in_order(file: Any) -> tuple[Any, ...]:
-    """Return the ORDER BY among copies of one exposure's file: what was processed last comes first.
+    """Return the ORDER BY among copies of one exposure's file: the last processed copy comes first.
 
-    Between equals a copy that was read whole comes before one that stays remote and would have to be fetched, and then
-    the checksum or the place decides, so that the order of ingest never does.
+    Between equals, a copy that was read in full comes before a remote one that would have to be fetched; then the
+    checksum or the URI decides, so the order of ingest never matters.
     """
     whole = sa.case((file.sha256.is_(None), 1), else_=0)
     processed = sa.func.coalesce(file.processed_mjd, -1.0).desc()
@@ -233,7 +233,7 @@ def copies_in_order(file: Any) -> tuple[Any, ...]:
 
 
 def best_file(kind: str) -> Any:
-    """Return a subquery: the id of the present file of a kind that an exposure's pixels are read from."""
+    """Return a subquery for the id of the present file of one kind that an exposure's pixels are read from."""
     file = aliased(models.File)
     return (
         sa.select(file.id)
@@ -246,13 +246,13 @@ def best_file(kind: str) -> Any:
 
 
 def values_of(row: models.Exposure, file: models.File | None) -> MatchValues:
-    """Return what a rule compares of an exposure's row, with one of its files."""
+    """Return the values that a rule compares, from an exposure's row and one of its files."""
     values = {name: getattr(row, name) for name in _MATCH_FIELDS}
     return MatchValues(**values, file=None if file is None else file_record(file))
 
 
 def match_values(session: Session, rootname: str) -> MatchValues | None:
-    """Return what a rule compares of one exposure, with the file its pixels come from (FLT for science), or None."""
+    """Return the values that a rule compares, with the file of the pixels (FLT for science), or None."""
     kind = session.scalar(sa.select(models.Exposure.kind).where(models.Exposure.rootname == rootname))
     if kind is None:
         return None
@@ -266,7 +266,7 @@ def match_values(session: Session, rootname: str) -> MatchValues | None:
 
 
 def count_darks(session: Session) -> int:
-    """Return how many darks the catalog holds."""
+    """Return the number of darks in the catalog."""
     return (
         session.scalar(sa.select(sa.func.count()).select_from(models.Exposure).where(models.Exposure.kind == "dark"))
         or 0

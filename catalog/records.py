@@ -1,4 +1,4 @@
-"""Records that leave a session: frozen, complete, with units in their names."""
+"""Records that outlive a session: frozen, complete, with units in their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExposureRecord:
-    """One exposure as it is listed; field names are the JSON keys of the contract."""
+    """One exposure of a listing; the field names are the JSON keys."""
 
     rootname: str
     kind: str
@@ -34,7 +34,7 @@ class ExposureRecord:
 
 @dataclass(frozen=True, slots=True)
 class MatchValues:
-    """What a rule compares: one exposure's values and their errors."""
+    """The values that a rule compares: one exposure's values and their errors."""
 
     rootname: str
     kind: str
@@ -64,13 +64,13 @@ class MatchValues:
 
     @property
     def is_present(self) -> bool:
-        """Whether its pixels can be read: it has a file, and that was not found to be gone."""
+        """Whether the pixels can be read: the exposure has a file, which is not missing."""
         return self.file is not None and self.file.state == "present"
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """Where an exposure's RAW or FLT (or an association's ASN) is, and what its header says of its calibration."""
+    """The place of an exposure's RAW or FLT (or an association's ASN), and its calibration as its header states it."""
 
     id: int
     kind: str
@@ -97,7 +97,7 @@ class RegionMeasurement:
     Attributes
     ----------
     counts : float
-        Sum over the region's good pixels; a whole number in RAW files, flat-fielded counts in FLT files.
+        Sum over the region's good pixels; an integer in RAW files, flat-fielded counts in FLT files.
     rate_count_s_pix, rate_err_count_s_pix : float
         counts / (good_pixels x exposure time), and its 1-sigma Poisson error.
     """
@@ -112,7 +112,7 @@ class RegionMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class ExposureFacts:
-    """What one RAW or FLT says of its exposure."""
+    """The facts about an exposure in one RAW or FLT."""
 
     rootname: str
     kind: str
@@ -142,7 +142,7 @@ class ExposureFacts:
 
 @dataclass(frozen=True, slots=True)
 class AssociationFacts:
-    """What one ASN table says: (root name, member type) of every row, in order."""
+    """The contents of one ASN table: (root name, member type) of every row, in order."""
 
     name: str
     program: int | None
@@ -152,7 +152,7 @@ class AssociationFacts:
 
 @dataclass(frozen=True, slots=True)
 class FileReading:
-    """A file that was read: exactly one of `exposure` and `association` is there."""
+    """A file that was read: exactly one of `exposure` and `association` is set."""
 
     uri: str
     kind: str
@@ -166,7 +166,7 @@ class FileReading:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A file that was not taken, and why: `ignored` is none of ours, a rejected one claims to be and is not sound."""
+    """A file that was not ingested, and why: an ignored file is not an SBC product, a rejected one is a bad one."""
 
     uri: str
     reason: str
@@ -177,9 +177,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """A file whose measurements no longer count for its exposure, and the stored selections that rest on it.
+    """A file whose measurements no longer count for its exposure, and the stored selections that use it.
 
-    `by` is the file that counts instead; None where there is none.
+    `by` is the file that counts instead; None if there is none.
     """
 
     exposure: str | None
@@ -190,7 +190,7 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file as the catalog knows it, with the name of its exposure or association."""
+    """A file in the catalog, with the name of its exposure or association."""
 
     id: int
     name: str
@@ -205,7 +205,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """What was found of a file: how the catalog knew it, and its state, place, size and time now."""
+    """What a check found about a file: its state in the catalog, and its state, place, size and time now."""
 
     file: StoredFile
     state: str
@@ -224,7 +224,7 @@ class KnownFile:
     state: str
     etag: str | None = None
     complete: bool = True
-    """False for what an earlier release read: it kept less of a file than this one does."""
+    """False for rows of an earlier release, which stored fewer facts of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ class ScoredDark:
 
 @dataclass(frozen=True, slots=True)
 class RejectedDark:
-    """A dark that was near and was not taken."""
+    """A nearby dark that is not selected."""
 
     dark: str
     reason: str
@@ -257,7 +257,7 @@ class RejectedDark:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The ranked darks of one exposure, with the file of it that was compared and the catalog's revision then."""
+    """The ranked darks of one exposure, with its compared file and the catalog's revision at that time."""
 
     exposure: str
     rule: str
@@ -283,13 +283,13 @@ class AssociationRecord:
 
     @property
     def present(self) -> tuple[str, ...]:
-        """The members that are in the catalog, in order."""
+        """The members in the catalog, in order."""
         return tuple(member for member in self.members if member not in self.absent)
 
 
 @dataclass(frozen=True, slots=True)
 class NewProduct:
-    """A product to be recorded."""
+    """A product to store."""
 
     name: str
     kind: str
@@ -298,12 +298,12 @@ class NewProduct:
     pixels_sha256: str
     parameters: dict[str, Any]
     fits: dict[int, dict[str, Any]]
-    """What was fitted, by selection id."""
+    """The fit, by selection id."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotometryRecord:
-    """Photometry in one aperture; field names are the JSON keys of the contract.
+    """Photometry in one aperture; the field names are the JSON keys.
 
     Attributes
     ----------
@@ -311,14 +311,14 @@ class PhotometryRecord:
         Science minus dark, and science minus dark minus sky, drizzled count/s. Flux and magnitudes are those of the
         source.
     flux_limit_erg_s_cm2_a, ab_mag_limit : float or None
-        3-sigma upper limit where the significance is below 3; there is no magnitude then.
+        3-sigma upper limit if the significance is below 3; there is no magnitude then.
     source_low_count_s, source_high_count_s : float
         Limits of the 68 % interval of the source, drizzled count/s.
     significance_sigma : float or None
-        Chance of so many counts without a source, as a one-sided sigma; None without any count.
+        Probability of this many counts without a source, as a one-sided sigma; None without any count.
     native_count, native_background_count, native_background_err_count : float
-        Counts on the detector in the aperture, the counts expected there of dark and sky, and their error. The source
-        in count/s over (native_count - native_background_count) is the rate of one count.
+        Detector counts in the aperture, the counts expected there from dark and sky, and their error. The source in
+        count/s divided by (native_count - native_background_count) is the rate of one count.
     sky_method : str
         ``fit``, ``annulus:R_IN,R_OUT`` or ``none``.
     """
@@ -361,7 +361,7 @@ class PhotometryRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredSelection:
-    """A selection as it was stored: darks in their order, each with the file that was used and its state today."""
+    """A stored selection: its darks in order, each with its file and that file's state today."""
 
     id: int
     exposure: str
@@ -377,7 +377,7 @@ class StoredSelection:
 
 @dataclass(frozen=True, slots=True)
 class StoredProduct:
-    """A product as it was stored, with the selections that it rests on."""
+    """A stored product, with the selections that it uses."""
 
     id: int
     name: str
@@ -392,7 +392,7 @@ class StoredProduct:
 
 @dataclass(frozen=True, slots=True)
 class RunDark:
-    """A dark as the outlier test needs it; rates in count/s/pixel, temperature in deg C."""
+    """A dark as the outlier test uses it; rates in count/s/pixel, temperature in deg C."""
 
     rootname: str
     start_mjd: float

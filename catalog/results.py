@@ -1,6 +1,6 @@
-"""Stored results: selections, products, photometry. They are never updated; a new run makes new rows.
+"""Stored results: selections, products, photometry. Results are never updated; a new run adds new rows.
 
-Every function that writes works inside a session of `engine.writing` and never commits.
+Every function that writes runs inside a session of `engine.writing` and never commits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def write_selection(session: Session, match: Match, software_version: str) -> int:
-    """Store a selection with its darks and return its id; an equal one that is stored already is used again."""
+    """Store a selection with its darks and return its id; an equal stored selection is reused."""
     science = session.scalars(sa.select(models.Exposure).where(models.Exposure.rootname == match.exposure)).one()
     names = [dark.dark for dark in match.darks]
     ids = dict(
@@ -67,11 +67,11 @@ _TERMS = (
     "delta_temperature_c",
     "delta_days",
 )
-"""What a row of `selection_darks` takes from a `ScoredDark`."""
+"""The columns of `selection_darks` that come from a `ScoredDark`."""
 
 
 def _equal_selection(session: Session, row: models.Selection, darks: list[dict[str, Any]]) -> int | None:
-    """Return the id of a stored selection that is the same in everything but its time."""
+    """Return the id of a stored selection that is equal except for its time."""
     table = models.Selection
     alike = (
         sa.select(table)
@@ -100,12 +100,12 @@ def _equal_selection(session: Session, row: models.Selection, darks: list[dict[s
 
 
 def write_product(session: Session, product: NewProduct, software_version: str, *, revision: int) -> int:
-    """Store a product with the selections that it rests on and return its id.
+    """Store a product with the selections that it uses, and return its id.
 
     Parameters
     ----------
     revision : int
-        The catalog's revision when its darks were chosen.
+        Revision of the catalog when its darks were selected.
     """
     row = models.Product(
         name=product.name,
@@ -144,7 +144,7 @@ def write_photometry(
 
 
 def stored_selections(session: Session, ids: Iterable[int] | None = None) -> list[StoredSelection]:
-    """Return stored selections in order of their numbers: those asked for, or all."""
+    """Return stored selections by id: the requested ones, or all."""
     science, dark = aliased(models.Exposure), aliased(models.Exposure)
     query = (
         sa.select(models.Selection, science.rootname, models.SelectionDark, dark, models.File)
@@ -198,7 +198,7 @@ def _scored_dark(chosen: models.SelectionDark, exposure: models.Exposure, file: 
 
 
 def products_of_selection(session: Session, selection_id: int) -> list[StoredProduct]:
-    """Return the products that rest on a selection, in order of their numbers."""
+    """Return the products that use a selection, by id."""
     query = (
         sa.select(models.Product)
         .join(models.ProductSelection, models.ProductSelection.product_id == models.Product.id)

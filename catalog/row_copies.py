@@ -1,4 +1,4 @@
-"""Copying a whole catalog, row by row, from one database to another; the same rows on either engine."""
+"""Copying a whole catalog row by row from one database to another, on either engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from sbcdark.catalog import schema
-from sbcdark.catalog.engine import make_engine, sqlite_url, told_errors, writing
+from sbcdark.catalog.engine import make_engine, sqlite_url, user_errors, writing
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.models import Base
 
@@ -19,42 +19,40 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ROWS = 1000
-"""So many rows are in memory at a time."""
+"""Rows in memory at a time."""
 
 
 def write_snapshot(engine: sa.Engine, path: Path) -> dict[str, int]:
-    """Copy a catalog, as it is at one moment, into a new SQLite file.
+    """Copy a catalog, as it is at one moment, to a new SQLite file.
 
-    Others may go on writing meanwhile: what they commit later is not in the copy.
+    Other processes may continue to write; later commits are not in the copy.
 
     Parameters
     ----------
     path : Path
-        A file that is not there yet.
+        A file that does not exist yet.
 
     Returns
     -------
     dict of str to int
-        Rows, by table.
+        Number of rows by table.
 
     Raises
     ------
     SbcdarkError
-        The copy cannot be written, or does not hold together.
+        The copy cannot be written, or is inconsistent.
     """
     copy = make_engine(sqlite_url(path), create=True)
     try:
         schema.upgrade(copy)
         with _at_one_moment(engine) as source:
             rows = _copy(source, copy)
-        with told_errors(copy), copy.connect() as connection:
+        with user_errors(copy), copy.connect() as connection:
             broken = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
             if broken != ["ok"] or connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
-                raise SbcdarkError(
-                    "The copy does not hold together; it was not kept.", "Check the disk, then try again."
-                )
-        # One file alone, that can be read where nothing may be written.
-        with told_errors(copy), copy.connect() as connection:
+                raise SbcdarkError("The copy is inconsistent and was removed.", "Check the disk, then try again.")
+        # A single file, readable on a read-only disk.
+        with user_errors(copy), copy.connect() as connection:
             driver_connection: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
             driver_connection.execute("PRAGMA journal_mode = DELETE")
     finally:
@@ -63,22 +61,22 @@ def write_snapshot(engine: sa.Engine, path: Path) -> dict[str, int]:
 
 
 def read_snapshot(path: Path, engine: sa.Engine) -> dict[str, int]:
-    """Copy every row of a snapshot into an empty catalog, in one transaction.
+    """Copy every row of a snapshot to an empty catalog, in one transaction.
 
     Returns
     -------
     dict of str to int
-        Rows, by table.
+        Number of rows by table.
 
     Raises
     ------
     SchemaError
-        The file is no catalog, or another program's.
+        The file is not a catalog, or has another revision.
     UsageError
         The catalog is not empty.
     """
     source = sa.create_engine("sqlite://", creator=partial(_connect_reading, path), poolclass=sa.NullPool)
-    source.url = sa.make_url(sqlite_url(path))  # what messages name
+    source.url = sa.make_url(sqlite_url(path))  # for messages
     try:
         schema.require_current(source)
         with _at_one_moment(source) as reader:
@@ -94,26 +92,26 @@ def _connect_reading(path: Path) -> sqlite3.Connection:
 def _at_one_moment(engine: sa.Engine) -> AbstractContextManager[sa.Connection]:
     connection = engine.connect()
     if engine.dialect.name == "postgresql":
-        # Every statement sees what was committed when the first one began; on SQLite a transaction does so anyway.
+        # Every statement sees the commits before the first one; a SQLite transaction does so anyway.
         connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return connection
 
 
 def _copy(source: sa.Connection, target: sa.Engine) -> dict[str, int]:
     copied = {}
-    with told_errors(source.engine), writing(target) as session:
+    with user_errors(source.engine), writing(target) as session:
         connection = session.connection()
         for table in Base.metadata.sorted_tables:
             if connection.scalar(sa.select(sa.exists().select_from(table))):
                 raise UsageError(
-                    "The catalog to be filled is not empty.", "Name a new one with --db: no two catalogs can be merged."
+                    "The target catalog is not empty.", "Name a new one with --db: catalogs cannot be merged."
                 )
         for table in Base.metadata.sorted_tables:
             copied[table.name] = 0
             for rows in _pages(source, table):
                 connection.execute(sa.insert(table), rows)
                 copied[table.name] += len(rows)
-            _go_on_counting(connection, table)
+            _advance_sequence(connection, table)
     return copied
 
 
@@ -124,8 +122,8 @@ def _pages(source: sa.Connection, table: sa.Table) -> Iterator[list[dict[str, ob
         yield [dict(row) for row in page]
 
 
-def _go_on_counting(connection: sa.Connection, table: sa.Table) -> None:
-    """Let the next row's number follow the last one copied; SQLite sees to that itself."""
+def _advance_sequence(connection: sa.Connection, table: sa.Table) -> None:
+    """Set the sequence so that the next id follows the last copied one; SQLite does so itself."""
     if connection.dialect.name != "postgresql" or "id" not in table.columns:
         return
     last = connection.scalar(sa.select(sa.func.max(table.columns.id)))

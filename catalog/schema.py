@@ -1,4 +1,4 @@
-"""The schema's state, and the way up and down. Alembic is imported only when something has to be migrated."""
+"""The state of the schema, upgrade and downgrade. Alembic is imported only to migrate."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from sbcdark.catalog.engine import HEAD, WRITER_LOCK, redacted, told_errors, wrong_revision
+from sbcdark.catalog.engine import HEAD, WRITER_LOCK, redacted, user_errors, wrong_revision
 from sbcdark.catalog.errors import SbcdarkError, SchemaError
+from sbcdark.catalog.text import number
 
 __all__ = ["HEAD", "State", "differences", "downgrade", "require_current", "status", "upgrade"]
 
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 OWN_TABLES = frozenset({"exposures", "files", "measurements", "ingest_runs"})
-"""Tables by which a database is known as a catalog of ours, in every revision."""
+"""Tables that identify a database as a sbcdark catalog, in every revision."""
 
 
 class State(StrEnum):
-    """How a database stands to this program."""
+    """The state of a database relative to this program."""
 
     EMPTY = "empty"
     CURRENT = "current"
@@ -44,23 +45,23 @@ def _state(connection: sa.Connection) -> tuple[State, str | None]:
         return State.FOREIGN, None
     if revision == HEAD:
         return State.CURRENT, revision
-    # Our revisions are counted 0001, 0002 and so on, so that an older program knows a newer catalog.
+    # Revisions are numbered 0001, 0002, ..., so an older program recognizes a newer catalog.
     return (State.NEWER if revision > HEAD else State.OLDER), revision
 
 
 def status(engine: sa.Engine) -> tuple[State, str | None]:
-    """Return the state of a database and its revision (None where it has none)."""
-    with told_errors(engine), engine.connect() as connection:
+    """Return the state of a database and its revision (None if it has none)."""
+    with user_errors(engine), engine.connect() as connection:
         return _state(connection)
 
 
 def require_current(engine: sa.Engine) -> None:
-    """Refuse every database but a current catalog.
+    """Refuse every database except a catalog with a current schema.
 
     Raises
     ------
     SchemaError
-        It is empty, older, newer or no catalog; the message names the command to run.
+        It is empty, older, newer or not a catalog; the message gives the command to run.
     """
     state, revision = status(engine)
     if state is not State.CURRENT:
@@ -70,17 +71,17 @@ def require_current(engine: sa.Engine) -> None:
 def _refusal(engine: sa.Engine, state: State, revision: str | None) -> SchemaError:
     place = redacted(engine.url.render_as_string(hide_password=False))
     if state is State.EMPTY:
-        return SchemaError(f"{place} holds no catalog yet.", "Fill it with: sbcdark ingest PATH")
+        return SchemaError(f"{place} has no catalog yet.", "Create it: sbcdark ingest PATH")
     if state in {State.OLDER, State.NEWER}:
         return wrong_revision(engine, str(revision))
-    return SchemaError(f"{place} is a database, but no sbcdark catalog.", "Give --db another one.")
+    return SchemaError(f"{place} is a database, but not a sbcdark catalog.", "Give --db another one.")
 
 
 def _configuration(connection: sa.Connection | None = None) -> Config:
     from alembic.config import Config  # noqa: PLC0415  slow to import, needed only to migrate
 
     configuration = Config()
-    # Alembic's own package:folder form fails in an editable install.
+    # Alembic's package:folder form fails in an editable install.
     configuration.set_main_option("script_location", str(files("sbcdark.migrations")).replace("%", "%%"))
     configuration.set_main_option("path_separator", "os")
     configuration.attributes["connection"] = connection
@@ -89,8 +90,8 @@ def _configuration(connection: sa.Connection | None = None) -> Config:
 
 @contextmanager
 def _migrating(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Open the one connection that may migrate: alone, in one transaction, foreign keys checked at the end."""
-    with told_errors(engine), engine.connect().execution_options(sbcdark_writes=True) as connection:
+    """Open the only migrating connection: one transaction, with foreign keys checked at the end."""
+    with user_errors(engine), engine.connect().execution_options(sbcdark_writes=True) as connection:
         sqlite = engine.dialect.name == "sqlite"
         if sqlite:
             # Rebuilding a parent table with foreign keys on deletes every child row, silently.
@@ -105,7 +106,7 @@ def _migrating(engine: sa.Engine) -> Iterator[sa.Connection]:
                     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
                     if broken:
                         raise SbcdarkError(
-                            f"The migration would break {len(broken)} references; nothing was changed.",
+                            f"The migration would break {number(len(broken), 'reference')}; nothing was changed.",
                             "Report this with the output of: sbcdark db status",
                         )
         finally:
@@ -119,23 +120,23 @@ def _move(way: Callable[[Config, str], None], connection: sa.Connection, revisio
     try:
         way(_configuration(connection), revision)
     except CommandError as error:
-        raise SbcdarkError(f"There is no revision {revision!r} to go to: {error}.", "See: sbcdark db status") from error
+        raise SbcdarkError(f"There is no revision {revision!r}: {error}.", "Run: sbcdark db status") from error
 
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
-    """Bring an empty or older database up to a revision.
+    """Upgrade an empty or older database to a revision.
 
     Raises
     ------
     SchemaError
-        The database is newer than this program, or no catalog.
+        The database is newer than this program, or is not a catalog.
     SbcdarkError
-        There is no such revision, or the database's own is none of ours.
+        The revision does not exist, or the database has an unknown revision.
     """
     from alembic import command  # noqa: PLC0415  slow to import, needed only to migrate
 
     with _migrating(engine) as connection:
-        # Looked at under the lock: another process may just have done the same.
+        # Check under the lock: another process may just have done the same.
         state, current = _state(connection)
         if state in {State.NEWER, State.FOREIGN}:
             raise _refusal(engine, state, current)
@@ -144,14 +145,14 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> None:
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
-    """Bring a catalog down to an older revision (``base`` removes every table).
+    """Downgrade a catalog to an older revision (``base`` removes every table).
 
     Raises
     ------
     SchemaError
-        The database is newer than this program, or no catalog.
+        The database is newer than this program, or is not a catalog.
     SbcdarkError
-        There is no such revision.
+        The revision does not exist.
     """
     from alembic import command  # noqa: PLC0415  slow to import, needed only to migrate
 
@@ -163,12 +164,12 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
 
 
 def differences(engine: sa.Engine) -> list[str]:
-    """Return how the tables differ from the models, as `alembic check` sees it; empty where they agree."""
+    """Return how the tables differ from the models, as `alembic check` reports it; empty if they agree."""
     from alembic.autogenerate import compare_metadata  # noqa: PLC0415  slow to import
     from alembic.migration import MigrationContext  # noqa: PLC0415
 
     from sbcdark.catalog.models import Base  # noqa: PLC0415
 
-    with told_errors(engine), engine.connect() as connection:
+    with user_errors(engine), engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return [repr(change) for change in compare_metadata(context, Base.metadata)]

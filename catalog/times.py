@@ -13,7 +13,7 @@ def utc_of_mjd(mjd: float) -> datetime:
     Raises
     ------
     OverflowError
-        It is before year 1 or after year 9999.
+        The date is before year 1 or after year 9999.
     """
     return _MJD_EPOCH + timedelta(days=mjd)
 

@@ -1,4 +1,4 @@
-"""A catalog as one SQLite file: written from either engine, and read back into either."""
+"""Export of a catalog to one SQLite file, and import into either engine."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
 
 def export(catalog: sa.Engine | str | Path, path: Path, *, overwrite: bool = False) -> dict[str, int]:
-    """Write a catalog, as it is at one moment, to one SQLite file, which is a catalog itself.
+    """Export a catalog, as it is at one moment, to one SQLite file, which is itself a catalog.
 
     Parameters
     ----------
     path : Path
-        The file; it appears when it is whole.
+        The file; it appears once it is complete.
     overwrite : bool
-        Whether a file that is there is replaced.
+        Whether to replace an existing file.
 
     Returns
     -------
     dict of str to int
-        Rows, by table.
+        Number of rows by table.
 
     Raises
     ------
     UsageError
-        The file is there already, or is the catalog itself.
+        The file exists, or is the catalog itself.
     SbcdarkError
         The file cannot be written.
     """
     engine = as_engine(catalog)
     own = engine.url.database if engine.dialect.name == "sqlite" else None
     if own is not None and path.exists() and path.samefile(own):
-        raise UsageError(f"{path} is the catalog itself.", "Name another file.")
+        raise UsageError(f"{path} is the catalog itself.", "Give another file.")
     if path.exists() and not (overwrite and path.is_file()):
-        raise UsageError(f"{path} is there already.", "Name another file, or give --overwrite.")
+        raise UsageError(f"{path} already exists.", "Give another file, or --overwrite.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with workspace(path.parent) as work:
@@ -50,28 +50,28 @@ def export(catalog: sa.Engine | str | Path, path: Path, *, overwrite: bool = Fal
             publish(work, path.parent, [path.name], [f"{path.name}-wal", f"{path.name}-shm"])
     except OSError as error:
         raise SbcdarkError(
-            f"{path} cannot be written: {error.strerror or error}.", "Make room there, or name another place."
+            f"Cannot write {path}: {error.strerror or error}.", "Free some disk space there, or give another path."
         ) from error
     return rows
 
 
 def import_(url: str | Path, path: Path) -> dict[str, int]:
-    """Read an exported file into a catalog that is empty or not there yet, on either engine.
+    """Import an exported file into an empty or new catalog, on either engine.
 
     Returns
     -------
     dict of str to int
-        Rows, by table.
+        Number of rows by table.
 
     Raises
     ------
     UsageError
-        There is no such file, or the catalog is not empty.
+        The file does not exist, or the catalog is not empty.
     SchemaError
-        The file is no catalog of this program.
+        The file is not a catalog of this revision.
     """
     if not path.is_file():
-        raise UsageError(f"There is no file {path}.", "Give one that `sbcdark db export` wrote.")
+        raise UsageError(f"There is no file {path}.", "Give a file that `sbcdark db export` wrote.")
     engine = open_catalog(url, create=True)
     try:
         return row_copies.read_snapshot(path, engine)

@@ -1,4 +1,4 @@
-"""Column types that mean the same on SQLite and on PostgreSQL."""
+"""Column types with the same meaning on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time. SQLite keeps no zone, so it is put back on reading; a naive time is refused on writing."""
+    """An aware UTC time. SQLite stores no zone, so reading restores it; writing refuses a naive time."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware time to UTC."""
+        """Convert an aware time to UTC."""
         del dialect
         if value is None:
             return None
         if value.tzinfo is None:
-            message = f"a time without a zone was given to the catalog: {value!r}"
+            message = f"the catalog does not accept a time without a zone: {value!r}"
             raise ValueError(message)
         return value.astimezone(UTC)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        """Give back an aware UTC time."""
+        """Return an aware UTC time."""
         del dialect
         if value is None:
             return None

@@ -1,4 +1,4 @@
-"""The software's version, as it is stored beside every result."""
+"""The software version, as stored with every result."""
 
 from __future__ import annotations
 

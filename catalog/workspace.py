@@ -1,7 +1,7 @@
-"""Where products are made before they appear: a hidden folder beside them, swept where a killed run left it.
+"""Hidden work folders for products, beside the final ones; those of killed runs are removed.
 
-A living run holds a lock on its folder; the system lets go of it however the run ends. What can be locked is therefore
-nobody's any more.
+A running process holds a lock on its folder, and the system releases the lock however the process ends. A folder
+that can be locked therefore has no owner.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PREFIX = ".sbcdark-"
-"""How the names of these folders begin."""
+"""Prefix of the names of these folders."""
 
 
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder of one's own inside of `folder`, gone at the end; sweep those of runs that were killed.
+    """Yield a new hidden folder inside `folder` and remove it at the end; also remove those of killed runs.
 
     Raises
     ------
     OSError
-        `folder` cannot be written.
+        `folder` is not writable.
     """
     sweep(folder)
     own, lock = _locked_folder(folder)
@@ -42,7 +42,7 @@ def workspace(folder: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove the hidden folders that killed runs left in `folder`, and return them; those of living runs stay."""
+    """Remove the hidden folders of killed runs in `folder` and return them; those of running processes stay."""
     swept = []
     for left in sorted(folder.glob(f"{PREFIX}*")):
         if left.is_symlink() or not left.is_dir():
@@ -63,12 +63,12 @@ def _locked_folder(folder: Path) -> tuple[Path, int]:
         own = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
         try:
             lock = os.open(own, os.O_RDONLY)
-        except FileNotFoundError:  # another run's sweep was quicker
+        except FileNotFoundError:  # another run removed it first
             continue
-        # Some network file systems know no locks: there, what a killed run leaves is never swept, and nobody's is lost.
+        # Some network file systems have no locks: there, folders of killed runs are never removed, and none is lost.
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
-        # Another run's sweep may have come between the making and the lock.
+        # Another run may remove the folder before it is locked.
         with suppress(FileNotFoundError):
             if own.stat().st_ino == os.fstat(lock).st_ino:
                 return own, lock
@@ -77,7 +77,7 @@ def _locked_folder(folder: Path) -> tuple[Path, int]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder while its products are replaced and recorded: two runs would mix theirs."""
+    """Lock a folder while its products are replaced and recorded: two runs would mix theirs."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):
@@ -88,30 +88,30 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def publish(made: Path, folder: Path, names: Sequence[str], replaced: Sequence[str]) -> None:
-    """Let whole files appear in `folder`, all old ones gone before the first new one comes.
+    """Move complete files into `folder`; all old ones are removed before the first new one appears.
 
-    An interruption leaves some of one run, never some of one run beside some of another.
+    An interruption leaves part of one run, never a mixture of two runs.
 
     Parameters
     ----------
     made : Path
-        The workspace that holds them, in the same file system.
+        The work folder with the files, on the same file system.
     names : sequence of str
-        The files, in the order in which they appear.
+        The files, in order of appearance.
     replaced : sequence of str
-        What an earlier run may have left under the same names, and more that belonged to it.
+        Files of an earlier run to remove, under the same names or others.
     """
     for name in {*names, *replaced}:
         (folder / name).unlink(missing_ok=True)
     for name in names:
         with (made / name).open("rb") as file:
-            # Else a power cut could leave an empty file under the final name.
+            # Otherwise a power cut could leave an empty file under the final name.
             os.fsync(file.fileno())
         (made / name).replace(folder / name)
 
 
 def end_with_parent() -> None:
-    """Let this worker process end when the process that started it is killed, which else leaves it waiting for ever."""
+    """End this worker process if its parent is killed; otherwise it would wait for ever."""
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent,), daemon=True).start()

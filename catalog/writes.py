@@ -1,4 +1,4 @@
-"""What changes the catalog. Every function works inside a session of `engine.writing` and never commits."""
+"""Writes to the catalog. Every function runs inside a session of `engine.writing` and never commits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FILE_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class BatchCounts:
-    """What one batch changed, in files."""
+    """The changes of one batch, in files."""
 
     added: int
     updated: int
@@ -51,7 +51,7 @@ class BatchCounts:
 
 
 def start_run(session: Session, action: str, software_version: str) -> int:
-    """Make a row of `ingest_runs`, by whose id everything written next is known, and return that id."""
+    """Add a row to `ingest_runs` and return its id, which identifies everything written next."""
     now = datetime.now(UTC)
     run = models.IngestRun(action=action, software_version=software_version, started_utc=now, finished_utc=now)
     session.add(run)
@@ -60,7 +60,7 @@ def start_run(session: Session, action: str, software_version: str) -> int:
 
 
 def region_ids(session: Session, regions: Iterable[dict[str, Any]]) -> dict[tuple[str, int], int]:
-    """Return the ids of regions by (name, version), adding those that are not there yet."""
+    """Return the ids of regions by (name, version); new regions are added."""
     known = {(row.name, row.version): row.id for row in session.scalars(sa.select(models.Region))}
     for region in regions:
         key = (region["name"], region["version"])
@@ -82,15 +82,15 @@ def write_batch(
     action: str,
     software_version: str,
 ) -> tuple[BatchCounts, int | None]:
-    """Write what was read of a batch of files, in bulk.
+    """Write the readings of a batch of files, in bulk.
 
-    Readings whose content is already known at their URI (another process was quicker, or only the file's time
-    changed) count as unchanged. Where nothing changes, no row of `ingest_runs` is made.
+    Readings whose content the catalog already has at their URI (another process was first, or only the file's time
+    changed) count as unchanged. If nothing changes, no row is added to `ingest_runs`.
 
     Returns
     -------
     (BatchCounts, int or None)
-        The counts, and the run's id once there is one.
+        The counts, and the run's id if there is one.
     """
     readings = _last_by_uri(readings)
     before = _preferred_by_name(session, [r.exposure.rootname for r in readings if r.exposure is not None])
@@ -148,7 +148,7 @@ def write_batch(
             added=models.IngestRun.added + counts.added,
             updated=models.IngestRun.updated + counts.updated,
             rejected=models.IngestRun.rejected + len(changed_refusals),
-            # With every batch: a run that is killed ends with what it wrote, and none stays open for ever.
+            # With every batch: a killed run then ends with its last write, and no run stays open.
             finished_utc=datetime.now(UTC),
         )
     )
@@ -160,10 +160,10 @@ def _last_by_uri(readings: Sequence[FileReading]) -> list[FileReading]:
 
 
 def same_content(row: models.File | KnownFile, reading: FileReading) -> bool:
-    """Tell whether what was read is what the catalog knows, as far as can be told."""
+    """Return whether a reading has the content that the catalog knows, as far as this can be determined."""
     if row.sha256 is not None and reading.sha256 is not None:
         return row.sha256 == reading.sha256
-    # Not read whole: as good as size, the server's mark or else the time can tell.
+    # Not read in full: size and ETag decide, or else size and time.
     if row.etag is not None and reading.etag is not None:
         return (row.size_byte, row.etag) == (reading.size_byte, reading.etag)
     known = (row.size_byte, row.mtime_ns, row.etag)
@@ -229,7 +229,7 @@ def _facts(exposure: ExposureFacts) -> dict[str, Any]:
 
 
 def _complete_facts(row: models.File, reading: FileReading) -> set[int]:
-    """Keep what an earlier program did not keep of a file; return the exposure that this is news of."""
+    """Store facts that an earlier release did not keep; return the ids of the exposures with new facts."""
     if reading.exposure is None or row.exposure_id is None or models.facts_are_complete(row):
         return set()
     row.exposure_facts = _facts(reading.exposure)
@@ -272,13 +272,13 @@ def _write_associations(session: Session, facts: Sequence[AssociationFacts]) -> 
 
 
 def _mark_broken(session: Session, refusals: Sequence[Refusal]) -> tuple[set[int], set[int]]:
-    """Mark what stood at URIs whose content is refused now as `changed`; return these files and their exposures."""
+    """Mark files whose new content is refused as `changed`; return the ids of these files and their exposures."""
     now = {refusal.uri: (refusal.size_byte, refusal.mtime_ns) for refusal in refusals if refusal.size_byte}
     broken, touched = set(), set()
     for chunk in chunks(list(now)):
         query = sa.select(models.File).where(models.File.uri.in_(chunk), models.File.state != "changed")
         for row in session.scalars(query):
-            # A file that could not be read this once is left as it is known.
+            # A file that merely could not be read this time keeps its state.
             if (row.size_byte, row.mtime_ns) != now[row.uri]:
                 row.state = "changed"
                 broken.add(row.id)
@@ -288,7 +288,7 @@ def _mark_broken(session: Session, refusals: Sequence[Refusal]) -> tuple[set[int
 
 
 def _new_refusals(session: Session, refusals: Sequence[Refusal]) -> list[Refusal]:
-    """Return the refusals that the catalog does not hold word for word yet."""
+    """Return the refusals that the catalog does not hold verbatim."""
     known = {
         row.uri: (row.size_byte, row.mtime_ns, row.reason)
         for chunk in chunks([refusal.uri for refusal in refusals])

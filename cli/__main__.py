@@ -1,4 +1,4 @@
-"""`python -m sbcdark.cli` is the command `sbcdark`."""
+"""Entry point of `python -m sbcdark.cli`, the same as the command `sbcdark`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program's options that stand before a command."""
+"""The global options, given before a command."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def options(
 
 
 def catalog_url() -> str:
-    """Return the catalog's URL that the user gave, or the default."""
+    """Return the URL of the catalog: from `--db`, or the default."""
     return _settings.url or default_url()
 
 
 def catalog() -> Catalog:
-    """Return the catalog that the user gave, or the default one; it is opened when it is used."""
+    """Return the catalog from `--db`, or the default one; it is opened on first use."""
     return Catalog(catalog_url())

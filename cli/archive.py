@@ -1,4 +1,4 @@
-"""The commands that ask the archive: fetch, programs."""
+"""The commands on the MAST archive: fetch, programs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sbcdark.catalog.errors import RejectedFilesError, UsageError
+from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.exposures import utc_time
 from sbcdark.cli.ingest import print_report
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.ingest.report import Progress
 
 _SHOWN = 20
-"""So many files of each kind are shown; --json lists them all."""
+"""Number of files of each kind that are shown; --json lists all."""
 
 
 @app.command()
@@ -54,26 +55,26 @@ def fetch(
         bool, typer.Option("--update", help="All darks that are new at the archive.", show_default=False)
     ] = False,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="DATE", help="With --update: also those started since DATE, UTC.")
+        str | None, typer.Option("--since", metavar="DATE", help="With --update: also darks started since DATE, UTC.")
     ] = None,
     renew: Annotated[
         bool,
-        typer.Option("--renew", help="Also files here that differ from the archive's.", show_default=False),
+        typer.Option("--renew", help="Also get local files that differ from the archive's.", show_default=False),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, get nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files to fetch; get nothing.")] = False,
     folder: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Where the files go; default: your data folder."),
+        typer.Option("-o", "--output", metavar="DIR", help="Folder for the files; default: your data folder."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Get from MAST what is not here yet, and ingest it."""
-    from sbcdark.pipeline.ingest.fetch import Talk  # noqa: PLC0415  only here
+    """Get new files from MAST and ingest them."""
+    from sbcdark.pipeline.ingest.fetch import Talk  # noqa: PLC0415  used only here
 
     if update and (visit is not None or darks or science):
-        raise UsageError("--update gets the darks of all programs.", "Leave out --visit, --darks and --science.")
+        raise UsageError("--update covers the darks of all programs.", "Leave out --visit, --darks and --science.")
     if since is not None and not update:
-        raise UsageError("--since goes with --update.", "sbcdark fetch --update --since DATE")
+        raise UsageError("--since needs --update.", "Run: sbcdark fetch --update --since DATE")
     with _bars() as (bytes_here, files_read):
         report = catalog().fetch(
             program,
@@ -91,7 +92,7 @@ def fetch(
         print_json(report.as_json())
     else:
         _print(report, dry_run=dry_run)
-    _complain(report)
+    _raise_for_failures(report)
 
 
 @app.command()
@@ -105,8 +106,8 @@ def programs(
     output: FileOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """List the programs with SBC darks at MAST, and which of their darks are in the catalog."""
-    from sbcdark.pipeline.ingest.programs import DarkProgram  # noqa: PLC0415  only here
+    """List the programs with SBC darks at MAST, and how many of their darks are in the catalog."""
+    from sbcdark.pipeline.ingest.programs import DarkProgram  # noqa: PLC0415  used only here
 
     check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     found = catalog().programs(near=near)
@@ -121,7 +122,10 @@ def programs(
         Column("distance_days", "distance (days)", fixed(2)),
     )
     missing = [one for one in found if one.frames_in_catalog < one.frames]
-    title = f"{len(found)} programs with SBC darks at MAST; {len(missing)} have darks that are not in the catalog"
+    title = (
+        f"{number(len(found), 'program')} with SBC darks at MAST; darks of {number(len(missing), 'program')} "
+        "are not all in the catalog"
+    )
     emit(
         [asdict(one) for one in found],
         keys,
@@ -133,7 +137,7 @@ def programs(
         title=title,
     )
     if missing:
-        say(f"Get those of the first: sbcdark fetch --program {missing[0].program} --darks")
+        say(f"Get the darks of the first: sbcdark fetch --program {missing[0].program} --darks")
 
 
 def _print(report: FetchReport, *, dry_run: bool) -> None:
@@ -144,13 +148,13 @@ def _print(report: FetchReport, *, dry_run: bool) -> None:
             typer.echo(f"{file['file']}{size}")
         return
     typer.echo(
-        f"{report.fetched} of {report.wanted} files fetched ({report.fetched_byte / 1e6:.1f} MB), "
+        f"{report.fetched} of {number(report.wanted, 'file')} fetched ({report.fetched_byte / 1e6:.1f} MB), "
         f"{report.here} already here, {report.failed} failed"
     )
     _say_some([f"failed: {failure['path']}: {failure['reason']}" for failure in report.failures])
     if report.fetched_files:
         folders = sorted({str(Path(path).parent) for path in report.fetched_files})
-        say(f"the files are in {', '.join(folders)}")
+        say(f"Files are in {', '.join(folders)}")
     print_report(report.ingest)
 
 
@@ -158,21 +162,22 @@ def _say_some(lines: list[str]) -> None:
     for line in lines[:_SHOWN]:
         say(f"  {line}")
     if len(lines) > _SHOWN:
-        say(f"  and {len(lines) - _SHOWN} more; --json lists them all")
+        say(f"  and {len(lines) - _SHOWN} more; --json lists all")
 
 
-def _complain(report: FetchReport) -> None:
+def _raise_for_failures(report: FetchReport) -> None:
     bad = report.failed + report.ingest.rejected
     if bad:
         raise RejectedFilesError(
-            f"{report.failed} failed to arrive, {report.ingest.rejected} rejected; the other files are in the catalog.",
-            "Run the same command again: it gets only what is missing.",
+            f"{number(report.failed, 'file')} failed, "
+            f"{report.ingest.rejected} rejected; all others are in the catalog.",
+            "Run the same command again: it gets only the missing files.",
         )
 
 
 @contextmanager
 def _bars() -> Iterator[tuple[ByteProgress | None, Progress | None]]:
-    """Show a bar on a terminal while bytes come, then one while files are read; nothing elsewhere."""
+    """Show a bar on a terminal for downloaded bytes, then one for files read; nothing elsewhere."""
     if not sys.stderr.isatty():
         yield None, None
         return

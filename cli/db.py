@@ -1,4 +1,4 @@
-"""Commands on the catalog as a whole: db status, upgrade, downgrade, export, import."""
+"""The commands on the catalog as a whole: db status, upgrade, downgrade, export, import."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from sbcdark.catalog import schema
 from sbcdark.catalog.engine import journal, make_engine, redacted
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import url_of
+from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog, catalog_url
 from sbcdark.cli.output import JsonOption, print_json
 
-database = typer.Typer(no_args_is_help=True, help="The catalog as a whole: its schema, and copies of it.")
+database = typer.Typer(no_args_is_help=True, help="Manage the catalog: its schema, and copies of it.")
 app.add_typer(database, name="db")
 
 
 @database.command()
 def status(as_json: JsonOption = False) -> None:
-    """Say whether the catalog's schema is the program's."""
+    """Show whether the catalog's schema is current."""
     engine = make_engine(url_of(catalog_url()))
     state, revision = schema.status(engine)
     known = {
@@ -36,12 +37,12 @@ def status(as_json: JsonOption = False) -> None:
     for key, value in known.items():
         typer.echo(f"{key:10}{value or '-'}")
     if known["journal"] not in {None, "wal"}:
-        typer.echo("It lies where WAL cannot work (a network file system?): readers wait while one writes.")
+        typer.echo("WAL does not work there (a network file system?): readers wait during a write.")
 
 
 @database.command()
 def upgrade() -> None:
-    """Bring an empty or older catalog up to this program."""
+    """Upgrade an empty or older catalog to this release."""
     schema.upgrade(make_engine(url_of(catalog_url()), create=True))
     typer.echo(f"{redacted(url_of(catalog_url()))} is at revision {schema.HEAD}")
 
@@ -49,9 +50,9 @@ def upgrade() -> None:
 @database.command()
 def downgrade(
     revision: Annotated[str, typer.Argument(help="The revision to go back to; base removes every table.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Yes, lose what the older schema cannot hold.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the loss of what the older schema cannot hold.")] = False,
 ) -> None:
-    """Bring the catalog down to an older revision. Back it up first."""
+    """Downgrade the catalog to an older revision. Back it up first."""
     if not yes:
         raise UsageError(
             f"A downgrade to {revision} loses what the older schema cannot hold"
@@ -64,24 +65,27 @@ def downgrade(
 
 @database.command()
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The SQLite file to be written.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The SQLite file to write.")],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there.", show_default=False)
+        bool, typer.Option("--overwrite", help="Replace an existing file.", show_default=False)
     ] = False,
 ) -> None:
-    """Write the whole catalog, as it is at one moment, to one SQLite file, which is a catalog itself."""
+    """Write the whole catalog, as it is at one moment, to one SQLite file, which is itself a catalog."""
     rows = catalog().export(file, overwrite=overwrite)
-    typer.echo(f"{_told(rows)} are in {file}; look at them with: sbcdark --db sqlite:///{file.absolute()} darks")
+    typer.echo(f"Exported {_summary(rows)} to {file}; list them with: sbcdark --db sqlite:///{file.absolute()} darks")
 
 
 @database.command(name="import")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `sbcdark db export` wrote.")],
 ) -> None:
-    """Read an exported file into the catalog, which has to be empty."""
+    """Import an exported file into the catalog, which must be empty."""
     rows = catalog().import_(file)
-    typer.echo(f"{_told(rows)} are in {redacted(url_of(catalog_url()))}")
+    typer.echo(f"Imported {_summary(rows)} into {redacted(url_of(catalog_url()))}")
 
 
-def _told(rows: dict[str, int]) -> str:
-    return f"{rows['exposures']} exposures, {rows['files']} files and {rows['selections']} selections"
+def _summary(rows: dict[str, int]) -> str:
+    return (
+        f"{number(rows['exposures'], 'exposure')}, {number(rows['files'], 'file')} and "
+        f"{number(rows['selections'], 'selection')}"
+    )

@@ -1,4 +1,4 @@
-"""The command that shows the whole job on simulated files: demo."""
+"""The command that runs the whole job on simulated files: demo."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from sbcdark.catalog.text import number
 from sbcdark.cli.app import app
 from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, say
-from sbcdark.cli.products import print_outcomes, tell_warnings
+from sbcdark.cli.products import print_outcomes, print_warnings
 
 _COLUMNS = (
     Column("association", "association"),
@@ -29,25 +30,25 @@ _COLUMNS = (
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where everything goes.")] = Path(
+    folder: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")] = Path(
         "sbcdark-demo"
     ),
     as_json: JsonOption = False,
 ) -> None:
-    """Make a small simulated archive with known truth and do the whole job on it."""
-    from sbcdark.pipeline.simulation.demo import demonstrate  # noqa: PLC0415  what makes products is slow to import
+    """Simulate a small archive with known truth and run the whole job on it."""
+    from sbcdark.pipeline.simulation.demo import demonstrate  # noqa: PLC0415  slow to import
 
     done = demonstrate(folder.absolute(), talk=say)
     if as_json:
         print_json([asdict(truth) for truth in done.truth])
     else:
-        typer.echo(f"{done.report.added} files added to the catalog, {done.report.unchanged} unchanged\n")
+        typer.echo(f"{number(done.report.added, 'file')} added to the catalog, {done.report.unchanged} unchanged\n")
         print_outcomes(list(done.outcomes))
         title = "\nTruth in the aperture, drizzled count/s; the sky is not subtracted, so net = source + sky"
         print_table([asdict(truth) for truth in done.truth], _COLUMNS, title)
-        typer.echo(f"\nTry next, on the same catalog:\n  export SBCDARK_DB={done.catalog}")
+        typer.echo(f"\nTry next, with the same catalog:\n  export SBCDARK_DB={done.catalog}")
         first = done.outcomes[0].name
         program = "sbcdark" if shutil.which("sbcdark") else sys.argv[0]
         for line in ("darks --hot", f"match --association {first}", f"show {first}"):
             typer.echo(f"  {program} {line}")
-    tell_warnings(list(done.outcomes))
+    print_warnings(list(done.outcomes))

@@ -1,4 +1,4 @@
-"""The program's entry: quiet also where it is interrupted while it is still being imported."""
+"""The program's entry point; an interruption during the imports is quiet, too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main() -> None:
     """Run the program."""
     _open_streams()
     try:
-        from sbcdark.cli.main import run  # noqa: PLC0415  inside of the try: importing takes most of a short command's time
+        from sbcdark.cli.main import run  # noqa: PLC0415  inside the try: imports take most of a short command's time
 
         code = run()
         _let_nothing_interrupt()
@@ -30,9 +30,9 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Open a standard stream that the shell closed (`>&-`) on nothing.
+    """Open the standard streams that the shell closed (`>&-`) on the null device.
 
-    Its number would go to the next file that is opened, the catalog perhaps, and Python has None in its place.
+    Otherwise the next opened file, perhaps the catalog, would get their number, and Python has None in their place.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -45,6 +45,6 @@ def _open_streams() -> None:
 
 
 def _let_nothing_interrupt() -> None:
-    # The command is over, and what is left is taking down the interpreter. That gives Ctrl-C back to the system: the
-    # program would die by it, whatever the command's own code is.
+    # The command is done; only the interpreter's shutdown remains. It would restore Ctrl-C to the system, which would
+    # then end the program with another exit code.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Commands that list: exposures, darks, show."""
+"""The commands that list: exposures, darks, show."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import SORT_KEYS
+from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import (
     Column,
@@ -42,11 +43,11 @@ FilterOption = Annotated[str | None, typer.Option("--filter", metavar="NAME", he
 TemperatureOption = Annotated[
     str | None, typer.Option("--temp", metavar="LOW:HIGH", help="Mean temperature in C, e.g. 25:27 or 25:.")
 ]
-SinceOption = Annotated[str | None, typer.Option("--since", metavar="DATE", help="Started on that day or later; UTC.")]
+SinceOption = Annotated[str | None, typer.Option("--since", metavar="DATE", help="Started on this day or later; UTC.")]
 UntilOption = Annotated[
-    str | None, typer.Option("--until", metavar="DATE", help="Started on that day or earlier; UTC.")
+    str | None, typer.Option("--until", metavar="DATE", help="Started on this day or earlier; UTC.")
 ]
-HotOption = Annotated[bool, typer.Option("--hot", help="Only above 25 C on average.", show_default=False)]
+HotOption = Annotated[bool, typer.Option("--hot", help="Only mean temperatures above 25 C.", show_default=False)]
 SortOption = Annotated[str, typer.Option("--sort", metavar="COLUMN", help="Any column of the JSON; -COLUMN reverses.")]
 
 _COLUMNS = (
@@ -63,9 +64,9 @@ _COLUMNS = (
     Column("contrast_count_s_pix", "contrast", scaled(1e6, 2)),
     Column("contrast_err_count_s_pix", "+-", scaled(1e6, 2)),
     Column("association", "association", spare=7),
-    Column("quality_told", "quality"),
+    Column("shown_quality", "quality"),
 )
-_RATE_UNIT = "Rates are in 1e-6 count/s/pixel; contrast is box minus quiet rows; hot is above 25 C on average."
+_RATE_UNIT = "Rates are in 1e-6 count/s/pixel; contrast is box minus quiet rows; hot is a mean above 25 C."
 
 
 @app.command()
@@ -121,15 +122,15 @@ def _list(
     rows = [_row(record) for record in found]
     hot = sum(row["hot"] is not None for row in rows)
     qualities = Counter(record.quality for record in found if record.quality != "good")
-    told = "".join(f", {number} {quality}" for quality, number in sorted(qualities.items()))
-    title = f"{len(rows)} exposures, {hot} hot{told}. {_RATE_UNIT}"
+    by_quality = "".join(f", {count} {quality}" for quality, count in sorted(qualities.items()))
+    title = f"{number(len(rows), 'exposure')}, {hot} hot{by_quality}. {_RATE_UNIT}"
     emit(rows, SORT_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite, title=title)
 
 
 def _row(record: ExposureRecord) -> dict[str, Any]:
     return asdict(record) | {
         "hot": "hot" if listings.is_hot(record) else None,
-        "quality_told": record.quality if record.quality != "good" else None,
+        "shown_quality": record.quality if record.quality != "good" else None,
     }
 
 
@@ -163,22 +164,24 @@ def _range(text: str | None) -> tuple[float | None, float | None]:
     finite = all(limit is None or math.isfinite(limit) for limit in limits)
     turned = None not in limits and limits[0] > limits[1]  # type: ignore[operator]
     if not colon or limits == (None, None) or not finite or turned:
-        raise UsageError(f"{text!r} is no range of temperatures.", "Write e.g. --temp 25:27, --temp 25: or --temp :24.")
+        raise UsageError(
+            f"{text!r} is not a range of temperatures.", "Write e.g. --temp 25:27, --temp 25: or --temp :24."
+        )
     return limits
 
 
 def utc_time(text: str | None, *, end_of_day: bool = False) -> datetime | None:
-    """Return a date or time that the user gave as a time in UTC.
+    """Return a date or time given by the user as a UTC time.
 
     Parameters
     ----------
     end_of_day : bool
-        Whether a bare date stands for its last microsecond, and not for its first.
+        Whether a bare date means its last microsecond instead of its first.
 
     Raises
     ------
     UsageError
-        It is no date.
+        The text is not a date.
     """
     if text is None:
         return None
@@ -191,7 +194,7 @@ def utc_time(text: str | None, *, end_of_day: bool = False) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no date.", "Write e.g. 2015-03-01 or 2015-03-01T06:00.") from None
+        raise UsageError(f"{text!r} is not a date.", "Write e.g. 2015-03-01 or 2015-03-01T06:00.") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -200,7 +203,7 @@ def show(
     name: Annotated[str, typer.Argument(help="An exposure (8 or 9 characters) or an association.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Show all that the catalog knows of one exposure or association."""
+    """Show everything that the catalog has about an exposure or association."""
     known = catalog().show(name)
     if as_json:
         print_json([known])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sbcdark.catalog.errors import RejectedFilesError
+from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import JsonOption, print_json, progress_bar, say
 
@@ -28,12 +29,12 @@ def ingest(
         ),
     ],
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, metavar="N", help="Reading processes; default: one a core.")
+        int | None, typer.Option("--workers", min=1, metavar="N", help="Reading processes; default: one per core.")
     ] = None,
     checksum: Annotated[
-        bool, typer.Option("--checksum/--no-checksum", help="Keep each file's sha256, to know it again.")
+        bool, typer.Option("--checksum/--no-checksum", help="Store each file's sha256, to recognize the file later.")
     ] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and report, write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and report; write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read RAW, FLT and ASN files into the catalog. Running it again changes nothing."""
@@ -46,20 +47,20 @@ def ingest(
         print_report(report, dry_run=dry_run)
     if report.rejected:
         raise RejectedFilesError(
-            f"{report.rejected} files were rejected; all others are in the catalog.",
-            "Get them again and ingest them, or leave them out.",
+            f"{number(report.rejected, 'file')} rejected; all others are in the catalog.",
+            "Get these files again and ingest them, or leave them out.",
         )
 
 
 def _listed() -> list[str]:
-    # Bytes, as file names are: `find -print0` separates them by NUL, since they may hold line feeds.
+    # File names are bytes. `find -print0` separates them by NUL, since they may contain line feeds.
     listed = sys.stdin.buffer.read() if sys.stdin is not None else b""  # a shell can close it
     names = listed.split(b"\0" if b"\0" in listed else b"\n")
     return [os.fsdecode(name) for name in names if name.strip()]
 
 
 def print_report(report: IngestReport, *, dry_run: bool = False) -> None:
-    """Print what an ingest did, and the first reasons for what it left out."""
+    """Print the counts of an ingest, and the first reasons for ignored and rejected files."""
     would = "would be " if dry_run else ""
     typer.echo(
         f"{report.added} {would}added, {report.updated} {would}updated, {report.unchanged} unchanged, "
@@ -69,16 +70,16 @@ def print_report(report: IngestReport, *, dry_run: bool = False) -> None:
         for entry in entries[:_REASONS_SHOWN]:
             say(f"  {word}: {entry['path']}: {entry['reason']}")
         if len(entries) > _REASONS_SHOWN:
-            say(f"  and {len(entries) - _REASONS_SHOWN} more {word}; --json lists them all")
+            say(f"  and {len(entries) - _REASONS_SHOWN} more {word}; --json lists all")
 
     for one in report.superseded[:_REASONS_SHOWN]:
-        say(f"  superseded: {one.exposure}: {one.uri}{_what_rests_on(one)}")
+        say(f"  superseded: {one.exposure}: {one.uri}{_used_by(one)}")
     if len(report.superseded) > _REASONS_SHOWN:
-        say(f"  and {len(report.superseded) - _REASONS_SHOWN} more superseded; --json lists them all")
+        say(f"  and {len(report.superseded) - _REASONS_SHOWN} more superseded; --json lists all")
 
 
-def _what_rests_on(one: Superseded) -> str:
+def _used_by(one: Superseded) -> str:
     if not one.selections:
-        return "; no stored selection rests on it"
-    numbers = ", ".join(str(number) for number in one.selections)
-    return f"; selections {numbers} rest on it (see: sbcdark changes)"
+        return "; no stored selection uses it"
+    numbers = ", ".join(str(selection) for selection in one.selections)
+    return f"; used by selection{'s' if len(one.selections) > 1 else ''} {numbers} (run: sbcdark changes)"

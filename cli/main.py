@@ -1,4 +1,4 @@
-"""Runs a command; whatever goes wrong becomes one message and an exit code."""
+"""Runs a command; every failure becomes one message and an exit code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 
 from sbcdark.catalog.errors import SbcdarkError
-from sbcdark.cli import (  # noqa: F401  importing them adds their commands
+from sbcdark.cli import (  # noqa: F401  the imports register the commands
     archive,
     db,
     demo,
@@ -21,38 +21,42 @@ from sbcdark.cli import (  # noqa: F401  importing them adds their commands
     validate,
 )
 from sbcdark.cli.app import app
-from sbcdark.cli.errors import FAILED, INTERRUPTED, exit_code, tell
+from sbcdark.cli.errors import FAILED, INTERRUPTED, exit_code, print_error
 
 
 def run() -> int:
-    """Run the command that the arguments name and return the exit code."""
+    """Run the command of the arguments and return the exit code."""
     try:
         app()
     except SystemExit as leaving:
-        if leaving.code == INTERRUPTED:  # typer makes this of Ctrl-C, and says nothing
-            tell(_interrupted())
+        if leaving.code == INTERRUPTED:  # typer converts Ctrl-C to this code and prints nothing
+            print_error(_interrupted())
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except SbcdarkError as error:
-        tell(error)
+        print_error(error)
         return exit_code(error)
     except KeyboardInterrupt:
-        tell(_interrupted())
+        print_error(_interrupted())
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): no error, but nothing may be flushed into it at exit.
+        # The reader of the output has gone (`| head`). This is not an error, but nothing may be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         place = f" {error.filename}" if error.filename else ""
-        tell(SbcdarkError(f"The system refused{place}: {error.strerror or error}.", "Check the place, then run again."))
+        print_error(
+            SbcdarkError(
+                f"System error{place}: {error.strerror or error}.", "Check the file or folder, then run again."
+            )
+        )
         return FAILED
     except Exception as error:
         if os.environ.get("SBCDARK_DEBUG"):
             raise
-        tell(
+        print_error(
             SbcdarkError(
                 f"This should not have happened: {type(error).__name__}: {error}.",
-                "Set SBCDARK_DEBUG=1, run it again and report what it prints.",
+                "Set SBCDARK_DEBUG=1, run it again and report the output.",
             )
         )
         return FAILED
@@ -60,4 +64,4 @@ def run() -> int:
 
 
 def _interrupted() -> SbcdarkError:
-    return SbcdarkError("Interrupted; what was stored before stays.", "Run the same command again to go on.")
+    return SbcdarkError("Interrupted; everything stored so far is kept.", "Run the same command again to continue.")

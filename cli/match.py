@@ -1,4 +1,4 @@
-"""The command that chooses darks: match."""
+"""The commands that select darks: match, why."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from sbcdark.front_door import MatchKeywords
     from sbcdark.pipeline.products.aperture_preview import Outlook
 
-RuleOption = Annotated[Rule, typer.Option("--rule", help="What is compared.")]
+RuleOption = Annotated[Rule, typer.Option("--rule", help="The quantity that is compared.")]
 MaxSigmaOption = Annotated[
     float | None, typer.Option("--max-sigma", min=0.0, help="Largest |z|; default: the ladder 2, 5, any.")
 ]
-MaxDaysOption = Annotated[float | None, typer.Option("--max-days", min=0.0, help="Largest distance in time, days.")]
-MinExptimeOption = Annotated[float, typer.Option("--min-exptime", min=0.0, help="Shortest dark, seconds.")]
+MaxDaysOption = Annotated[float | None, typer.Option("--max-days", min=0.0, help="Largest separation in time, days.")]
+MinExptimeOption = Annotated[float, typer.Option("--min-exptime", min=0.0, help="Shortest exposure time of a dark, s.")]
 
 ApertureOption = Annotated[
     list[str] | None,
@@ -79,7 +79,7 @@ _COLUMNS = (
 _RESIDUAL_COLUMNS = (
     Column("dark", "dark"),
     Column("dark_count", "subtracted", fixed(1)),
-    Column("residual_count", "expected rest", fixed(1)),
+    Column("residual_count", "expected residual", fixed(1)),
     Column("residual_err_count", "+-", fixed(1)),
 )
 
@@ -88,13 +88,14 @@ _RESIDUAL_COLUMNS = (
 def match(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Exposures or associations.")] = None,
     program: Annotated[
-        int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="All science of a program.")
+        int | None,
+        typer.Option("--program", metavar="N", min=1, max=999_999, help="All science of a program."),
     ] = None,
     association: Annotated[
         str | None, typer.Option("--association", metavar="A", help="All exposures of an association.")
     ] = None,
     rule: RuleOption = Rule.GLOW,
-    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="At most so many darks.")] = 5,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Largest number of darks.")] = 5,
     max_sigma: MaxSigmaOption = None,
     max_days: MaxDaysOption = None,
     min_exptime: MinExptimeOption = MIN_EXPTIME_S,
@@ -138,7 +139,7 @@ def match(
             _print(one, outlooks)
     for one in found:
         if one.selection_id is not None:
-            say(f"selection {one.selection_id} is stored for {one.exposure}")
+            say(f"Stored selection {one.selection_id} for {one.exposure}")
     unmatched = [one.exposure for one in found if not one.darks]
     if unmatched:
         raise NothingMatchedError(f"No dark fits {', '.join(unmatched)}.", known.advice(unmatched))
@@ -149,13 +150,13 @@ def why(
     exposure: Annotated[str, typer.Argument(help="The science exposure.")],
     dark: Annotated[str, typer.Argument(help="The dark.")],
     rule: RuleOption = Rule.GLOW,
-    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many darks would be taken.")] = 5,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Number of darks to select.")] = 5,
     max_sigma: MaxSigmaOption = None,
     max_days: MaxDaysOption = None,
     min_exptime: MinExptimeOption = MIN_EXPTIME_S,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain why a dark is taken for an exposure or not, and what would admit it."""
+    """Explain why a dark is selected for an exposure or not, and what would admit it."""
     found = catalog().why(
         exposure, dark, rule=rule, top=top, max_sigma=max_sigma, max_days=max_days, min_exptime_s=min_exptime
     )
@@ -172,7 +173,7 @@ def why(
     print_table(rows, columns, f"{found.exposure} and {found.dark}, rule {found.rule}")
     typer.echo(f"\n{shown(found.summary)}")
     if found.relaxation is not None:
-        typer.echo(f"What would admit it: {shown(found.relaxation)}")
+        typer.echo(f"To admit it: {shown(found.relaxation)}")
 
 
 def _dark_rows(one: Match) -> list[dict[str, Any]]:
@@ -202,13 +203,13 @@ def _print(one: Match, outlooks: list[Outlook]) -> None:
         title += ". Differences are science minus dark; rates in 1e-6 count/s/pixel."
     print_table(_dark_rows(one), _COLUMNS, title)
     for rejected in one.nearest_rejected:
-        typer.echo(f"  not taken: {rejected.dark}: {shown(rejected.reason)}")
+        typer.echo(f"  not selected: {rejected.dark}: {shown(rejected.reason)}")
     for warning in one.warnings:
         typer.echo(f"  warning: {shown(warning)}")
     for outlook in outlooks:
         if outlook.exposure == one.exposure:
             title = (
                 f"\n  {outlook.aperture}: {outlook.science_count:.1f} +- {outlook.science_err_count:.1f} native counts "
-                f"in {outlook.area_pix:.0f} native pixels; what each dark would leave of the dark counts:"
+                f"in {outlook.area_pix:.0f} native pixels; residual dark counts with each dark:"
             )
             print_table([asdict(residual) for residual in outlook.residuals], _RESIDUAL_COLUMNS, title)

@@ -1,4 +1,4 @@
-"""How listings leave the program: a table for people, JSON, CSV, or a file by its ending. Data go to stdout."""
+"""Output of listings: a table, JSON, CSV, or a file by its ending. Data go to stdout."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.text import number
 from sbcdark.cli.errors import characters, shown
 from sbcdark.pipeline.frames.tables import table_format, write_table
 
@@ -31,24 +32,24 @@ FileOption = Annotated[
     typer.Option("-o", "--output", metavar="FILE", help="Write a table: FILE.ecsv, FILE.vot or FILE.fits."),
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="With -o: replace a file that is there.", show_default=False)
+    bool, typer.Option("--overwrite", help="With -o: replace an existing file.", show_default=False)
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table for people.
+    """One column of a printed table.
 
     Attributes
     ----------
     key : str
-        The field of a row.
+        Key of the row.
     heading : str
-        What stands above it, with its unit.
+        Heading, with the unit.
     show : callable, optional
-        How a value that is there is written.
+        Formats a value other than None.
     spare : int
-        On a terminal that is too narrow, columns are left out, those with the largest number first; 0 always stays.
+        Columns that do not fit the terminal are left out, largest `spare` first; 0 always stays.
     """
 
     key: str
@@ -58,22 +59,22 @@ class Column:
 
 
 def fixed(decimals: int) -> Callable[[Any], str]:
-    """Write a number with so many decimals."""
+    """Return a formatter with this number of decimals."""
     return lambda value: f"{value:.{decimals}f}"
 
 
 def scaled(factor: float, decimals: int) -> Callable[[Any], str]:
-    """Write a number in units of 1/factor."""
+    """Return a formatter in units of 1/factor."""
     return lambda value: f"{value * factor:.{decimals}f}"
 
 
 def minute(value: Any) -> str:
-    """Write a time to the minute."""
+    """Format a time to the minute."""
     return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)
 
 
 def plain(record: Any) -> Any:
-    """Return a record as JSON has it: numbers as numbers, times in ISO 8601, NaN and infinity as null."""
+    """Return a record for JSON: numbers as numbers, times in ISO 8601, NaN and infinity as null."""
     if is_dataclass(record) and not isinstance(record, type):
         return plain(asdict(record))
     if isinstance(record, dict):
@@ -107,26 +108,26 @@ def emit(
     overwrite: bool = False,
     title: str = "",
 ) -> None:
-    """Print or write a listing in the form that was asked for.
+    """Print or write a listing in the requested format.
 
     Parameters
     ----------
     rows : sequence of mapping
         The rows, with at least `keys`.
     keys : sequence of str
-        What JSON, CSV and files hold, in order.
+        Keys of JSON, CSV and files, in order.
     columns : sequence of Column
-        What people are shown.
+        Columns of the printed table.
 
     Raises
     ------
     UsageError
-        Two forms at once, or a file that is there and shall not be replaced.
+        Two formats at once, or the file exists and may not be replaced.
     """
     check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     if output is not None:
         write_table(rows, keys, output)
-        say(f"{len(rows)} rows are in {output}")
+        say(f"{number(len(rows), 'row')} written to {output}")
     elif as_json:
         print_json([{key: row.get(key) for key in keys} for row in rows])
     elif as_csv:
@@ -136,24 +137,24 @@ def emit(
 
 
 def check_forms(*, as_json: bool, as_csv: bool, output: Path | None = None, overwrite: bool = False) -> None:
-    """Refuse, before any work is done, what could not be printed or written after it.
+    """Check the output options before any work is done.
 
     Raises
     ------
     UsageError
-        Two forms at once; a file that is there and shall not be replaced, or whose ending says no form.
+        Two formats at once; an existing file without `overwrite`; an ending without a format.
     """
     if as_json + as_csv + (output is not None) > 1:
-        raise UsageError("--json, --csv and -o exclude each other.", "Give one of them.")
+        raise UsageError("--json, --csv and -o exclude each other.", "Give only one of them.")
     if output is None:
         if overwrite:
-            raise UsageError("--overwrite goes with -o FILE.", "Leave it out, or give -o FILE too.")
+            raise UsageError("--overwrite needs -o FILE.", "Leave it out, or add -o FILE.")
         return
     table_format(output)
     if output.is_dir():
         raise UsageError(f"{output} is a folder.", f"Give -o a file, e.g. {output / 'table.ecsv'}")
     if os.path.lexists(output) and not overwrite:
-        raise UsageError(f"{output} is there already.", "Give --overwrite to replace it, or -o another name.")
+        raise UsageError(f"{output} already exists.", "Give --overwrite to replace it, or -o another name.")
 
 
 def _print_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
@@ -165,7 +166,7 @@ def _print_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str = "") -> None:
-    """Print rows for people; columns without any value are left out."""
+    """Print a table of rows; columns without values are left out."""
     from rich import box  # noqa: PLC0415  not needed for JSON and CSV
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -189,19 +190,19 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
             continue
         numeric = any(isinstance(row.get(column.key), int | float) for row in rows)
         table.add_column(Text(column.heading), justify="right" if numeric else "left", no_wrap=True)
-    for number in range(len(rows)):
-        table.add_row(*(Text(cells[column][number]) for column in cells if column not in left_out))
+    for index in range(len(rows)):
+        table.add_row(*(Text(cells[column][index]) for column in cells if column not in left_out))
     needed = console.measure(table, options=console.options.update(width=1000)).maximum
-    # What cannot be left out is rather wrapped by the terminal than cut.
+    # The terminal wraps the columns that stay, rather than cut them.
     console.width = max(console.width, needed)
     console.print(table)
     if left_out:
         names = ", ".join(column.heading for column in left_out)
-        say(f"(left out for want of width: {names})")
+        say(f"(columns left out, too wide: {names})")
 
 
 def _left_out(cells: Mapping[Column, Sequence[str]], width: int) -> list[Column]:
-    """Return the columns that have to go for a table to fit a width, the most dispensable first."""
+    """Return the columns to leave out so that a table fits a width, largest `spare` first."""
     gap = 2
     widths = {column: max(len(column.heading), *map(len, values)) + gap for column, values in cells.items()}
     left_out: list[Column] = []
@@ -213,13 +214,13 @@ def _left_out(cells: Mapping[Column, Sequence[str]], width: int) -> list[Column]
 
 
 def say(text: str) -> None:
-    """Talk to the user, on stderr."""
+    """Print a message on stderr."""
     sys.stderr.write(f"{shown(text)}\n")
 
 
 @contextmanager
 def progress_bar(doing: str) -> Iterator[Progress | None]:
-    """Show a bar on a terminal, nothing elsewhere."""
+    """Show a progress bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -1,4 +1,4 @@
-"""Commands that make products: masterdark, photometry, run."""
+"""The commands that make products: masterdark, photometry, run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sbcdark.catalog.errors import SbcdarkError, UsageError
+from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.errors import shown
 from sbcdark.cli.match import ApertureOption, FlatOption, MaxDaysOption, MaxSigmaOption, MinExptimeOption, RuleOption
@@ -36,40 +37,40 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.options import BuildKeywords
     from sbcdark.pipeline.products.run import Outcome
 
-NamesArgument = Annotated[list[str], typer.Argument(metavar="ASSOCIATION|EXPOSURE...", help="What to work on.")]
-FolderOption = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the products go.")]
+NamesArgument = Annotated[list[str], typer.Argument(metavar="ASSOCIATION|EXPOSURE...", help="Targets.")]
+FolderOption = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the products.")]
 CombineOption = Annotated[
     Combine | None, typer.Option("--combine", help="How darks are combined; default: model, with --use nearest.")
 ]
-TopOption = Annotated[int | None, typer.Option("--top", min=1, metavar="K", help="How many darks to combine.")]
+TopOption = Annotated[int | None, typer.Option("--top", min=1, metavar="K", help="Number of darks to combine.")]
 UseOption = Annotated[
-    list[str] | None, typer.Option("--use", metavar="EXPOSURE=DARK", help="Force this dark; may be given again.")
+    list[str] | None, typer.Option("--use", metavar="EXPOSURE=DARK", help="Use this dark; may be repeated.")
 ]
 MaskOption = Annotated[
     Path | None,
-    typer.Option("--mask", metavar="FILE", help="DS9 regions that hold sources: left out of the model's fit."),
+    typer.Option("--mask", metavar="FILE", help="DS9 regions of sources, excluded from the fit of the model."),
 ]
 RegionsOption = Annotated[Path | None, typer.Option("--regions", metavar="FILE", help="DS9 regions as apertures.")]
 MixedOption = Annotated[
     bool,
     typer.Option(
-        "--mixed", help="Combine exposures of different filters or fields all the same; no flux.", show_default=False
+        "--mixed", help="Combine exposures of different filters or fields anyway; no flux.", show_default=False
     ),
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace products of other inputs.", show_default=False)
+    bool, typer.Option("--overwrite", help="Replace products made from other inputs.", show_default=False)
 ]
 SkyOption = Annotated[
     str | None,
     typer.Option(
         "--sky",
         metavar="SKY",
-        help="Which sky is subtracted: fit, none, annulus:R_IN,R_OUT (product pixels) or annulus@R_IN,R_OUT (arcsec); "
+        help="Sky to subtract: fit, none, annulus:R_IN,R_OUT (product pixels) or annulus@R_IN,R_OUT (arcsec); "
         "default: fit with the model, else none.",
     ),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, metavar="N", help="Associations at once; default: one a core.")
+    int | None, typer.Option("--workers", min=1, metavar="N", help="Associations at once; default: one per core.")
 ]
 
 _COLUMNS = (
@@ -84,7 +85,7 @@ _COLUMNS = (
     Column("significance_sigma", "sigma", fixed(1)),
     Column("net_count_s", "net", fixed(4), spare=3),
     Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=1),
-    Column("ab_told", "AB mag", spare=2),
+    Column("shown_magnitude", "AB mag", spare=2),
 )
 _MEMBER_COLUMNS = (
     Column("association", "association", spare=4),
@@ -102,7 +103,7 @@ _MEMBER_COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DarkOptions:
-    """What commands that make something have in common: what of, where, and how the dark is made."""
+    """The common options of commands that make files: targets, folder, and how the dark is made."""
 
     names: NamesArgument
     folder: FolderOption
@@ -117,7 +118,7 @@ class DarkOptions:
     overwrite: OverwriteOption = False
 
     def keywords(self) -> BuildKeywords:
-        """Return the options of the dark as `Catalog` takes them."""
+        """Return the options of the dark as keywords of `Catalog`."""
         return {
             "combine": self.combine,
             "rule": self.rule,
@@ -132,7 +133,7 @@ class DarkOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build(DarkOptions):
-    """What masterdark, photometry and run have beside that."""
+    """The additional options of masterdark, photometry and run."""
 
     mask: MaskOption = None
     mixed: MixedOption = False
@@ -146,7 +147,7 @@ class Build(DarkOptions):
         sky: str | None = None,
         pictures: bool = False,
     ) -> list[Outcome]:
-        """Run it on the catalog, each target for itself."""
+        """Make the products of each target with the catalog."""
         options: BuildKeywords = {**self.keywords(), "mask": self.mask, "mixed": self.mixed}
         made = catalog().run(
             self.names,
@@ -164,9 +165,9 @@ class Build(DarkOptions):
 
 
 def with_options(shared: type[DarkOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the fields of a record as its options, and the command the record in place of them.
+    """Give a command the fields of a record as options; the command itself receives the record.
 
-    typer reads a command's signature; this one is put together.
+    typer reads the signature of a command, so this one is assembled.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -212,7 +213,7 @@ def photometry(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """Measure apertures on the science product with the masterdark subtracted, errors from native counts."""
+    """Measure apertures on the dark-subtracted science product; errors come from native counts."""
     check_forms(as_json=as_json, as_csv=as_csv)
     if not aperture and regions is None:
         raise UsageError("No aperture is given.", "Give --aperture ellipse:735,710,70,40,90 or --regions FILE.reg.")
@@ -231,18 +232,18 @@ def run(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """Do the whole job: products, photometry and pictures of every association named."""
+    """Do the whole job: products, photometry and pictures of each association."""
     check_forms(as_json=as_json, as_csv=as_csv)
     outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky, pictures=True)
     print_outcomes(outcomes, as_json=as_json, as_csv=as_csv)
     measured = bool(aperture) or regions is not None
     if not measured:
-        say("no aperture was given, so nothing was measured; look at the pictures, then give --aperture or --regions")
+        say("no aperture is given, so nothing is measured; look at the pictures, then give --aperture or --regions")
     _finish(outcomes, apertures=measured)
 
 
 def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bool = False) -> None:
-    """Print what was chosen, what was measured and where everything is."""
+    """Print the selected darks, the photometry and the paths of all products."""
     if not as_json and not as_csv:
         _print_members(outcomes)
     _print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
@@ -270,7 +271,7 @@ def _forced(texts: Sequence[str]) -> dict[str, list[str]]:
     for text in texts:
         exposure, equals, dark = (part.strip().lower() for part in text.partition("="))
         if not exposure or not equals or not dark:
-            raise UsageError(f"--use {text!r} is no choice.", "Write e.g. --use jcmc11e6q=jcrx01ixq.")
+            raise UsageError(f"--use {text!r} is not EXPOSURE=DARK.", "Write e.g. --use jcmc11e6q=jcrx01ixq.")
         forced.setdefault(exposure, []).append(dark)
     return forced
 
@@ -284,7 +285,7 @@ def _print_members(outcomes: list[Outcome]) -> None:
         asdict(member)
         | {
             "association": outcome.name,
-            "dark_names": ", ".join(member.darks) if len(member.darks) <= 3 else f"{len(member.darks)} darks",
+            "dark_names": ", ".join(member.darks) if len(member.darks) <= 3 else number(len(member.darks), "dark"),
         }
         for outcome in outcomes
         if outcome.masterdark is not None
@@ -296,7 +297,7 @@ def _print_members(outcomes: list[Outcome]) -> None:
 
 def _print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) -> None:
     rows = [
-        asdict(record) | {"number": number, "ab_told": _magnitude(record)}
+        asdict(record) | {"number": number, "shown_magnitude": _magnitude(record)}
         for outcome in outcomes
         for number, record in enumerate(outcome.photometry, 1)
     ]
@@ -311,7 +312,7 @@ def _magnitude(record: PhotometryRecord) -> str | None:
 
 
 def _subtracted(outcomes: list[Outcome]) -> str:
-    """Say in one line what was subtracted."""
+    """Return one line about what is subtracted."""
     methods = {record.sky_method for outcome in outcomes for record in outcome.photometry}
     if methods == {"none"}:
         return "source = science - dark; no sky is subtracted"
@@ -319,23 +320,24 @@ def _subtracted(outcomes: list[Outcome]) -> str:
     return f"source = science - dark - sky; {sky} is subtracted"
 
 
-def tell_warnings(outcomes: list[Outcome]) -> None:
-    """Say what the user should know before trusting the numbers."""
+def print_warnings(outcomes: list[Outcome]) -> None:
+    """Print what to know before trusting the numbers."""
     for outcome in outcomes:
         for warning in outcome.warnings:
             say(f"warning: {warning}")
 
 
 def _finish(outcomes: list[Outcome], *, apertures: bool = False) -> None:
-    """Tell warnings; fail as the only target did, or because some of several did, or where no aperture lies on data."""
-    tell_warnings(outcomes)
+    """Print warnings; raise if the only target or some targets failed, or if no aperture lies on data."""
+    print_warnings(outcomes)
     failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
     if len(outcomes) == 1 and failures:
         raise failures[0]
     if failures:
-        told = " ".join(f"[{failure.what}]" for failure in failures)
+        reasons = " ".join(f"[{failure.what}]" for failure in failures)
         raise SbcdarkError(
-            f"{len(failures)} of {len(outcomes)} failed: {told}", "The others are done; run these again."
+            f"{len(failures)} of {number(len(outcomes), 'target')} failed: {reasons}",
+            "The other targets are complete; run the failed ones again.",
         )
     if apertures and not any(outcome.photometry for outcome in outcomes):
-        raise UsageError("None of the apertures lies on data.", "Look at the product, or give positions on the sky.")
+        raise UsageError("No aperture lies on data.", "Look at the product, or give positions on the sky.")

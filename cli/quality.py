@@ -1,4 +1,4 @@
-"""Commands on the life of exposures and of stored selections: retire, restore, changes, replay."""
+"""The commands on the quality of exposures and on stored selections: retire, restore, changes, replay."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sbcdark.catalog.errors import SbcdarkError
+from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import (
     Column,
@@ -23,21 +24,21 @@ from sbcdark.cli.output import (
 )
 
 NameArgument = Annotated[str, typer.Argument(help="The exposure.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is kept and shown.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="The reason; it is stored and shown.")]
 
 
 @app.command()
 def retire(name: NameArgument, reason: ReasonOption) -> None:
-    """Take an exposure out of every choice to come. Stored selections stay as they are."""
+    """Exclude an exposure from all future selections. Stored selections stay as they are."""
     rootname = catalog().retire(name, reason)
     typer.echo(f"{rootname} is retired")
 
 
 @app.command()
 def restore(name: NameArgument, reason: ReasonOption) -> None:
-    """Let a retired or flagged exposure be chosen again."""
+    """Allow a retired or flagged exposure to be selected again."""
     rootname = catalog().restore(name, reason)
-    typer.echo(f"{rootname} can be chosen again")
+    typer.echo(f"{rootname} can be selected again")
 
 
 @app.command()
@@ -47,8 +48,8 @@ def changes(
     output: FileOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """List stored selections that today's catalog would make otherwise, and why."""
-    from sbcdark.pipeline.selection.changes import Change  # noqa: PLC0415  only here
+    """List the stored selections that the current catalog would make differently, and why."""
+    from sbcdark.pipeline.selection.changes import Change  # noqa: PLC0415  used only here
 
     check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     found = [asdict(change) for change in catalog().changes()]
@@ -57,9 +58,9 @@ def changes(
         Column("selection", "selection"),
         Column("exposure", "exposure"),
         Column("rule", "rule"),
-        Column("reasons", "what is otherwise", "; ".join),
+        Column("reasons", "differences", "; ".join),
     )
-    title = f"{len(found)} stored selections would come out otherwise today"
+    title = f"{number(len(found), 'stored selection')} would differ today"
     emit(found, keys, columns, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite, title=title)
 
 
@@ -69,9 +70,9 @@ def replay(
         int,
         typer.Argument(metavar="ID", min=1, max=2**31 - 1, help="A stored selection; `sbcdark show NAME` lists them."),
     ],
-    folder: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the products go.")],
+    folder: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the products.")],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace products that are there.", show_default=False)
+        bool, typer.Option("--overwrite", help="Replace existing products.", show_default=False)
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,11 +85,11 @@ def replay(
             Column("kind", "product"),
             Column("answer", "pixels"),
             Column("largest_difference_count_s", "largest difference (count/s)", lambda value: f"{value:.3g}"),
-            Column("made", "made again"),
+            Column("made", "new file"),
             Column("note", "note"),
         )
         print_table([asdict(one) | {"answer": "identical" if one.identical else "DIFFER"} for one in found], columns)
     different = [one for one in found if not one.identical]
     if different:
         kinds = ", ".join(one.kind for one in different)
-        raise SbcdarkError(f"Made again, {kinds} of selection {selection} differ: {different[0].note}.")
+        raise SbcdarkError(f"Selection {selection}: the new {kinds} differ from the stored ones: {different[0].note}.")

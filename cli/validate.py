@@ -1,4 +1,4 @@
-"""The command that tests the dark model on the user's own darks: validate."""
+"""The command that tests the dark model on the darks of the catalog: validate."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def validate(
     apertures: Annotated[
         int, typer.Option("--apertures", metavar="N", min=2, max=1000, help="Random apertures in each dark.")
     ] = 40,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the apertures and of the sky.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the apertures and of the sky.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Test the dark model on these darks: each is predicted from the others, and compared with its own counts."""
+    """Test the dark model on the catalog's darks: predict each from the others, and compare with its own counts."""
     with progress_bar("predicting darks") as progress:
         found, warnings = catalog().validate(
             program=program, skies=_levels(sky), apertures=apertures, seed=seed, progress=progress
@@ -57,7 +57,7 @@ def validate(
         "with a sky, dark and sky are predicted together, as they are subtracted from a source."
     )
     print_table([asdict(row) for row in found.rows], _COLUMNS, title)
-    typer.echo(f"\nThe shape of the dark drifts by {found.drift:.1%} over 256 pixels from frame to frame.")
+    typer.echo(f"\nThe shape of the dark changes by {found.drift:.1%} over 256 pixels from frame to frame.")
     typer.echo(found.verdict)
 
 

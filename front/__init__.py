@@ -1,6 +1,6 @@
 """Choose, model and subtract the dark of HST ACS/SBC exposures.
 
-The front door: ``from sbcdark import Catalog``. Importing this package loads nothing heavy and connects to nothing.
+Use ``from sbcdark import Catalog``. Importing this package loads nothing heavy and connects to nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Catalog", "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name == "Catalog":
-        from sbcdark.front_door import Catalog  # noqa: PLC0415  loaded when it is used
+        from sbcdark.front_door import Catalog  # noqa: PLC0415  loaded on first use
 
         return Catalog
     if name == "__version__":

@@ -1,4 +1,4 @@
-"""The catalog as a notebook and the command line use it: one class, whose methods are the jobs of sbcdark."""
+"""The class `Catalog`, used by notebooks and by the command line: each method is one job of sbcdark."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class MatchKeywords(TypedDict, total=False):
-    """What is asked of a match: see `Catalog.match`."""
+    """Options of a match: see `Catalog.match`."""
 
     rule: str | Rule
     top: int
@@ -52,7 +52,7 @@ class MatchKeywords(TypedDict, total=False):
 
 
 class ExposureKeywords(TypedDict, total=False):
-    """What is listed: see `Catalog.exposures`."""
+    """Options of a listing: see `Catalog.exposures`."""
 
     program: int | None
     filter: str | None
@@ -80,7 +80,7 @@ class Match(records.Match):
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """What a run made of one association.
+    """The products of one association.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Products:
 
     @property
     def photometry(self) -> QTable:
-        """One row an aperture, with units."""
+        """One row per aperture, with units."""
         from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, to_qtable  # noqa: PLC0415
 
         return to_qtable([asdict(record) for record in self.outcome.photometry], PHOTOMETRY_KEYS)
@@ -114,7 +114,7 @@ class Products:
 
     @property
     def pictures(self) -> tuple[Path, ...]:
-        """The pictures, PNG."""
+        """The pictures (PNG)."""
         return self.outcome.pictures
 
     @property
@@ -125,7 +125,7 @@ class Products:
     @property
     def _made(self) -> Masterdark:
         if self.outcome.masterdark is None:
-            assert self.outcome.failure is not None  # noqa: S101  an outcome without products has failed
+            assert self.outcome.failure is not None  # noqa: S101  an outcome without products has a failure
             raise self.outcome.failure
         return self.outcome.masterdark
 
@@ -140,15 +140,15 @@ class Status:
 
 
 class Catalog:
-    """A catalog of SBC exposures, and the jobs that rest on it.
+    """A catalog of SBC exposures, and the jobs that use it.
 
-    Nothing is opened before the first call. `ingest` and `fetch` make the catalog where there is none.
+    Nothing is opened before the first call. `ingest` and `fetch` create the catalog if it does not exist.
 
     Parameters
     ----------
     catalog : str, Path or Engine, optional
-        The path of a SQLite file, a URL (``sqlite:///path``, ``postgresql://host/name``), or an engine of SQLAlchemy.
-        By default the catalog of the environment variable ``SBCDARK_DB``, else the one in the user's data folder.
+        Path of a SQLite file, URL (``sqlite:///path``, ``postgresql://host/name``), or SQLAlchemy engine. By default
+        the catalog of the environment variable ``SBCDARK_DB``, else the one in the user's data folder.
 
     Raises
     ------
@@ -158,8 +158,8 @@ class Catalog:
     Notes
     -----
     Every method raises an `sbcdark.catalog.errors.SbcdarkError`, which says what happened, why, and what to do:
-    `UnreachableError` where the catalog cannot be reached, `SchemaError` where its schema is not this release's,
-    `UsageError` for a name or an option that has no meaning.
+    `UnreachableError` if the catalog cannot be reached, `SchemaError` if its schema is not this release's,
+    `UsageError` for an unknown name or a bad option.
     """
 
     def __init__(self, catalog: str | Path | sa.Engine | None = None) -> None:
@@ -173,14 +173,14 @@ class Catalog:
             raise TypeError(f"catalog: expected a path, a URL or an engine, got {type(catalog).__name__}")
 
     def __repr__(self) -> str:
-        """Show the catalog's address without a password."""
+        """Show the catalog's address without the password."""
         from sbcdark.catalog.engine import redacted  # noqa: PLC0415
 
         return f"Catalog({redacted(self.url)!r})"
 
     @property
     def engine(self) -> sa.Engine:
-        """The engine of SQLAlchemy, opened once."""
+        """The SQLAlchemy engine, opened once."""
         return self._opened(create=False)
 
     def _opened(self, *, create: bool) -> sa.Engine:
@@ -189,7 +189,7 @@ class Catalog:
         return self._engine
 
     def _to_fill(self, *, dry_run: bool) -> sa.Engine | None:
-        """Open the catalog, made where there is none; a dry run makes none and gets None."""
+        """Open the catalog, created if missing; a dry run creates none and gets None."""
         if not dry_run or self._engine is not None:
             return self._opened(create=True)
         return opening.catalog_if_any(self.url)
@@ -212,18 +212,18 @@ class Catalog:
         paths : str, Path or iterable of these
             Files, folders, ``https://`` and ``s3://`` addresses.
         workers : int, optional
-            Reading processes; by default one a core.
+            Reading processes; by default one per core.
         checksum : bool
-            Keep each file's sha256, to know it again.
+            Store each file's sha256, to recognize the file later.
         dry_run : bool
-            Read and report, write nothing.
+            Read and report; write nothing.
         progress : callable, optional
-            Called with the number of files done and their total.
+            Called with the number of finished files and the total.
 
         Returns
         -------
         IngestReport
-            Rejected files are in it; they raise nothing.
+            It includes rejected files; they raise nothing.
         """
         from sbcdark.pipeline.ingest.ingestion import ingest  # noqa: PLC0415  each job loads what it needs
 
@@ -245,30 +245,30 @@ class Catalog:
         dry_run: bool = False,
         talk: Talk | None = None,
     ) -> FetchReport:
-        """Get from MAST what is not here yet, and ingest it.
+        """Get new files from MAST and ingest them.
 
         Parameters
         ----------
         program : int, optional
-            The program to get, whole or of one `visit`, its `darks`, its `science` or both.
+            The program; restricted to one `visit`, to its `darks`, its `science`, or both.
         update : bool
-            In place of a program: all darks that are new at the archive, with `since` also those started since then.
+            Instead of a program: all darks that are new at the archive; with `since`, also those started since then.
         renew : bool
-            Get also files here that differ from the archive's.
+            Also get local files that differ from the archive's.
         folder : str or Path, optional
-            Where the files go; by default the user's data folder.
+            Folder for the files; by default in the user's data folder.
         dry_run : bool
-            Report what would be fetched, get nothing.
+            Report the files to fetch; get nothing.
         talk : Talk, optional
-            How progress is shown.
+            How to show progress.
         """
         from sbcdark.catalog.errors import UsageError  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.ingest import fetch, programs  # noqa: PLC0415
 
         if update == (program is not None):
             raise UsageError(
-                "Name a program or ask for an update, one of both.",
-                "sbcdark fetch --program N [--visit V], or sbcdark fetch --update",
+                "Give a program or ask for an update, not both.",
+                "Run: sbcdark fetch --program N [--visit V], or sbcdark fetch --update",
             )
         wish = fetch.Wish(None if folder is None else Path(folder), dry_run, renew, talk or fetch.Talk())
         engine = self._to_fill(dry_run=dry_run)
@@ -282,7 +282,7 @@ class Catalog:
         Parameters
         ----------
         near : str, optional
-            An exposure of the catalog: programs are sorted by their distance in time from it.
+            An exposure in the catalog: programs are sorted by distance in time from it.
         """
         from sbcdark.pipeline.ingest.programs import programs  # noqa: PLC0415  each job loads what it needs
 
@@ -298,20 +298,20 @@ class Catalog:
         kind : {"dark", "science"}, optional
             Both by default.
         program, filter, quality : optional
-            Only of this program, filter or quality (good, suspect, untested, retired).
+            Only this program, filter or quality (good, suspect, untested, retired).
         hot : bool
-            Only above 25 C on average.
+            Only mean temperatures above 25 C.
         temperature_c : (float or None, float or None)
-            Coldest and warmest mean temperature, C.
+            Range of the mean temperature, C.
         since, until : datetime, optional
-            First and last start, UTC.
+            Range of the start, UTC.
         sort : str
-            A column's name; `descending` turns the order round.
+            Name of a column; `descending` reverses the order.
 
         Returns
         -------
         QTable
-            With units and times; an empty table where nothing is found.
+            With units and times; empty if nothing is found.
         """
         from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415  astropy is slow to import
 
@@ -346,12 +346,12 @@ class Catalog:
         return Status(redacted(self.url), size, seen)
 
     def show(self, name: str) -> dict[str, Any]:
-        """Return all that is known of an exposure (files, measurements, selections) or an association (members)."""
+        """Return everything known about an exposure (files, measurements, selections) or an association (members)."""
         from sbcdark.pipeline.views.listings import show  # noqa: PLC0415  each job loads what it needs
 
         return show(self.engine, name)
 
-    # Choosing
+    # Selecting
 
     @overload
     def match(self, names: str, *, save: bool = ..., **wanted: Unpack[MatchKeywords]) -> Match: ...
@@ -381,17 +381,17 @@ class Catalog:
         names : str or iterable of str
             Exposures, or associations, which stand for their exposures.
         program, association : optional
-            Further exposures: all of a program, of an association.
+            Also all exposures of a program or an association.
         rule : {"glow", "box", "temperature", "notebook"}
-            What is compared.
+            The quantity that is compared.
         top : int
-            At most so many darks, 5 by default.
+            Largest number of darks, 5 by default.
         max_sigma : float, optional
-            Largest distance in sigma; by default the ladder 2, 5, any.
+            Largest difference in sigma; by default the ladder 2, 5, any.
         max_days : float, optional
-            Largest distance in time, days.
+            Largest separation in time, days.
         min_exptime_s : float
-            Shortest dark, s; 300 by default.
+            Shortest exposure time of a dark, s; 300 by default.
         save : bool
             Store the selections.
 
@@ -418,14 +418,14 @@ class Catalog:
         return matches[0] if alone else matches
 
     def why(self, exposure: str, dark: str, **wanted: Unpack[MatchKeywords]) -> Explanation:
-        """Explain why a dark is taken for an exposure or not, and what would admit it. Options as for `match`."""
+        """Explain why a dark is selected for an exposure or not, and what would admit it. Options as for `match`."""
         from sbcdark.pipeline.selection.reasons import why  # noqa: PLC0415  each job loads what it needs
 
         rule, requirements = _requirements(wanted)
         return why(self.engine, exposure, dark, rule=rule, wanted=requirements)
 
     def advice(self, names: Names) -> str:
-        """Return what to do where no dark fits some exposures."""
+        """Return what to do if no dark fits some exposures."""
         from sbcdark.pipeline.selection.suggestions import advice  # noqa: PLC0415  each job loads what it needs
 
         return advice(self.engine, _names(names))
@@ -438,7 +438,7 @@ class Catalog:
         flat: Folder | None = None,
         **wanted: Unpack[MatchKeywords],
     ) -> tuple[list[Outlook], list[str]]:
-        """Return what each dark of some matches would leave of the dark counts in apertures, and warnings."""
+        """Return the expected dark residuals in apertures for each dark of some matches, and warnings."""
         from sbcdark.pipeline.products.aperture_preview import outlook  # noqa: PLC0415  each job loads what it needs
 
         rule, requirements = _requirements(wanted)
@@ -447,7 +447,7 @@ class Catalog:
             self.engine, matches, specs, rule=rule, wanted=requirements, flat=None if flat is None else Path(flat)
         )
 
-    # Making
+    # Products
 
     def dark(self, exposure: str, **options: Unpack[BuildKeywords]) -> DarkOfExposure:
         """Estimate the dark of one exposure; nothing is written.
@@ -455,7 +455,7 @@ class Catalog:
         Parameters
         ----------
         exposure : str
-            A science exposure of the catalog.
+            A science exposure in the catalog.
         **options
             As for `run`.
 
@@ -518,24 +518,24 @@ class Catalog:
         Parameters
         ----------
         names : str or iterable of str
-            Associations; all lone exposures together are one more.
+            Associations; all single exposures together form one more target.
         folder : str or Path
-            Where the products go.
+            Folder for the products.
         apertures : str, ApertureSpec or iterable of these
-            What is measured: ``circle:x,y,r``, ``ellipse@ra,dec,a,b,pa``, ...
+            Apertures to measure: ``circle:x,y,r``, ``ellipse@ra,dec,a,b,pa``, ...
         regions : str or Path, optional
-            A file of DS9 regions as further apertures.
+            A file of DS9 regions as additional apertures.
         sky : str, optional
-            Which sky is subtracted: ``fit`` (the default with the model), ``annulus:R_IN,R_OUT`` in product pixels,
+            The sky to subtract: ``fit`` (the default with the model), ``annulus:R_IN,R_OUT`` in product pixels,
             ``annulus@R_IN,R_OUT`` in arcsec, or ``none``.
         pictures : bool
             Draw the pictures.
         overwrite : bool
-            Replace products of other inputs.
+            Replace products made from other inputs.
         workers : int, optional
-            Associations at once; by default one a core.
+            Associations at once; by default one per core.
         talk : callable
-            Called with a line for each association that is done.
+            Called with a message for each finished association.
         **options
             `combine`, `rule`, `top`, `use`, `flat`, `mask`, `max_sigma`, `max_days`, `min_exptime_s`, `mixed`: see
             `sbcdark.pipeline.products.options.build_options`.
@@ -543,8 +543,9 @@ class Catalog:
         Returns
         -------
         Products or list of Products
-            One for one name, whose failure is raised; else a list, in which a failure costs that target alone and is
-            in its `outcome`.
+            One for a single name, whose failure is raised; else a list. In a list, a failure affects only its own
+            target
+            and is in its `outcome`.
         """
         from sbcdark.pipeline.products.job import Job  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
@@ -572,18 +573,18 @@ class Catalog:
         overwrite: bool = False,
         **options: Unpack[BuildKeywords],
     ) -> list[Subtracted]:
-        """Write for each exposure an FLT with the dark subtracted, and the dark in detector pixels.
+        """Write the dark-subtracted FLT and the dark in detector pixels of each exposure.
 
         Parameters
         ----------
         names : str or iterable of str
             Associations or exposures, of any filter or prism.
         folder : str or Path
-            Where ``ROOTNAME_flt.fits`` and ``ROOTNAME_drk.fits`` go; never that of the inputs.
+            Folder for ``ROOTNAME_flt.fits`` and ``ROOTNAME_drk.fits``; never the folder of the inputs.
         sky : bool
             Subtract the fitted sky, too.
         overwrite : bool
-            Replace files of an earlier call that had other inputs.
+            Replace files of an earlier call with other inputs.
         **options
             As for `run`, without `mask` and `mixed`.
         """
@@ -603,7 +604,7 @@ class Catalog:
         seed: int = 1,
         progress: Progress | None = None,
     ) -> tuple[Validation, tuple[str, ...]]:
-        """Test the dark model: each good dark of the catalog is predicted from the others.
+        """Test the dark model: predict each good dark of the catalog from the others.
 
         Parameters
         ----------
@@ -614,16 +615,16 @@ class Catalog:
         apertures : int
             Random apertures in each dark.
         seed : int
-            Of the apertures and of the sky.
+            Seed of the apertures and of the sky.
         progress : callable, optional
-            Called with the number of darks done and their total.
+            Called with the number of finished darks and the total.
 
         Returns
         -------
         validation : Validation
             With rows for each method and level of sky, and a verdict.
         warnings : tuple of str
-            Which darks were left out.
+            The darks that are left out.
         """
         from sbcdark.pipeline.products.catalog_validation import validate_catalog  # noqa: PLC0415
 
@@ -638,54 +639,54 @@ class Catalog:
         return replay(self.engine, selection, Path(folder), overwrite=overwrite)
 
     def changes(self) -> list[Change]:
-        """Return the stored selections that today's catalog would make otherwise, and why."""
+        """Return the stored selections that the current catalog would make differently, and why."""
         from sbcdark.pipeline.selection.changes import changes  # noqa: PLC0415  each job loads what it needs
 
         return changes(self.engine)
 
-    # Keeping
+    # Maintenance
 
     def retire(self, name: str, reason: str) -> str:
-        """Take an exposure out of every choice to come; return its root name. Stored selections stay as they are."""
+        """Exclude an exposure from all future selections; return its root name. Stored selections stay as they are."""
         from sbcdark.pipeline.ingest.quality import retire  # noqa: PLC0415  each job loads what it needs
 
         return retire(self.engine, name, reason)
 
     def restore(self, name: str, reason: str) -> str:
-        """Let a retired or flagged exposure be chosen again; return its root name."""
+        """Allow a retired or flagged exposure to be selected again; return its root name."""
         from sbcdark.pipeline.ingest.quality import restore  # noqa: PLC0415  each job loads what it needs
 
         return restore(self.engine, name, reason)
 
     def verify(self, names: Names = (), *, checksum: bool = False, progress: Progress | None = None) -> Verification:
-        """Compare files with what the catalog knows of them; what is missing or changed is not chosen any more.
+        """Compare files with the catalog; missing and changed files are no longer selected.
 
         Parameters
         ----------
         names : str or iterable of str
             Exposures or associations; by default every file.
         checksum : bool
-            Read every file whole and compare its sha256.
+            Read every file in full and compare its sha256.
         """
         from sbcdark.pipeline.ingest.verification import verify  # noqa: PLC0415  each job loads what it needs
 
         return verify(self.engine, _names(names), checksum=checksum, progress=progress)
 
     def relocate(self, folders: Folder | Iterable[Folder], *, progress: Progress | None = None) -> Relocation:
-        """Find files that have moved below some folders, by their sha256, and note their new place."""
+        """Find moved files below some folders by their sha256, and store their new place."""
         from sbcdark.pipeline.ingest.relocation import relocate  # noqa: PLC0415  each job loads what it needs
 
         given = [folders] if isinstance(folders, str | Path) else list(folders)
         return relocate(self.engine, given, progress=progress)
 
     def export(self, path: Folder, *, overwrite: bool = False) -> dict[str, int]:
-        """Write the whole catalog to one SQLite file, which is a catalog itself; return the rows of each table."""
+        """Export the whole catalog to one SQLite file, itself a catalog; return the number of rows of each table."""
         from sbcdark.catalog.transfer import export  # noqa: PLC0415  each job loads what it needs
 
         return export(self.engine, Path(path), overwrite=overwrite)
 
     def import_(self, path: Folder) -> dict[str, int]:
-        """Read an exported file into this catalog, which has to be empty; return the rows of each table."""
+        """Import an exported file into this catalog, which must be empty; return the number of rows of each table."""
         from sbcdark.catalog.transfer import import_  # noqa: PLC0415  each job loads what it needs
 
         return import_(self.url, Path(path))

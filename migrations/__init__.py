@@ -1,1 +1,1 @@
-"""The Alembic migrations of the catalog, one tree for SQLite and PostgreSQL."""
+"""Alembic migrations of the catalog: one tree for SQLite and PostgreSQL."""

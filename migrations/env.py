@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the revisions on the connection that the program hands over, or on the URL of alembic.ini."""
+"""Alembic's entry point: runs the revisions on the program's connection, or on the URL of alembic.ini."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _render_item(kind: str, item: Any, _autogenerate_context: Any) -> str | Literal[False]:
-    # Revisions import nothing of ours, so that they mean the same for ever.
+    # Revisions import nothing from sbcdark, so their meaning never changes.
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
     return False

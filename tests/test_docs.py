@@ -76,7 +76,7 @@ def test_readme_targets_are_in_the_makefile() -> None:
 def test_guide_python(workplace: Path) -> None:
     (code,) = _blocks("docs/guide.md", "python")
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", f"{code}\nprint(m.table, r.photometry, d.rate.shape)"],
         cwd=workplace,
         env=_environment(workplace),
         capture_output=True,
@@ -87,6 +87,7 @@ def test_guide_python(workplace: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "jcrx01ixq" in done.stdout
     assert "ct /" in done.stdout  # the units stand above the columns, cut to the width of a page
+    assert "(1024, 1024)" in done.stdout
 
 
 def test_links_between_pages_lead_somewhere() -> None:

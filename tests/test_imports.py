@@ -44,6 +44,8 @@ COMMANDS = (
     "retire",
     "run",
     "show",
+    "subtract",
+    "validate",
     "verify",
     "why",
 )

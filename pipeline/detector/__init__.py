@@ -1,1 +1,1 @@
-"""What the SBC is: regions, defects, flags and scale, and how counts become rates."""
+"""The SBC detector: constants, regions, defects, and count rates."""

@@ -1,4 +1,4 @@
-"""Defects of the detector in summed counts: hot pixels, and rows and columns that respond otherwise."""
+"""Detector defects in summed counts: hot pixels, and rows and columns with a different response."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     Image = NDArray[np.float64]
     Mask = NDArray[np.bool_]
 
-_PIXEL_CHANCE = 1e-9  # Poisson chance of a hot pixel by accident: 0.001 false ones on 2^20 pixels
-_LINE_SIGMA = 5.0  # 2048 lines: 0.001 false ones
+_PIXEL_CHANCE = 1e-9  # Poisson probability of a false hot pixel: 0.001 expected on 2^20 pixels
+_LINE_SIGMA = 5.0  # 2048 lines: 0.001 false ones expected
 _SHARPEST = 5.0  # a source's central pixel over the mean of its 8 neighbours; a PSF of FWHM 2 pixels gives 2.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HotPixels:
-    """Pixels whose summed counts no smooth dark explains.
+    """Pixels with counts that a smooth dark does not explain.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class HotPixels:
     rate : ndarray, shape (n,)
         Mean excess over the smooth dark, count/s.
     scatter : ndarray, shape (n,)
-        Scatter of the excess from dark to dark beyond Poisson's, count/s; from one dark alone, the rate itself.
+        Scatter of the excess between darks beyond Poisson noise, count/s; for one dark, the rate itself.
     error : ndarray, shape (n,)
         Standard error of the mean excess, count/s.
     """
@@ -44,33 +44,33 @@ class HotPixels:
 
 
 def block_sum(image: NDArray[np.generic], size: int) -> Image:
-    """Sum an image (ny, nx) over square blocks of `size` pixels, which divides both: (ny // size, nx // size)."""
+    """Sum an image (ny, nx) over square blocks of `size` pixels (a divisor of both): shape (ny // size, nx // size)."""
     ny, nx = image.shape
     rows = image.reshape(ny // size, size, nx).sum(axis=1, dtype=np.float64)
     return np.asarray(rows.reshape(ny // size, nx // size, size).sum(axis=2))
 
 
 def smooth(image: Image, sigma: float) -> Image:
-    """Convolve an image (ny, nx) with a Gaussian that ends at 4 sigma (in its pixels), with zeros outside."""
-    from scipy.ndimage import gaussian_filter  # noqa: PLC0415  costly to import
+    """Convolve an image (ny, nx) with a Gaussian truncated at 4 sigma (in pixels), with zeros outside."""
+    from scipy.ndimage import gaussian_filter  # noqa: PLC0415  slow to import
 
     return np.asarray(gaussian_filter(image, sigma, mode="constant", truncate=4.0))
 
 
 def poisson_chance(counts: Image, expected: Image) -> Image:
-    """Return the Poisson chance of `counts` or more where `expected` is the mean; both of any one shape.
+    """Return the Poisson probability of `counts` or more for the mean `expected`; both of the same shape.
 
-    Counts may be real numbers (effective counts of a smoothed image), for which the incomplete gamma function
-    continues the Poisson sum.
+    Counts may be real numbers (effective counts of a smoothed image); the incomplete gamma function continues the
+    Poisson sum.
     """
-    from scipy.special import gammainc  # noqa: PLC0415  costly to import
+    from scipy.special import gammainc  # noqa: PLC0415  slow to import
 
     return np.where(counts > 0, gammainc(np.maximum(counts, 1e-9), expected), 1.0)
 
 
 def _line_response(total: Image, good: Mask, axis: int) -> Image:
-    """Response of each row (axis 1) or column (axis 0): its counts over its neighbours', 1 where alike to 5 sigma."""
-    from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415  costly to import
+    """Return the response of each row (axis 1) or column (axis 0) relative to its neighbours; 1 if within 5 sigma."""
+    from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415  slow to import
 
     counts, pixels = (total * good).sum(axis=axis), good.sum(axis=axis, dtype=np.float64)
     normal = np.ones(len(counts), dtype=bool)
@@ -86,7 +86,7 @@ def _line_response(total: Image, good: Mask, axis: int) -> Image:
 
 
 def find_defects(total: Image) -> tuple[Mask, Image, Image]:
-    """Find hot pixels, and the response of rows and columns, in summed counts; each hides the other, so in turns."""
+    """Return hot pixels, and the response of rows and columns, in summed counts; each hides the other, so iterate."""
     hot, row, column = np.zeros(DETECTOR_SHAPE, dtype=bool), np.ones(1024), np.ones(1024)
     for _ in range(6):
         clean = ~hot & (row == 1)[:, None] & (column == 1)
@@ -103,7 +103,7 @@ def find_defects(total: Image) -> tuple[Mask, Image, Image]:
 
 
 def measure_hot(mask: Mask, counts: list[Image], smooth_rates: Image, times: Image) -> HotPixels:
-    """Excess of each hot pixel over the smooth dark (n darks, n pixels): mean, scatter beyond Poisson's, error."""
+    """Measure the excess of each hot pixel over the smooth dark (n darks, n pixels): mean, scatter, error."""
     y, x = np.nonzero(mask)
     seen = np.array([c[y, x] for c in counts]).reshape(len(counts), len(y))
     excess = seen / times[:, None] - smooth_rates
@@ -119,13 +119,13 @@ def measure_hot(mask: Mask, counts: list[Image], smooth_rates: Image, times: Ima
 def hot_values(
     counts: Image, exptime_s: float, smooth_rate: Image, hot: HotPixels, good: Mask
 ) -> tuple[Image, Image, Mask]:
-    """Excess of each hot pixel, its error, and whether it is the exposure's own.
+    """Return the excess of each hot pixel, its error, and whether it comes from the exposure itself.
 
-    It is taken from the exposure where other darks predict it worse than Poisson noise hides (their scatter in this
-    time exceeds the square root of the counts), and where it stands out from its neighbours more than any source
-    could (above `_SHARPEST` times their mean excess, taken 3 sigma high) or holds less than the darks' mean, to which
-    a source could only add. The neighbours' mean excess is left in, as a source interpolated across the pixel. So a
-    star on a hot pixel, which shows in the neighbours, is not eaten.
+    The exposure's own value is used where the other darks predict it worse than Poisson noise (their scatter in this
+    time exceeds the square root of the counts), and where it stands out from its neighbours more than any source could
+    (above `_SHARPEST` times their mean excess, taken 3 sigma high) or lies below the mean of the darks, to which a
+    source could only add. The mean excess of the neighbours stays in the frame, like a source interpolated across the
+    pixel. A star on a hot pixel shows in the neighbours, so it is not subtracted.
     """
     rate, error = hot.rate.copy(), np.hypot(hot.scatter, hot.error)
     own = np.zeros(len(rate), dtype=bool)
@@ -134,7 +134,7 @@ def hot_values(
             continue
         ring = (slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2))
         clean = good[ring] & np.isfinite(counts[ring])
-        if clean.sum() < 3:  # of 8 neighbours: within a cluster of hot pixels the ring is wider
+        if clean.sum() < 3:  # of 8 neighbours: within a cluster of hot pixels, use a wider ring
             ring = (slice(max(y - 2, 0), y + 3), slice(max(x - 2, 0), x + 3))
             clean = good[ring] & np.isfinite(counts[ring])
         if not clean.any():

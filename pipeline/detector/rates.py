@@ -1,4 +1,4 @@
-"""Counts, rates and their Poisson errors in regions of the detector. Pure numbers."""
+"""Counts, count rates and their Poisson errors in detector regions. Numbers only, no files."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.detector.regions import Region
 
 EXACT_BELOW = 20.0
-"""From so many counts on the error is sqrt(counts)."""
+"""From this number of counts, the error is sqrt(counts)."""
 
 _EXACT_TO = 10.0
-"""Up to so many counts the error is half the exact central 68.27 % Poisson interval; in between the two are blended,
-since an error that jumps (4.99 to 4.47 at 20 counts) would make sums depend on a fraction of a count."""
+"""Up to this number of counts, the error is half the exact central 68.27 % Poisson interval. Between the two it is a
+blend of both, since a jump of the error (4.99 to 4.47 at 20 counts) would make sums depend on a fraction of a count."""
 
 _CENTRAL = math.erf(1.0 / math.sqrt(2.0))
 
 
 def count_error(counts: float) -> float:
-    """Return the 1-sigma error of a number of Poisson counts.
+    """Return the 1-sigma error of Poisson counts.
 
-    sqrt(counts) from 20 counts on; up to 10, half the width of the exact central 68.27 % interval (Garwood 1936,
-    Biometrika 28, 437), which stays above zero when nothing was counted; in between a linear blend of the two.
+    It is sqrt(counts) from 20 counts up. Up to 10 counts it is half the width of the exact central 68.27 % interval
+    (Garwood 1936, Biometrika 28, 437), which is positive even for zero counts; between the two it is a linear blend.
 
     Parameters
     ----------
     counts : float
-        Observed counts; flat-fielded counts need not be whole. Not negative.
+        Observed counts; flat-fielded counts need not be integers. Not negative.
     """
     if counts >= EXACT_BELOW:
         return math.sqrt(counts)
@@ -50,14 +50,14 @@ def count_error(counts: float) -> float:
 
 
 def unwrapped_counts(science: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Return counts as they were recorded.
+    """Return counts as the detector recorded them.
 
-    RAW files hold unsigned 16-bit counts in a signed 16-bit array without BZERO: counts above 32767 arrive negative.
+    RAW files hold unsigned 16-bit counts in a signed 16-bit array without BZERO: counts above 32767 read as negative.
 
     Parameters
     ----------
     science : ndarray, shape (ny, nx)
-        The SCI array as FITS readers give it; floats and unsigned arrays come back as they are.
+        SCI array as read from FITS; floats and unsigned arrays are returned unchanged.
 
     Returns
     -------
@@ -77,11 +77,11 @@ def measure_regions(
     Parameters
     ----------
     counts : ndarray, shape (1024, 1024)
-        Counts (RAW) or flat-fielded counts (FLT); pixels that are not finite are left out.
+        Counts (RAW) or flat-fielded counts (FLT); pixels that are not finite are excluded.
     exptime_s : float
         Exposure time in seconds.
     regions : sequence of Region
-        Which ones; by default all.
+        Regions to measure; by default all.
 
     Returns
     -------
@@ -116,22 +116,22 @@ def measure_regions(
 
 
 _CHANCE = 1e-9
-"""Poisson chance of a hot pixel by accident: 0.001 false ones in a frame."""
+"""Poisson probability of a false hot pixel: 0.001 expected in a frame."""
 
 _BLOCK = 64
-"""Side of the squares whose mean is a frame's local level, pixels: 31 counts in 1000 s of the cold dark."""
+"""Side in pixels of the squares that define the local level: 31 counts in 1000 s of a cold dark."""
 
 
 def count_hot_pixels(counts: NDArray[np.generic]) -> int:
-    """Count the pixels of a dark that its own local level does not explain: their Poisson chance is under 1e-9.
+    """Count the pixels of a dark that its local level does not explain: Poisson probability below 1e-9.
 
-    The level is the mean of the other pixels in a square of 64 x 64, with one count more than were seen, so that
-    squares without a count do not make every count a hot pixel. Dead rows are left out.
+    The level is the mean of the other pixels in a square of 64 x 64 plus one count, so that a single count in an empty
+    square is not a hot pixel. Dead rows are excluded.
 
     Parameters
     ----------
     counts : ndarray, shape (1024, 1024)
-        Counts; pixels that are not finite are left out.
+        Counts; pixels that are not finite are excluded.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def count_hot_pixels(counts: NDArray[np.generic]) -> int:
     pixels = np.isfinite(counts)
     pixels[DEAD_ROWS] = False
     seen = np.where(pixels, counts, 0)
-    y, x = np.nonzero(seen >= 2)  # at the least level that can be, 1 in 4096 pixels, one count is no surprise
+    y, x = np.nonzero(seen >= 2)  # at the lowest possible level, 1 in 4096 pixels, a single count is not significant
     values = seen[y, x].astype(np.float64)
     squares = (y // _BLOCK) * (nx // _BLOCK) + x // _BLOCK
     total, number = (
@@ -149,7 +149,7 @@ def count_hot_pixels(counts: NDArray[np.generic]) -> int:
         for one in (seen, pixels)
     )
     hot = np.zeros(len(values), dtype=bool)
-    for _ in range(10):  # each hot pixel that is taken out lowers the level for the others
+    for _ in range(10):  # each excluded hot pixel lowers the level for the others
         clean = total - np.bincount(squares[hot], values[hot], len(total))
         left = number - np.bincount(squares[hot], minlength=len(number))
         level = (clean + 1.0) / np.maximum(left, 1.0)
@@ -161,9 +161,9 @@ def count_hot_pixels(counts: NDArray[np.generic]) -> int:
 
 
 def _least_counts(level: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the least counts of a pixel whose Poisson chance at some mean is under `_CHANCE`; of any one shape.
+    """Return the smallest counts with a Poisson probability below `_CHANCE` at a mean `level`; any shape.
 
-    The Poisson sum up to a mean of 100; above it the Cornish-Fisher expansion at 6 sigma, right to a count there.
+    Exact Poisson sum up to a mean of 100; above it the Cornish-Fisher expansion at 6 sigma, correct to one count.
     """
     least = np.ceil(level + 6.0 * np.sqrt(level) + 35.0 / 6.0) + 1.0
     found = level > 100.0

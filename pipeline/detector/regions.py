@@ -1,4 +1,4 @@
-"""Named regions of the SBC detector, and its hot pixels and dead rows. All indices are 0-based, arrays are (ny, nx)."""
+"""Named detector regions, hot pixels and dead rows of the SBC. Indices are 0-based, arrays are (ny, nx)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DETECTOR_SHAPE = (1024, 1024)
 """(ny, nx) of every full SBC frame."""
 
 HOT_PIXELS_XY = ((55, 281), (56, 281), (55, 282), (56, 282), (842, 81), (420, 699))
-"""Hot pixels (x, y): 13 % of all counts of the 20 darks of program 13961 fall on these six."""
+"""Hot pixels (x, y): these six have 13 % of all counts in the 20 darks of program 13961."""
 
 DEAD_ROWS = slice(599, 605)
 """Rows y = 599 to 603 record nothing and row 604 reads high (measured on the darks of program 13961)."""
@@ -27,13 +27,13 @@ class Region:
     Attributes
     ----------
     name : str
-        Its name in the catalog.
+        Name in the catalog.
     version : int
-        Raised whenever the pixels change, so that old and new measurements are never mixed.
+        Increased whenever the pixels change, so old and new measurements never mix.
     y0, y1, x0, x1 : int
         Half-open pixel ranges, as in ``image[y0:y1, x0:x1]``.
     masked : bool
-        Whether hot pixels and dead rows are left out.
+        Whether hot pixels and dead rows are excluded.
     """
 
     name: str
@@ -56,11 +56,11 @@ LODARK = Region("lodark", 1, 84, 284, 74, 274)
 FRAME = Region("frame", 1, 0, 1024, 0, 1024)
 
 REGIONS = (BOX, QUIET, LODARK, FRAME)
-"""Every region that an ingest measures."""
+"""All regions that an ingest measures."""
 
 
 def good_pixels() -> NDArray[np.bool_]:
-    """Return the detector's good pixels.
+    """Return the good pixels of the detector.
 
     Returns
     -------

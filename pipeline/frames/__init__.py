@@ -1,1 +1,1 @@
-"""Reading and writing files: RAW, FLT and ASN files, products, tables. The only room that opens FITS."""
+"""Reading and writing files: RAW, FLT and ASN files, products, tables. The only package that opens FITS files."""

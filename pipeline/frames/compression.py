@@ -1,4 +1,4 @@
-"""How files are packed: streams of gzip, bzip2 and xz, each unpacked a piece at a time."""
+"""Decompression of gzip, bzip2 and xz streams in chunks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BROKEN = (zlib.error, OSError, lzma.LZMAError)
-"""What a broken stream raises."""
+"""Exceptions of a broken stream."""
 
 _PIECE = 2**16
-"""Bytes that are unpacked at a time."""
+"""Bytes decompressed at a time."""
 
 _LARGEST_DICTIONARY = 80 * 2**20
-"""Bytes of memory for the dictionary of an xz stream."""
+"""Memory in bytes for the dictionary of an xz stream."""
 
 
 class _GzipStream:
@@ -63,7 +63,7 @@ class _Stream:
 PACKINGS: dict[str, tuple[bytes, Callable[[], _GzipStream | _Stream]]] = {
     "gzip": (b"\x1f\x8b", _GzipStream),
     "bzip2": (b"BZh", lambda: _Stream(bz2.BZ2Decompressor())),
-    # The dictionary of a stream is held in memory; `xz -9` takes 65 MB.
+    # The dictionary of a stream is in memory; `xz -9` needs 65 MB.
     "xz": (b"\xfd7zXZ\x00", lambda: _Stream(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LARGEST_DICTIONARY))),
 }
-"""How a packed file begins, and the reader of one of its streams."""
+"""The first bytes of a compressed file, and the reader of one of its streams."""

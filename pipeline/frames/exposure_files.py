@@ -1,6 +1,6 @@
-"""The only reader of FITS files: what an ingest needs of a file, in one open, and the pixels of a frame later.
+"""Reading of RAW, FLT and ASN files for an ingest: header facts and region measurements in one open.
 
-Files are not trusted: what cannot be a sound SBC RAW, FLT or ASN is refused with a reason, in bounded memory.
+Files are untrusted: a bad SBC RAW, FLT or ASN is refused with a reason, in bounded memory.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.records import AssociationFacts, ExposureFacts, FileReading, Refusal
+from sbcdark.catalog.text import number
 from sbcdark.catalog.times import utc_of_mjd
 from sbcdark.pipeline.detector.constants import is_prism
 from sbcdark.pipeline.detector.rates import count_hot_pixels, measure_regions, unwrapped_counts
@@ -54,17 +55,17 @@ _SHORT_TEXT = re.compile(r"[0-9]{0,2}A")
 _MOST_MEMBERS = 1000
 
 _COLDEST_DARK = 4e-6
-"""Count/s/pixel, half of what the coldest darks of program 13961 have."""
+"""Count/s/pixel; half the rate of the coldest darks of program 13961."""
 
 _IMPOSSIBLE = 1e-9
-"""Chance of so few counts below which a frame holds none of the detector."""
+"""Poisson probability of the total counts below which a frame cannot be real."""
 
 _LARGEST_PIXEL = 1e7
 """Counts; the detector counts to 65,535, and no flat is below 1 %."""
 
 
 def product_kind(name: str) -> str | None:
-    """Return RAW, FLT or ASN from a file's name; None for what the catalog does not keep by its name."""
+    """Return RAW, FLT or ASN from a file name; None for other files."""
     lowered = name.lower()
     found = _NAME.search(lowered)
     if found is None or lowered.startswith("hst_"):
@@ -73,13 +74,13 @@ def product_kind(name: str) -> str | None:
 
 
 def why_ignored(name: str) -> str:
-    """Return why a file is left alone for its name alone."""
+    """Return why a file is ignored because of its name."""
     if name.lower().startswith("hst_") and ".fits" in name.lower():
         return "a HAP duplicate"
     if (packed := _OTHER_PACKING.search(name.lower())) is not None:
         todo = "unpack it with funpack" if packed[3] == "fz" else "unpack it"
-        return f"packed as .{packed[3]}, which is not read: {todo}, then ingest it"
-    return "no RAW, FLT or ASN by its name"
+        return f"compressed as .{packed[3]}, which is not supported: {todo}, then ingest it"
+    return "not a RAW, FLT or ASN file name"
 
 
 def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
@@ -88,14 +89,14 @@ def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
     Parameters
     ----------
     path : Path
-        A RAW, FLT or ASN, plain or gzipped.
+        A RAW, FLT or ASN, plain or compressed.
     checksum : bool
-        Whether the sha256 of the file as it lies on disk is taken from the bytes that are read anyway.
+        Whether to compute the sha256 of the file on disk from the bytes read.
 
     Returns
     -------
     FileReading or Refusal
-        A refusal has a reason in words; nothing is raised for a bad file.
+        A refusal gives a reason; bad files raise nothing.
     """
     uri = path.absolute().as_uri()
     size = mtime = 0
@@ -116,17 +117,17 @@ def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
         reason = error.strerror or type(error).__name__
         return Refusal(uri, f"cannot be read: {reason}", ignored=False, size_byte=size, mtime_ns=mtime)
     except MemoryError:
-        return Refusal(uri, "there is not memory enough to read it", ignored=False, size_byte=size, mtime_ns=mtime)
+        return Refusal(uri, "not enough memory to read it", ignored=False, size_byte=size, mtime_ns=mtime)
     return FileReading(uri, kind, size, mtime, digest, exposure, association)
 
 
 def kind_of_ours(name: str) -> str:
-    """Return RAW, FLT or ASN from a file's name.
+    """Return RAW, FLT or ASN from a file name.
 
     Raises
     ------
     NotOursError
-        It is none of these.
+        The name is not that of a RAW, FLT or ASN.
     """
     kind = product_kind(name)
     if kind is None:
@@ -135,7 +136,7 @@ def kind_of_ours(name: str) -> str:
 
 
 def is_regular(path: Path) -> bool:
-    """Tell whether a path leads to a regular file: a FIFO or a device would block or never end."""
+    """Return whether a path is a regular file: a FIFO or a device would block or never end."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -145,23 +146,23 @@ def is_regular(path: Path) -> bool:
 def parse(
     content: bytes | io.RawIOBase, kind: str, regions: Sequence[Region] | None = None
 ) -> tuple[ExposureFacts | None, AssociationFacts | None]:
-    """Return what a RAW or FLT says of its exposure, or an ASN of its association; the other is None.
+    """Return the facts of the exposure in a RAW or FLT, or of the association in an ASN; the other is None.
 
     Parameters
     ----------
     content : bytes or binary file
-        A FITS file, unpacked.
+        An uncompressed FITS file.
     kind : str
         RAW, FLT or ASN.
     regions : sequence of Region, optional
-        Only these are measured, and of the pixels only their rows are read; every region where none are given.
+        Regions to measure; only their rows of pixels are read. By default all regions.
 
     Raises
     ------
     NotOursError
-        It is sound, or may be, but is no SBC exposure or association.
+        The file is not an SBC exposure or association.
     UnsoundError
-        It cannot be trusted.
+        The file is bad.
     """
     with open_content(content) as hdus, reasons():
         _require_sbc(hdus[0].header)
@@ -192,28 +193,28 @@ def _exposure(hdus: HDUList, regions: Sequence[Region] | None) -> ExposureFacts:
     if image_type == "DARK":
         exposure_kind = "dark"
     elif observation == "INTERNAL":
-        raise NotOursError(f"an internal exposure that is no dark: {image_type or 'no IMAGETYP'}")
+        raise NotOursError(f"internal exposure, not a dark: {image_type or 'IMAGETYP is missing'}")
     else:
         exposure_kind = "science"
     mode = _text(primary, "OBSMODE")
     if mode not in {None, "ACCUM"}:
         raise NotOursError(f"not an ACCUM exposure: {mode}")
     if len(hdus) < 2:
-        raise UnsoundError("truncated: it has no SCI extension")
+        raise UnsoundError("truncated: SCI extension is missing")
     science = hdus[1]
     header = science.header
     if _text(header, "EXTNAME") != "SCI":
-        raise UnsoundError("its first extension is no SCI")
+        raise UnsoundError("first extension is not SCI")
     shape = (header.get("NAXIS2"), header.get("NAXIS1"))
     if shape != DETECTOR_SHAPE:
         raise UnsoundError(f"SCI is {shape[1]} x {shape[0]} pixels, not 1024 x 1024")
     data = science.data if regions is None else _rows(science, regions)
     if data is None or data.shape != DETECTOR_SHAPE:
-        raise UnsoundError("SCI has no 1024 x 1024 pixels")
+        raise UnsoundError("SCI does not have 1024 x 1024 pixels")
     unit = _text(header, "BUNIT")
     if (unit or "COUNTS").upper() not in {"COUNTS", "ELECTRONS"}:
-        raise UnsoundError(f"SCI is in {unit}, where counts are needed")
-    # The shortest exposure that the SBC can take is 0.1 s; next to nothing would make rates of any size.
+        raise UnsoundError(f"BUNIT of SCI is {unit}, not COUNTS")
+    # The shortest SBC exposure is 0.1 s; a time near zero would give arbitrary rates.
     exptime = _number(primary, "EXPTIME", "s", above=0.01, below=20_000.0)
     start = _number(primary, "EXPSTART", "MJD", above=52_000.0, below=80_000.0)
     mean_dark = _optional(header, "MEANDARK", above=-_LARGEST_PIXEL, below=_LARGEST_PIXEL)
@@ -242,15 +243,15 @@ def _exposure(hdus: HDUList, regions: Sequence[Region] | None) -> ExposureFacts:
         measurements=_measured(data, exptime, REGIONS if regions is None else regions, subtracted=subtracted),
         observation_quality=_text(primary, "QUALITY"),
         guide_star_lock=_text(primary, "FGSLOCK"),
-        # The cores of sources are sharp too, and of a frame that is read in part the other pixels are not known.
+        # Cores of sources look like hot pixels, and a frame read in part lacks the other pixels.
         hot_pixels=count_hot_pixels(unwrapped_counts(data)) if exposure_kind == "dark" and regions is None else None,
     )
 
 
 def _rows(science: Any, regions: Sequence[Region]) -> NDArray[np.generic] | None:
-    """Return a whole frame in which only the rows of some regions are read; the others are 0.
+    """Return a full frame of which only the rows of the regions are read; the others are 0.
 
-    Its layout in memory is that of a frame that is read whole, so that sums come out the same to the last bit.
+    The memory layout equals that of a frame read in full, so sums agree to the last bit.
     """
     frame: NDArray[np.generic] | None = None
     for region in regions:
@@ -269,60 +270,60 @@ def _measured(
     if counts.dtype.kind == "f":
         finite = np.isfinite(counts)
         if not finite.any():
-            raise UnsoundError("SCI holds no number")
+            raise UnsoundError("SCI has no finite pixel")
         for extreme in (np.min(counts, where=finite, initial=0.0), np.max(counts, where=finite, initial=0.0)):
             if abs(extreme) > _LARGEST_PIXEL:
-                raise UnsoundError(f"SCI holds a pixel of {extreme:.6g} counts, which cannot be")
+                raise UnsoundError(f"SCI has a pixel of {extreme:.6g} counts, outside +-{_LARGEST_PIXEL:g}")
     elif counts.dtype.kind != "u" or counts.dtype.itemsize != 2:
-        raise UnsoundError(f"SCI has BITPIX {counts.dtype.itemsize * 8}, where 16 and -32 are known")
+        raise UnsoundError(f"BITPIX of SCI is {counts.dtype.itemsize * 8}, not 16 or -32")
     measured = measure_regions(counts, exptime, regions)
     if len(measured) < len(regions):
-        raise UnsoundError("SCI holds no number in a region that is measured")
+        raise UnsoundError("SCI has no finite pixel in a measured region")
     if not subtracted and any(one.counts < 0 for one in measured):
-        raise UnsoundError("SCI sums to less than nothing in a region, though no dark was subtracted")
+        raise UnsoundError("SCI has a negative sum in a region, but no dark was subtracted")
     if not subtracted:
         _require_counts(measured, exptime)
     return measured
 
 
 def _require_counts(measured: Sequence[RegionMeasurement], exptime: float) -> None:
-    """Refuse a frame in which even the coldest dark would have left more counts than there are.
+    """Refuse a frame with fewer counts than the coldest dark would leave.
 
-    Where the whole frame was measured it is judged by that; else by the regions that were, which do not overlap.
+    The test uses the full frame if it was measured, else the measured regions, which do not overlap.
     """
     judged = [one for one in measured if one.region == FRAME.name] or measured
     counts, pixels = sum(one.counts for one in judged), sum(one.good_pixels for one in judged)
     expected = _COLDEST_DARK * pixels * exptime
     if counts >= expected:
         return
-    from scipy.special import gammaincc  # noqa: PLC0415  slow to import, needed only where counts are few
+    from scipy.special import gammaincc  # noqa: PLC0415  slow to import, needed only for few counts
 
-    # The chance of so few Poisson counts or fewer: P(N <= n | mu) = Q(n + 1, mu).
+    # Poisson probability of this many counts or fewer: P(N <= n | mu) = Q(n + 1, mu).
     if gammaincc(counts + 1.0, expected) < _IMPOSSIBLE:
-        raise UnsoundError(f"{counts:.6g} counts in {exptime:.6g} s, where the coldest dark gives {expected:.0f}")
+        raise UnsoundError(f"{counts:.6g} counts in {exptime:.6g} s; the coldest dark gives {expected:.0f}")
 
 
 def _association(hdus: HDUList) -> AssociationFacts:
     primary = hdus[0].header
     columns = hdus[1].columns.names if len(hdus) > 1 and hasattr(hdus[1], "columns") else ()
     if "MEMNAME" not in columns or "MEMTYPE" not in columns:
-        raise UnsoundError("it has no table of members")
-    # Text of fixed width: every row of a variable-length column may claim the whole heap.
+        raise UnsoundError("table of members is missing")
+    # Fixed-width text only: every row of a variable-length column may claim the whole heap.
     if not all(_SHORT_TEXT.fullmatch(str(hdus[1].columns[name].format)) for name in ("MEMNAME", "MEMTYPE")):
-        raise UnsoundError("its MEMNAME or MEMTYPE is no short text")
+        raise UnsoundError("MEMNAME or MEMTYPE is not a short text column")
     rows = hdus[1].header["NAXIS2"]
     if not 0 < rows <= _MOST_MEMBERS:
-        raise UnsoundError(f"it names {rows} members")
+        raise UnsoundError(f"lists {number(rows, 'member')}")
     table = hdus[1].data
     if table is None:
-        raise UnsoundError("it has no table of members")
+        raise UnsoundError("table of members is missing")
     members: list[tuple[str, str]] = []
     for row in table:
         name, member_type = clean(str(row["MEMNAME"])).lower(), clean(str(row["MEMTYPE"])).upper()
         if not _ROOTNAME.fullmatch(name):
-            raise UnsoundError("a MEMNAME is no root name")
+            raise UnsoundError("a MEMNAME is not a root name")
         if (name, member_type[:20]) in members:
-            raise UnsoundError(f"it names {name} twice as {member_type[:20]}")
+            raise UnsoundError(f"lists {name} twice as {member_type[:20]}")
         members.append((name, member_type[:20]))
     return AssociationFacts(_rootname(primary), _program(primary), _text(primary, "TARGNAME"), tuple(members))
 
@@ -338,7 +339,7 @@ def _rootname(header: Any) -> str:
     value = card_value(header, "ROOTNAME")
     name = value.strip().lower() if isinstance(value, str) else ""
     if not _ROOTNAME.fullmatch(name):
-        raise UnsoundError("ROOTNAME is missing or no IPPPSSOOT")
+        raise UnsoundError("ROOTNAME is missing or not an IPPPSSOOT")
     return name
 
 
@@ -358,9 +359,10 @@ def _association_name(header: Any) -> str | None:
 def _number(header: Any, keyword: str, unit: str, *, above: float, below: float) -> float:
     value = card_value(header, keyword)
     if value is None or isinstance(value, str | bool) or not isinstance(value, int | float):
-        raise UnsoundError(f"{keyword} is missing" if value is None else f"{keyword} is no number")
+        raise UnsoundError(f"{keyword} is missing" if value is None else f"{keyword} is not a number")
     if not math.isfinite(value) or not above < value < below:
-        raise UnsoundError(f"{keyword} is {value:.6g} {unit}, which cannot be")
+        limits = f"{above:g}{'-' if above >= 0 else ' to '}{below:g} {unit}"
+        raise UnsoundError(f"{keyword} = {value:.6g} {unit} is outside {limits}")
     return float(value)
 
 

@@ -1,4 +1,4 @@
-"""The only writer of FITS files: each file is written under a temporary name and renamed when it is whole."""
+"""Writing of FITS files: each file is written under a temporary name and renamed once it is complete."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 HeaderValue = str | int | float | bool | None
-"""What a provenance card may hold; None (and NaN, which FITS cannot hold) makes a card without value."""
+"""Values of a provenance card; None (and NaN, which FITS cannot hold) gives a card without a value."""
 
 MAX_TEXT = 1000
-"""Characters of a provenance value that are kept: a value may come from another file's header, which is not trusted."""
+"""Longest provenance value in characters: a value may come from another file's header, which is untrusted."""
 
 _STANDARD_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 _LONG_KEYWORD = re.compile(r"[A-Z0-9_-]+( [A-Z0-9_-]+)*")
@@ -41,27 +41,27 @@ def write_science_product(
     Parameters
     ----------
     target : Path
-        The file; it appears when it is whole.
+        The file; it appears once it is complete.
     drizzled : HDUList
         The product as AstroDrizzle wrote it.
     science : ndarray of float32, shape (ny, nx)
         count/s, NaN without weight.
     cards : mapping
-        Provenance cards for the primary header, values by keyword. Keywords of over 8 characters become HIERARCH
-        cards. Text is freed of what a header cannot hold and cut to `MAX_TEXT` characters (to what one card holds
-        after a HIERARCH keyword).
+        Provenance cards for the primary header, values by keyword. Keywords of more than 8 characters become
+        HIERARCH cards. Characters that a header cannot hold are removed, and text is cut to `MAX_TEXT` characters (to
+        one card after a HIERARCH keyword).
 
     Raises
     ------
     ValueError
-        A keyword is not a FITS keyword, or describes the file's structure.
+        A keyword is not a FITS keyword, or describes the structure of the file.
     SbcdarkError
         The file cannot be written.
     """
     from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
 
     with quiet_astropy():
-        # An empty CTX extension stands there although no context image is asked for.
+        # AstroDrizzle leaves an empty CTX extension even without a context image.
         hdus = fits.HDUList([hdu for hdu in drizzled if not (hdu.name == "CTX" and hdu.shape == ())])
         hdus["SCI", 1].data = science
         _write_with_cards(hdus, target, cards)
@@ -145,7 +145,7 @@ def _write_with_cards(hdus: Any, target: Path, cards: Mapping[str, HeaderValue])
 
 
 def read_cards(path: Path) -> dict[str, Any]:
-    """Return the cards of a file's primary header; nothing where it cannot be read as FITS."""
+    """Return the cards of a file's primary header; an empty dict if the file is not readable as FITS."""
     from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
 
     with quiet_astropy():
@@ -162,12 +162,12 @@ def add_cards(header: Any, cards: Mapping[str, HeaderValue]) -> None:
     Raises
     ------
     ValueError
-        A keyword is not a FITS keyword, or describes the file's structure.
+        A keyword is not a FITS keyword, or describes the structure of the file.
     """
     for name, value in cards.items():
         keyword = name.upper()
         if _STRUCTURE.fullmatch(keyword) or not _LONG_KEYWORD.fullmatch(keyword) or len(keyword) > 40:
-            raise ValueError(f"{name!r} cannot be the keyword of a provenance card.")
+            raise ValueError(f"{name!r} is not allowed as the keyword of a provenance card.")
         standard = _STANDARD_KEYWORD.fullmatch(keyword) is not None
         header.remove("CHECKSUM", ignore_missing=True)
         header[keyword if standard else f"HIERARCH {keyword}"] = _header_safe(value, None if standard else keyword)
@@ -183,7 +183,7 @@ def _header_safe(value: HeaderValue, long_keyword: str | None) -> HeaderValue:
         return value
     text = "".join(c if c.isascii() else "?" for c in value if c.isprintable())[:MAX_TEXT]
     if long_keyword is not None:
-        # A HIERARCH card cannot be continued on the next: 80 characters hold keyword, text and doubled quotes.
+        # A HIERARCH card cannot continue on the next one: 80 characters hold keyword, text and doubled quotes.
         room = 80 - len(f"HIERARCH {long_keyword} = ''")
         while len(text.replace("'", "''")) > room:
             text = text[:-1]
@@ -192,7 +192,7 @@ def _header_safe(value: HeaderValue, long_keyword: str | None) -> HeaderValue:
 
 @contextmanager
 def quiet_astropy() -> Iterator[None]:
-    """Keep astropy's remarks on other people's headers from the user."""
+    """Suppress astropy's warnings about headers of other people's files."""
     from astropy.utils.exceptions import AstropyWarning  # noqa: PLC0415  costly, and light commands import this module
 
     with warnings.catch_warnings():
@@ -201,18 +201,16 @@ def quiet_astropy() -> Iterator[None]:
 
 
 def write_whole(hdus: Any, target: Path) -> None:
-    """Write to a temporary name in the target's folder, then rename."""
+    """Write to a temporary name in the folder of the target, then rename."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
         hdus.writeto(temporary, output_verify="silentfix+ignore")
         temporary.replace(target)
     except OSError as problem:
-        # astropy tells of a full disk without a number.
+        # astropy reports a full disk without an error number.
         full = problem.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         todo = f"Free some space on the disk of {target.parent}, " if full else f"Make {target.parent} writable, "
         reason = problem.strerror or ("the disk is full" if problem.errno is None else problem)
-        raise SbcdarkError(
-            f"{target} could not be written: {reason}.", f"{todo}or name another folder with -o."
-        ) from problem
+        raise SbcdarkError(f"Cannot write {target}: {reason}.", f"{todo}or give another folder with -o.") from problem
     finally:
         temporary.unlink(missing_ok=True)

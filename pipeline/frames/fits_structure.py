@@ -1,7 +1,7 @@
-"""What a FITS file says of its own structure, checked before a reader believes it.
+"""Check of a FITS file's structure before a reader uses it.
 
-astropy takes structure on trust: a negative size leads it round in a circle, NAXIS or TFIELDS of a billion keep it busy
-until memory is gone.
+astropy trusts the structure: a negative size puts it into an endless loop, and NAXIS or TFIELDS of a billion keep it
+busy until memory runs out.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 BLOCK = 2880
-"""Bytes: headers and data fill whole blocks."""
+"""Block size in bytes of headers and data."""
 
 CARD = 80
-"""Bytes of a header card."""
+"""Size in bytes of a header card."""
 
 MOST_EXTENSIONS = 100
-"""An FLT has six; a product of AstroDrizzle has five."""
+"""An FLT has six extensions; a product of AstroDrizzle has five."""
 
 MOST_HEADER_BLOCKS = 2000
-"""Of all headers of a file: 72,000 cards. A RAW has 13 blocks, a product of many exposures some hundred."""
+"""For all headers of a file: 72,000 cards. A RAW has 13 blocks, a product of many exposures a few hundred."""
 
 _MOST_AXES = 9
-_MOST_FIELDS = 999  # the standard's own limit
+_MOST_FIELDS = 999  # limit of the FITS standard
 _PIXEL_SIZES = (8, 16, 32, 64, -32, -64)
 
 _KEYWORD = re.compile(rb"BITPIX|NAXIS[0-9]*|PCOUNT|GCOUNT|TFIELDS|GROUPS")
@@ -39,23 +39,22 @@ _END = re.compile(rb"END(?![A-Z0-9_-])")
 
 
 class StructureError(Exception):
-    """The file's structure cannot be, with the reason in words."""
+    """The structure of the file is invalid; the message is the reason."""
 
 
 def check_structure(file: BinaryIO | RawIOBase) -> None:
-    """Walk from header to header to the end of a FITS file. Only headers are read.
+    """Walk through all headers to the end of a FITS file. Only headers are read.
 
     Parameters
     ----------
     file : binary file
-        At its beginning, where it says SIMPLE.
+        Positioned at its beginning, where it says SIMPLE.
 
     Raises
     ------
     StructureError
-        A header does not end or holds more than text; a size is negative, absurd, said twice or written as FITS does
-        not write it; there is less in the file than its headers say, or behind its last extension something that is
-        no FITS.
+        A header does not end or has bytes that are not text; a size is negative, too large, duplicated or malformed;
+        the file is shorter than its headers say, or has other content after its last extension.
     """
     length = file.seek(0, SEEK_END)
     place = blocks = 0
@@ -66,70 +65,70 @@ def check_structure(file: BinaryIO | RawIOBase) -> None:
         data = place + header_blocks * BLOCK
         end = data + _data_bytes(sizes)
         if end > length:
-            raise StructureError(f"truncated: {length} bytes, where its headers speak of {end}")
+            raise StructureError(f"truncated: {length} bytes, but its headers describe {end}")
         place = data + -(-(end - data) // BLOCK) * BLOCK
         file.seek(min(place, length))
         if file.read(8) != b"XTENSION":
             file.seek(min(place, length))
             # Tapes pad with zeros.
             if file.read().strip(b"\0"):
-                raise StructureError("what stands behind its last extension is no FITS")
+                raise StructureError("content after the last extension is not FITS")
             return
-    raise StructureError(f"it has more than {MOST_EXTENSIONS} extensions")
+    raise StructureError(f"more than {MOST_EXTENSIONS} extensions")
 
 
 def _header(file: BinaryIO | RawIOBase, most_blocks: int) -> tuple[dict[str, int], int]:
-    """Return the numbers of a header's structure, and how many blocks it fills."""
+    """Return the sizes in a header, and the number of its blocks."""
     found: dict[str, int] = {}
     for number in range(1, most_blocks + 1):
         block = file.read(BLOCK)
         if len(block) < BLOCK:
-            raise StructureError("truncated: it ends within a header")
+            raise StructureError("truncated: ends within a header")
         for place in range(0, BLOCK, CARD):
             card = block[place : place + CARD]
             if _END.match(card):
                 if card != b"END".ljust(CARD):
-                    raise StructureError("its END card holds more than END, or less")
+                    raise StructureError("malformed END card")
                 return found, number
             if _NO_TEXT.search(card):
-                raise StructureError("a header holds bytes that are no text")
+                raise StructureError("a header has bytes that are not text")
             _note(card, found)
-    raise StructureError(f"its headers are longer than {MOST_HEADER_BLOCKS} blocks")
+    raise StructureError(f"headers are longer than {MOST_HEADER_BLOCKS} blocks")
 
 
 def _note(card: bytes, found: dict[str, int]) -> None:
-    """Take the number from a card that tells of the structure."""
-    # Readers forgive lower case, a shifted equals sign and HIERARCH before a keyword: here nothing is forgiven.
+    """Store the number of a card that describes the structure."""
+    # Readers accept lower case, a shifted equals sign and HIERARCH before a keyword; this check accepts none of them.
     name, equals, _ = card.partition(b"=")
     keyword = name.strip().upper().removeprefix(b"HIERARCH").strip()
     if not equals or not _KEYWORD.fullmatch(keyword):
         return
     if keyword == b"GROUPS":
         if not _NO_GROUPS.fullmatch(card):
-            raise StructureError("it holds random groups")
+            raise StructureError("random groups are not supported")
         return
     shown = keyword.decode("ascii")
     value = _INTEGER.fullmatch(card[8:]) if card[:8] == keyword.ljust(8) else None
     if value is None:
-        raise StructureError(f"its {shown[:20]} is no whole number as FITS writes it")
+        raise StructureError(f"{shown[:20]} is not an integer in FITS format")
     if shown in found:
-        raise StructureError(f"its {shown} is said twice")
+        raise StructureError(f"{shown} occurs twice")
     found[shown] = int(value[1])
 
 
 def _data_bytes(sizes: dict[str, int]) -> int:
-    """Return the bytes of data that a header speaks of."""
+    """Return the number of data bytes that a header describes."""
     if missing := {"BITPIX", "NAXIS"} - sizes.keys():
-        raise StructureError(f"its {min(missing)} is missing")
+        raise StructureError(f"{min(missing)} is missing")
     axes = sizes["NAXIS"]
     if not 0 <= axes <= _MOST_AXES:
-        raise StructureError(f"its NAXIS is {axes}, which cannot be")
+        raise StructureError(f"NAXIS = {axes} is outside 0-{_MOST_AXES}")
     if sizes["BITPIX"] not in _PIXEL_SIZES:
-        raise StructureError(f"its BITPIX is {sizes['BITPIX']}, which cannot be")
+        raise StructureError(f"BITPIX = {sizes['BITPIX']} is invalid")
     if not 0 <= sizes.get("TFIELDS", 0) <= _MOST_FIELDS:
-        raise StructureError(f"its TFIELDS is {sizes['TFIELDS']}, which cannot be")
+        raise StructureError(f"TFIELDS = {sizes['TFIELDS']} is outside 0-{_MOST_FIELDS}")
     shape = [sizes.get(f"NAXIS{axis}", -1) for axis in range(1, axes + 1)]
     heap, groups = sizes.get("PCOUNT", 0), sizes.get("GCOUNT", 1)
     if min(*shape, heap, 0) < 0 or groups != 1:
-        raise StructureError("one of its NAXISn, PCOUNT or GCOUNT is missing or cannot be")
+        raise StructureError("NAXISn, PCOUNT or GCOUNT is missing or invalid")
     return abs(sizes["BITPIX"]) // 8 * (prod(shape) + heap) if axes else 0

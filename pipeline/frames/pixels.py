@@ -1,4 +1,4 @@
-"""Reading pixels: the frames that a dark is made of or subtracted from, drizzled products, flats."""
+"""Reading pixels of darks, science frames, drizzled products and flats."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import FileRecord
 
 _BAD_DQ = 512
-"""The flag of a pixel that is bad for another reason than its own DQ: calacs' "bad in a reference file"."""
+"""DQ flag of a pixel that is bad for other reasons than its own DQ: calacs' "bad in reference file"."""
 
 _LEAST_FLAT, _LARGEST_FLAT = 0.01, 100.0
 
 _NEGATIVE_COUNT = -0.5
-"""A count is whole: no dark that was subtracted brings a pixel that low; what lies below is damage."""
+"""Raw counts are integers, so a subtracted dark cannot make a pixel this negative; lower values are damaged."""
 
 _LOWER_CASE = re.compile(rb"\A(?:.{80})*?[A-Za-z0-9_-]*[a-z][A-Za-z0-9_-]* *= ", re.DOTALL)
-"""A keyword in lower case, which astropy reads and AstroDrizzle refuses; a writer puts it in upper case."""
+"""A keyword in lower case: astropy reads it, AstroDrizzle refuses it, and writing converts it to upper case."""
 
 _REFERENCE = re.compile(r"jref\$([A-Za-z0-9_]{1,40}\.fits)")
 
@@ -57,13 +57,13 @@ class ScienceFrame:
         Flat-fielded counts.
     data_quality : ndarray of int16, shape (1024, 1024)
     wcs : astropy.wcs.WCS or None
-        Of the SCI extension, distortion included; None of a frame that is not drizzled.
+        WCS of the SCI extension, including distortion; None for a frame that is not drizzled.
     wcs_name : str or None
         WCSNAME of the SCI extension.
     moving_target : bool
-        Whether MTFLAG says that the telescope followed the target.
+        Whether MTFLAG says that the telescope tracked a moving target.
     content : bytes
-        The FITS file as it was read, unpacked.
+        The FITS file as read, uncompressed.
     """
 
     science: NDArray[np.float64]
@@ -76,7 +76,7 @@ class ScienceFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Product:
-    """The SCI array (ny, nx) of a drizzled product in count/s, NaN where nothing falls, and its WCS."""
+    """The SCI array (ny, nx) of a drizzled product in count/s, NaN without data, and its WCS."""
 
     science: NDArray[np.float64]
     wcs: Any
@@ -85,7 +85,7 @@ class Product:
 def _full_frame(hdus: HDUList, path: Path) -> NDArray[np.generic]:
     science = hdus[1].data if len(hdus) > 1 else None
     if not isinstance(science, np.ndarray) or science.shape != DETECTOR_SHAPE:
-        raise BadFileError(f"{path} has no 1024 x 1024 pixels in SCI.", "Give a full SBC frame.")
+        raise BadFileError(f"{path} does not have 1024 x 1024 pixels in SCI.", "Give a full SBC frame.")
     counts = unwrapped_counts(science)
     return counts.astype(counts.dtype.newbyteorder("="))
 
@@ -96,14 +96,14 @@ def read_dark(path: Path, known: FileRecord | None = None) -> NDArray[np.generic
     Parameters
     ----------
     path : Path
-        The RAW, plain or packed.
+        The RAW, plain or compressed.
     known : FileRecord, optional
-        What the ingest found; the file has to be that one.
+        The file as ingested; the file on disk must be the same.
 
     Raises
     ------
     BadFileError
-        The file is gone, broken, or not the one that was ingested.
+        The file is missing, broken, or not the ingested one.
     """
     content = read_content(path, known)
     with trusted(path), open_content(content) as hdus:
@@ -116,16 +116,16 @@ def read_science(path: Path, known: FileRecord | None = None, *, drizzled: bool 
     Parameters
     ----------
     path : Path
-        The FLT, plain or packed.
+        The FLT, plain or compressed.
     known : FileRecord, optional
-        What the ingest found; the file has to be that one.
+        The file as ingested; the file on disk must be the same.
     drizzled : bool
-        Whether AstroDrizzle will use it: then its WCS and what belongs to it have to be there.
+        Whether AstroDrizzle uses the frame, so that its WCS and related cards are required.
 
     Raises
     ------
     BadFileError
-        The file is gone, broken, or not the one that was ingested.
+        The file is missing, broken, or not the ingested one.
     """
     content = read_content(path, known)
     with trusted(path), open_content(content) as hdus:
@@ -152,24 +152,24 @@ def _data_quality(hdus: HDUList, path: Path) -> NDArray[np.int16]:
     value = constant_of(hdu.header)
     quality = hdu.data if value is None else np.full(DETECTOR_SHAPE, value)
     if not isinstance(quality, np.ndarray) or quality.shape != DETECTOR_SHAPE:
-        raise BadFileError(f"{path} has no DQ array, without which AstroDrizzle cannot work.", "Get the FLT again.")
+        raise BadFileError(f"{path} has no DQ array, which AstroDrizzle needs.", "Get the FLT again.")
     return quality.astype(np.int16)
 
 
 def usable(frame: ScienceFrame, flat: NDArray[np.float64] | None) -> NDArray[np.bool_]:
-    """Return which native pixels of a frame count: everything that sums or drizzles the frame uses this mask.
+    """Return which native pixels of a frame are good; every sum and drizzle of the frame uses this mask.
 
     Parameters
     ----------
     frame : ScienceFrame
     flat : ndarray of float64, shape (1024, 1024), optional
-        The flat that divided the frame.
+        The flat that the frame was divided by.
 
     Returns
     -------
     ndarray of bool, shape (1024, 1024)
-        True where no bit of `DROPPED_DQ` is set, SCI is finite and not below -0.5 counts (a count is whole;
-        a dark that was subtracted takes less from a pixel), and the flat is between 0.01 and 100.
+        True where no bit of `EXCLUDED_DQ` is set, SCI is finite and at least -0.5 counts (raw counts are integers; a
+        subtracted dark takes less from a pixel), and the flat is between 0.01 and 100.
     """
     good = ~flagged(frame.data_quality) & np.isfinite(frame.science) & (frame.science >= _NEGATIVE_COUNT)
     if flat is not None:
@@ -178,35 +178,35 @@ def usable(frame: ScienceFrame, flat: NDArray[np.float64] | None) -> NDArray[np.
 
 
 def drizzle_input(frame: ScienceFrame, bad: NDArray[np.bool_], target: Path) -> None:
-    """Write a copy of an FLT that AstroDrizzle can use, and in which bad pixels have no weight.
+    """Write a copy of an FLT for AstroDrizzle, in which bad pixels have no weight.
 
-    Cards that astropy cannot read are left out; keywords and BUNIT are in upper case; TELESCOP, EXPEND,
-    NPOLFILE, EXPNAME, EXTVER, MEANDARK and NGOODPIX are there; DQ and ERR are arrays. A bad pixel that is not
-    flagged yet gets SCI = 0 and the DQ bit 512; one that is flagged keeps its value where that is finite, since
-    AstroDrizzle gives it no weight. Where nothing needs a change the file is copied byte for byte.
+    Cards that astropy cannot read are removed; keywords and BUNIT are in upper case; missing TELESCOP, EXPEND,
+    NPOLFILE, EXPNAME, EXTVER, MEANDARK and NGOODPIX are added; DQ and ERR become arrays. A bad pixel without a flag
+    gets SCI = 0 and the DQ bit 512; a flagged one keeps its finite value, since AstroDrizzle gives it no weight. If
+    nothing changes, the file is copied byte for byte.
 
     Parameters
     ----------
     frame : ScienceFrame
-        As `read_science` returns it.
+        As returned by `read_science`.
     bad : ndarray of bool, shape (1024, 1024)
-        Pixels that shall have no weight; see `usable`.
+        Pixels without weight; see `usable`.
     target : Path
         The copy, plain FITS.
 
     Raises
     ------
     BadFileError
-        The frame cannot be written as AstroDrizzle needs it.
+        The frame cannot be converted to what AstroDrizzle needs.
     OSError
         The copy cannot be written.
     """
     with trusted(target):
-        content = _mended(frame, bad)
+        content = _repaired(frame, bad)
     target.write_bytes(content)
 
 
-def _mended(frame: ScienceFrame, bad: NDArray[np.bool_]) -> bytes:
+def _repaired(frame: ScienceFrame, bad: NDArray[np.bool_]) -> bytes:
     with open_content(frame.content) as hdus:
         changed = any(_LOWER_CASE.search(frame.content[slice(*_header_of(hdu))]) for hdu in hdus)
         changed |= bool(drop_broken_cards(hdus))
@@ -215,9 +215,9 @@ def _mended(frame: ScienceFrame, bad: NDArray[np.bool_]) -> bytes:
         if unit is None or unit != unit.strip().upper():
             science.header["BUNIT"] = "COUNTS" if unit is None else unit.strip().upper()
             changed = True
-        changed |= _supplied(hdus)
+        changed |= _add_missing_cards(hdus)
         for name, kind in (("ERR", np.float32), ("DQ", np.int16)):
-            changed |= _filled(hdus, name, kind)
+            changed |= _fill_null_array(hdus, name, kind)
         newly = bad & ~flagged(frame.data_quality)
         blank = newly | ~np.isfinite(frame.science)
         if blank.any():
@@ -235,13 +235,13 @@ def _mended(frame: ScienceFrame, bad: NDArray[np.bool_]) -> bytes:
 
 
 def _header_of(hdu: Any) -> tuple[int, int]:
-    """Return where an HDU's header begins and ends in its file."""
+    """Return where the header of an HDU begins and ends in its file."""
     place = hdu.fileinfo()
     return place["hdrLoc"], place["datLoc"]
 
 
-def _supplied(hdus: HDUList) -> bool:
-    """Add the cards without which AstroDrizzle ends and which change no pixel; tell whether one was missing."""
+def _add_missing_cards(hdus: HDUList) -> bool:
+    """Add cards that AstroDrizzle requires and that change no pixel; return whether any was missing."""
     primary, science = hdus[0].header, hdus[1].header
     missing: list[tuple[Any, str, str | float]] = []
     if not isinstance(primary.get("TELESCOP"), str):
@@ -249,7 +249,7 @@ def _supplied(hdus: HDUList) -> bool:
     if not is_finite(primary.get("EXPEND")):
         missing.append((primary, "EXPEND", primary["EXPSTART"] + primary["EXPTIME"] / 86400))
     if "DGEOFILE" in primary and "NPOLFILE" not in primary:
-        # AstroDrizzle would ask, and wait for an answer; the correction itself is in SCI.
+        # AstroDrizzle would prompt and wait for an answer; the correction itself is already in SCI.
         missing.append((primary, "NPOLFILE", "N/A"))
     if not isinstance(science.get("EXPNAME"), str):
         missing.append((science, "EXPNAME", primary["ROOTNAME"]))
@@ -268,8 +268,8 @@ def _supplied(hdus: HDUList) -> bool:
     return bool(missing)
 
 
-def _filled(hdus: HDUList, name: str, kind: type[np.generic]) -> bool:
-    """Put an array in place of a null array; tell whether that was needed."""
+def _fill_null_array(hdus: HDUList, name: str, kind: type[np.generic]) -> bool:
+    """Replace a null array by a real one; return whether that was needed."""
     if (name, 1) not in hdus or hdus[name, 1].header.get("NAXIS") != 0:
         return False
     hdu = hdus[name, 1]
@@ -281,16 +281,16 @@ def _filled(hdus: HDUList, name: str, kind: type[np.generic]) -> bool:
 
 
 def read_product(path: Path, name: str = "SCI") -> Product:
-    """Return an image and the WCS of a drizzled product of our own, of whatever size.
+    """Return an image and the WCS of a product of this program, of any size.
 
     Raises
     ------
     BadFileError
-        The file is gone or broken.
+        The file is missing or broken.
     """
     with opened_product(path) as hdus:
         if (name, 1) not in hdus or getattr(hdus[name, 1], "shape", ()) == ():
-            raise BadFileError(f"{path} has no {name} image, as a drizzled product has.", "Make it again.")
+            raise BadFileError(f"{path} has no {name} image, so it is not a drizzled product.", "Make it again.")
         with trusted(path):
             image = hdus[name, 1].data.astype(np.float64)
         return Product(image, _wcs(hdus, (name, 1), path))
@@ -300,24 +300,24 @@ def _wcs(hdus: HDUList, extension: Any, path: Path) -> Any:
     try:
         return wcs_of(hdus, extension)
     except UnsoundError as error:
-        raise BadFileError(f"{path} has no WCS that can be read: {error}.", "Get the file again.") from error
+        raise BadFileError(f"The WCS of {path} is unreadable: {error}.", "Get the file again.") from error
 
 
 def find_flat(name: str | None, given: Path | None) -> Path | None:
-    """Return where a science frame's own flat is, or None.
+    """Return the path of a science frame's own flat, or None.
 
     Parameters
     ----------
     name : str or None
-        PFLTFILE of the header, e.g. ``jref$x1234567j_pfl.fits``; header text is not trusted, so that anything but a
-        plain file name is left alone.
+        PFLTFILE of the header, e.g. ``jref$x1234567j_pfl.fits``. Header text is untrusted: anything but a plain file
+        name is ignored.
     given : Path or None
-        A flat, or a folder of flats, that the user named; else the folder of the environment variable `jref`.
+        A flat, or a folder of flats, given by the user; by default the folder of the environment variable `jref`.
     """
     if given is not None and given.is_file():
         return given
     found = _REFERENCE.fullmatch(name or "")
-    folder = given or (Path(os.environ["jref"]) if os.environ.get("jref") else None)  # noqa: SIM112  its name at STScI
+    folder = given or (Path(os.environ["jref"]) if os.environ.get("jref") else None)  # noqa: SIM112  STScI's name
     if found is None or folder is None:
         return None
     for candidate in (folder / found.group(1), folder / f"{found.group(1)}.gz"):
@@ -332,11 +332,11 @@ def read_flat(path: Path) -> NDArray[np.float64]:
     Raises
     ------
     BadFileError
-        The file is gone, broken, or no flat of a full SBC frame.
+        The file is missing, broken, or not a flat of a full SBC frame.
     """
     with opened(path) as hdus:
         flat = _full_frame(hdus, path).astype(np.float64)
     valid = np.isfinite(flat) & (flat > 0)
     if not valid.any():
-        raise BadFileError(f"{path} is no flat: nothing in it is above 0.", "Give the right one with --flat.")
+        raise BadFileError(f"{path} is not a flat: no pixel is above 0.", "Give the right one with --flat.")
     return np.where(valid, flat, np.nan)

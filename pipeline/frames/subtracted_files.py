@@ -1,4 +1,4 @@
-"""Writing dark-subtracted FLTs, and darks in detector pixels."""
+"""Writing of dark-subtracted FLTs, and of darks in detector pixels."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def write_subtracted(
     Parameters
     ----------
     target : Path
-        The file; it appears when it is whole.
+        The file; it appears once it is complete.
     content : bytes
-        The FLT as it was read.
+        The FLT as read.
     counts, error : ndarray of float64, shape (1024, 1024)
-        What is subtracted and its error, flat-fielded counts.
+        The background and its error, flat-fielded counts.
     cards : mapping
         Cards of the primary header: DARKCORR, DARKFILE, the provenance.
     mean_dark : float
@@ -67,7 +67,7 @@ def write_subtracted(
 
 
 def _values(hdu: Any) -> NDArray[np.float64]:
-    """Return an image, or its constant where the header gives one in place of an array."""
+    """Return an image, or the constant that the header gives instead of an array."""
     value = constant_of(hdu.header)
     return np.asarray(hdu.data if value is None else value, dtype=np.float64)
 
@@ -84,9 +84,9 @@ def write_dark(
     Parameters
     ----------
     target : Path
-        The file; it appears when it is whole.
+        The file; it appears once it is complete.
     rate, error : ndarray of float64, shape (1024, 1024)
-        As the detector saw it, not divided by the flat; neighbouring pixels share their errors.
+        As the detector recorded it, not divided by the flat; neighbouring pixels share their errors.
     data_quality : ndarray of int16, shape (1024, 1024)
         DQ of the exposure.
     cards : mapping

@@ -31,7 +31,7 @@ _UNITS = (
     ("_c", "deg_C"),
     ("_s", "s"),
 )
-"""The unit that a field's name ends in; longer endings first."""
+"""Units by the ending of a field's name; longer endings first."""
 
 PHOTOMETRY_KEYS = tuple(column.name for column in fields(PhotometryRecord))
 """The columns of a photometry table, in order."""
@@ -40,14 +40,14 @@ _FORMATS = {".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable", ".fits"
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
-    """Return rows as an astropy Table; absent values are masked, units come from the columns' names.
+    """Return rows as an astropy Table; absent values are masked, units come from the column names.
 
     Parameters
     ----------
     rows : sequence of mapping
-        One a row. Lists inside are written as JSON.
+        One mapping per row. Lists in cells are written as JSON.
     columns : sequence of str
-        The columns, in order; there even when there is no row.
+        The columns, in order; present even without rows.
     """
     import numpy as np  # noqa: PLC0415  slow to import, needed only for tables
     from astropy.table import MaskedColumn, Table  # noqa: PLC0415
@@ -56,7 +56,7 @@ def to_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table
     for name in columns:
         values = [flat_value(row.get(name)) for row in rows]
         there = [value for value in values if value is not None]
-        # What has a unit is a number, also where every value is absent: tables of several runs can then be stacked.
+        # A column with a unit is numeric even if all values are absent, so that tables of several runs can be stacked.
         kind: Any = str if unit_of(name) is None else np.float64
         if there and all(isinstance(value, bool) for value in there):
             kind = bool
@@ -99,20 +99,20 @@ def records_table(records: Sequence[Any]) -> Table:
     Raises
     ------
     UsageError
-        There is no record, so that the columns are not known.
+        There are no records, so the columns are unknown.
     """
     if not records:
-        raise UsageError("There is no record to make a table of.")
+        raise UsageError("There are no records to make a table of.")
     return to_table([asdict(record) for record in records], [column.name for column in fields(records[0])])
 
 
 def unit_of(name: str) -> str | None:
-    """Return the unit that a field's name ends in, as astropy writes it."""
+    """Return the unit given by the ending of a field's name, in astropy's notation."""
     return next((unit for ending, unit in _UNITS if name.endswith(ending)), None)
 
 
 def flat_value(value: Any) -> Any:
-    """Return a value as one cell holds it: times in ISO 8601, lists and records as JSON."""
+    """Return a value for one cell: times in ISO 8601, lists and records as JSON."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, list | tuple | dict):
@@ -123,54 +123,52 @@ def flat_value(value: Any) -> Any:
 
 
 def table_format(path: Path) -> str:
-    """Return the format of a table, as astropy calls it, by its file's ending.
+    """Return astropy's name of a table format, from the ending of a file name.
 
     Raises
     ------
     UsageError
-        The ending is none of .ecsv, .vot, .xml, .fits.
+        The ending is not .ecsv, .vot, .xml or .fits.
     """
     written_as = _FORMATS.get(path.suffix.lower())
     if written_as is None:
         raise UsageError(
-            f"{path.name!r} has no ending that says how to write a table.", "Use -o FILE.ecsv, FILE.vot or FILE.fits."
+            f"The ending of {path.name!r} gives no table format.", "Use -o FILE.ecsv, FILE.vot or FILE.fits."
         )
     return written_as
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
-    """Write rows as ECSV, VOTable or FITS, by the file's ending; whole or not at all.
+    """Write rows as ECSV, VOTable or FITS, by the ending of the file; complete or not at all.
 
     Raises
     ------
     UsageError
-        The ending is none of .ecsv, .vot, .xml, .fits.
+        The ending is not .ecsv, .vot, .xml or .fits.
     SbcdarkError
-        The file could not be written.
+        The file cannot be written.
     """
     written_as = table_format(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
         with warnings.catch_warnings():
-            # VOTable would rather not have erg and Angstrom, which PHOTFLAM is in.
+            # VOTable deprecates erg and Angstrom, the units of PHOTFLAM.
             warnings.filterwarnings("ignore", message=".*'(erg|Angstrom)' has been deprecated.*")
             _fitting(to_table(rows, columns), written_as).write(temporary, format=written_as, overwrite=True)
         temporary.replace(path)
     except OSError as error:
-        raise SbcdarkError(
-            f"{path} could not be written: {error.strerror or error}.", "Give -o another place."
-        ) from error
+        raise SbcdarkError(f"Cannot write {path}: {error.strerror or error}.", "Give another path with -o.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _fitting(table: Table, written_as: str) -> Table:
-    """Return the table with what its file's format cannot hold put otherwise."""
+    """Return the table with columns that the file format can hold."""
     from astropy.table import MaskedColumn  # noqa: PLC0415  slow to import, needed only for tables
 
     for column in list(table.columns.values()):
         if written_as == "votable" and column.unit == "deg_C":
-            # VOUnit knows no degree Celsius; a unit that is none would be warned of by every reader.
+            # VOUnit has no degree Celsius; an unknown unit would make every reader warn.
             column.unit, column.description = None, "deg C"
         elif written_as == "fits" and column.dtype.kind == "U":
             letters = [str(text).encode("ascii", "backslashreplace").decode() for text in column.data.data]

@@ -1,6 +1,6 @@
-"""Opening files that are not trusted: bounded in memory, whatever is wrong told as one reason.
+"""Opening untrusted files: in bounded memory, with one reason for anything that is wrong.
 
-With `frames` and `pixels` this is the only place where FITS files are read.
+Together with `exposure_files` and `pixels`, the only place that reads FITS files.
 """
 
 from __future__ import annotations
@@ -28,49 +28,49 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import FileRecord
 
 LARGEST_FILE = 64 * 2**20
-"""Bytes; an FLT with all its extensions is 10.5 MB. More is refused, packed or unpacked."""
+"""Bytes; an FLT with all its extensions has 10.5 MB. Larger files are refused, compressed or not."""
 
 
 _PIECE = 2**16
-"""Bytes that are packed or unpacked at a time."""
+"""Bytes read or decompressed at a time."""
 
 _MOST_STREAMS = 2000
-"""Parts of a gzip file: `bgzip` makes one of every 64 kB."""
+"""Streams in one gzip file: `bgzip` makes one per 64 kB."""
 
 
 class NotOursError(Exception):
-    """The file is sound, or may be, but is none that the catalog keeps."""
+    """The file is not one that the catalog stores; it may be a good file."""
 
 
 class UnsoundError(Exception):
-    """The file claims to be one of ours and cannot be trusted."""
+    """The file claims to be an SBC product and is bad."""
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading, if it is one: a FIFO would block, a device never end.
+    """Open a regular file for reading: a FIFO would block, a device never end.
 
     Raises
     ------
     OSError
-        It cannot be opened.
+        The file cannot be opened.
     UnsoundError
-        It is a FIFO, a device or a folder.
+        The path is a FIFO, a device or a folder.
     """
-    # Looked at when it is open: what stood at the path before may have been another thing.
+    # Check after opening: before, the path may have pointed to another file.
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise UnsoundError("no regular file")
+        raise UnsoundError("not a regular file")
     return file
 
 
 def modified_ns(status: os.stat_result) -> int:
-    """Return when a file was changed, in nanoseconds since 1970, within the 64 bits that a database holds."""
+    """Return the modification time in nanoseconds since 1970, limited to the 64 bits of a database integer."""
     return max(-(2**63), min(2**63 - 1, status.st_mtime_ns))
 
 
 def require_unchanged(file: BinaryIO, before: os.stat_result) -> None:
-    """Refuse a file that was written to while it was read: what was read may be half of each.
+    """Refuse a file that was written to during the read: the content may be a mixture.
 
     Raises
     ------
@@ -78,69 +78,70 @@ def require_unchanged(file: BinaryIO, before: os.stat_result) -> None:
     """
     after = os.fstat(file.fileno())
     if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-        raise UnsoundError("it changed while it was read")
+        raise UnsoundError("changed while it was read")
 
 
 def bounded(file: BinaryIO, size: int) -> bytes:
-    """Return a file's bytes.
+    """Return the bytes of a file.
 
     Raises
     ------
     UnsoundError
-        There are more than `LARGEST_FILE`.
+        The file is larger than `LARGEST_FILE`.
     """
     if size > LARGEST_FILE:
-        raise UnsoundError(f"{size} bytes, where an SBC file has at most {LARGEST_FILE}")
-    # One more than it had: a file that grows while it is read is never read without end.
+        raise UnsoundError(f"{size} bytes; an SBC file has at most {LARGEST_FILE}")
+    # One byte more than its size: a file that grows during the read is not read without end.
     return file.read(size + 1)
 
 
 def unpacked(content: bytes) -> bytes:
-    """Return bytes freed of gzip, bzip2 or xz, if they are packed so.
+    """Return bytes decompressed from gzip, bzip2 or xz, or unchanged if they are not compressed.
 
     Raises
     ------
     UnsoundError
-        The stream is broken, or unpacks to more than `LARGEST_FILE`.
+        The stream is broken, or decompresses to more than `LARGEST_FILE`.
     """
     name = next((name for name, (magic, _) in PACKINGS.items() if content.startswith(magic)), None)
     if name is None:
         return content
     pieces: list[bytes] = []
     place = size = 0
-    # Not `gzip` and its like: they read headers byte by byte in Python, so that an endless one, or millions of empty
-    # streams one after the other, keep them busy for half a minute.
+    # Not the `gzip` module and the like: they read headers byte by byte in Python, so an endless header or millions of
+    # empty streams in sequence keep them busy for half a minute.
     for _ in range(_MOST_STREAMS):
         stream = PACKINGS[name][1]()
         while not stream.eof:
             packed = content[place : place + _PIECE]
             if not packed:
-                raise UnsoundError(f"its {name} stream is broken: it ends too early")
+                raise UnsoundError(f"{name} stream is broken: it ends too early")
             place += len(packed)
             try:
                 for piece in stream.pieces(packed):
                     pieces.append(piece)
                     size += len(piece)
                     if size > LARGEST_FILE:
-                        raise UnsoundError(f"it unpacks to more than {LARGEST_FILE} bytes")
+                        raise UnsoundError(f"decompresses to more than {LARGEST_FILE} bytes")
             except BROKEN as error:
-                raise UnsoundError(f"its {name} stream is broken: {error}") from error
+                raise UnsoundError(f"{name} stream is broken: {error}") from error
         place -= len(stream.unused_data)
-        # Streams follow one another in files that were packed in parallel; tapes pad with zeros.
+        # Parallel compression writes streams one after another; tapes pad with zeros.
         if place == len(content) or (content[place] == 0 and content.count(0, place) == len(content) - place):
             return b"".join(pieces)
-    raise UnsoundError(f"its {name} stream is broken: it has more than {_MOST_STREAMS} parts")
+    raise UnsoundError(f"{name} stream is broken: more than {_MOST_STREAMS} parts")
 
 
 @contextmanager
 def reasons() -> Iterator[None]:
-    """Turn whatever astropy raises or warns of a broken file inside the block into one `UnsoundError`."""
-    from astropy.utils.exceptions import AstropyUserWarning  # noqa: PLC0415  the commands that read no file need not wait
+    """Convert any exception or warning of astropy about a broken file inside the block to one `UnsoundError`."""
+    from astropy.utils.exceptions import AstropyUserWarning  # noqa: PLC0415  needed only to read files
 
     try:
         with warnings.catch_warnings():
-            # "File may have been truncated" is a warning to astropy and a reason to us; other remarks on style
-            # (a card that could be written better) are none.
+            # "File may have been truncated" is a warning in astropy and a reason to refuse here; remarks on style (a
+            # card
+            # that could be written better) are not.
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message="(?s).*truncated.*", category=AstropyUserWarning)
             warnings.filterwarnings("error", message="(?s).*Error validating header.*", category=AstropyUserWarning)
@@ -148,45 +149,45 @@ def reasons() -> Iterator[None]:
     except (NotOursError, UnsoundError, SbcdarkError):
         raise
     except Exception as error:
-        # Damaged headers bring astropy to raise errors of every kind, AssertionError among them.
+        # Damaged headers make astropy raise errors of every kind, including AssertionError.
         reason = clean(" ".join(str(error)[:1000].split()))[:200] or type(error).__name__
-        raise UnsoundError(f"its FITS structure is broken: {reason}") from error
+        raise UnsoundError(f"FITS structure is broken: {reason}") from error
 
 
 def open_content(content: bytes | io.RawIOBase) -> HDUList:
-    """Return the HDUs of FITS content, all headers found and as many extensions there as the first one promises.
+    """Return the HDUs of FITS content, with all headers read and the promised number of extensions.
 
     Parameters
     ----------
     content : bytes or binary file
-        A whole FITS file, unpacked; of a file only what is asked for is read.
+        A complete FITS file, uncompressed; from a file, only what is needed is read.
 
     Raises
     ------
     UnsoundError
-        It is no sound FITS file.
+        The content is not a valid FITS file.
     """
-    from astropy.io import fits  # noqa: PLC0415  the commands that read no file need not wait for it
+    from astropy.io import fits  # noqa: PLC0415  needed only to read files
 
     file = io.BytesIO(content) if isinstance(content, bytes) else content
     if file.read(9) != b"SIMPLE  =":
-        raise UnsoundError("no FITS file (it does not begin with SIMPLE)")
+        raise UnsoundError("not a FITS file (it does not begin with SIMPLE)")
     try:
         check_structure(file)
     except StructureError as error:
         raise UnsoundError(str(error)) from error
     file.seek(0)
     with reasons():
-        # A compressed image is no HST product, and unpacks to as much as it likes.
+        # A compressed image is not an HST product, and can decompress to any size.
         hdus = fits.open(file, memmap=False, disable_image_compression=True)
         extensions, promised = len(hdus) - 1, card_value(hdus[0].header, "NEXTEND")
         if isinstance(promised, int) and extensions < promised:
-            raise UnsoundError(f"truncated: {extensions} of {promised} extensions are there")
+            raise UnsoundError(f"truncated: has {extensions} of {promised} extensions")
         return hdus
 
 
 def clean(text: str) -> str:
-    """Strip blanks and everything that could act on a terminal."""
+    """Remove surrounding blanks and all characters that could control a terminal."""
     return "".join(letter for letter in text if letter.isprintable()).strip()
 
 
@@ -196,7 +197,7 @@ def local_path(uri: str) -> Path:
     Raises
     ------
     BadFileError
-        It is another kind of URI.
+        The URI is of another kind.
     """
     parts = urlsplit(uri)
     if parts.scheme != "file":
@@ -205,8 +206,8 @@ def local_path(uri: str) -> Path:
 
 
 def card_value(header: Any, keyword: str) -> Any:
-    """Return the value of a header's card; None where there is no such card, or none that can be read."""
-    from astropy.io.fits import VerifyError  # noqa: PLC0415  the commands that read no file need not wait for it
+    """Return the value of a header card; None if the card is missing or unreadable."""
+    from astropy.io.fits import VerifyError  # noqa: PLC0415  needed only to read files
 
     try:
         return header.get(keyword)
@@ -215,11 +216,11 @@ def card_value(header: Any, keyword: str) -> Any:
 
 
 def drop_broken_cards(hdus: HDUList) -> list[str]:
-    """Take out the cards that astropy cannot read; return their keywords.
+    """Remove the cards that astropy cannot read; return their keywords.
 
-    A writer would put their text in quotes, and a number that cannot be read would come back as text.
+    A writer would quote their text, and an unreadable number would come back as text.
     """
-    from astropy.io.fits import VerifyError  # noqa: PLC0415  the commands that read no file need not wait for it
+    from astropy.io.fits import VerifyError  # noqa: PLC0415  needed only to read files
 
     broken: list[str] = []
     for hdu in hdus:
@@ -234,21 +235,21 @@ def drop_broken_cards(hdus: HDUList) -> list[str]:
 
 
 def read_content(path: Path, known: FileRecord | None = None) -> bytes:
-    """Return the bytes of a file, unpacked; it is opened once.
+    """Return the bytes of a file, uncompressed; the file is opened once.
 
     Parameters
     ----------
     path : Path
-        A FITS file, plain or packed by gzip, bzip2 or xz.
+        A FITS file, plain or compressed by gzip, bzip2 or xz.
     known : FileRecord, optional
-        What the ingest found. The file on disk has to be that one: the same size, and the same time or else the same
-        sha256 of the very bytes that are returned. The cache has its own times for files of a server, so that their
-        size and sha256 alone are compared.
+        The file as ingested. The file on disk must be the same: equal in size, and in time or else in the sha256 of
+        the returned bytes. The cache sets its own times on files of a server, so only their size and sha256 are
+        compared.
 
     Raises
     ------
     BadFileError
-        It is gone, cannot be read, changes while it is read, or changed after it was ingested.
+        The file is missing, unreadable, changes during the read, or changed after it was ingested.
     """
     try:
         with open_regular(path) as file:
@@ -261,7 +262,7 @@ def read_content(path: Path, known: FileRecord | None = None) -> bytes:
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadFileError(
-            f"{path} cannot be read: {reason}.", "Bring it back, or ingest the folder where it is now."
+            f"{path} cannot be read: {reason}.", "Restore it, or ingest the folder where it is now."
         ) from error
     except UnsoundError as error:
         raise _not_trusted(path, error) from error
@@ -275,7 +276,7 @@ def _require_ingested(path: Path, mtime_ns: int, content: bytes, known: FileReco
     elif local and mtime_ns == known.mtime_ns:
         return
     elif known.sha256 is None:
-        differs = "time differs, and its checksum is not known" if local else ""
+        differs = "time differs, and its checksum is unknown" if local else ""
     elif hashlib.sha256(content).hexdigest() != known.sha256:
         differs = "content differs"
     if differs:
@@ -284,12 +285,12 @@ def _require_ingested(path: Path, mtime_ns: int, content: bytes, known: FileReco
 
 
 def _not_trusted(path: Path, error: UnsoundError) -> BadFileError:
-    return BadFileError(f"{path} cannot be trusted: {error}.", "Get the file again and ingest it.")
+    return BadFileError(f"{path} is not usable: {error}.", "Get the file again and ingest it.")
 
 
 @contextmanager
 def trusted(path: Path) -> Iterator[None]:
-    """Turn whatever a broken file raises inside the block into one `BadFileError` that names the file."""
+    """Convert any exception about a broken file inside the block to one `BadFileError` that names the file."""
     try:
         with reasons():
             yield
@@ -299,19 +300,19 @@ def trusted(path: Path) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, known: FileRecord | None = None) -> Iterator[HDUList]:
-    """Open a FITS file, plain or packed, from memory, every array read; cards that cannot be read are left out.
+    """Open a FITS file, plain or compressed, in memory, with every array read; unreadable cards are removed.
 
     Parameters
     ----------
     path : Path
         The file.
     known : FileRecord, optional
-        What the ingest found; the file has to be that one (see `read_content`).
+        The file as ingested; the file on disk must be the same (see `read_content`).
 
     Raises
     ------
     BadFileError
-        It is gone, broken, or not the file that was ingested.
+        The file is missing, broken, or not the ingested one.
     """
     content = read_content(path, known)
     with trusted(path):
@@ -325,14 +326,14 @@ def opened(path: Path, known: FileRecord | None = None) -> Iterator[HDUList]:
 
 @contextmanager
 def opened_product(path: Path) -> Iterator[HDUList]:
-    """Open a product that this program made itself: it may be of any size, and is read as it is asked for.
+    """Open a product of this program; it may have any size and is read lazily.
 
     Raises
     ------
     BadFileError
-        It is gone or broken.
+        The file is missing or broken.
     """
-    from astropy.io import fits  # noqa: PLC0415  the commands that read no file need not wait for it
+    from astropy.io import fits  # noqa: PLC0415  needed only to read files
 
     try:
         file = open_regular(path)
@@ -348,20 +349,20 @@ def opened_product(path: Path) -> Iterator[HDUList]:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file as it lies on disk."""
+    """Return the sha256 of a file as stored on disk."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_whole(path: Path, rootname: str) -> None:
-    """Check that a file is a whole FITS file, every extension and pixel there, of the exposure that it is said to be.
+    """Check that a file is a complete FITS file, with every extension and pixel, of the exposure `rootname`.
 
     Raises
     ------
     BadFileError
-        It is not; the error says in what.
+        The check fails; the error gives the reason.
     """
     with opened(path) as hdus:
         named = card_value(hdus[0].header, "ROOTNAME")
     if not isinstance(named, str) or named.strip().lower() != rootname:
-        raise BadFileError(f"it is of {clean(str(named))[:20]!r}")
+        raise BadFileError(f"ROOTNAME is {clean(str(named))[:20]!r}")

@@ -1,1 +1,1 @@
-"""How files come into the catalog and stay true: discover, read, judge, verify; fetch from the archive."""
+"""Getting files into the catalog and keeping it current: discover, read, judge, verify; fetch from the archive."""

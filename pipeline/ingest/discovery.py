@@ -1,4 +1,4 @@
-"""The files below some paths that an ingest reads."""
+"""Discovery of the files that an ingest reads below given paths."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 
 _LONGEST_URI = 2048
-"""Characters: PostgreSQL cannot keep more than 2704 bytes in an index."""
+"""Characters: PostgreSQL cannot index more than 2704 bytes."""
 
 
 def discover(paths: Iterable[str | Path], report: IngestReport) -> list[Path]:
-    """Return the files to be read below some paths, in order; what is none by its name goes into the report.
+    """Return the files to read below some paths, in order; files with other names are added to the report.
 
     Raises
     ------
     UsageError
-        A path is not there.
+        A path does not exist.
     """
     found: dict[Path, None] = {}
     for given in paths:
         path = Path(given)
         try:
             path = path.expanduser()
-            # An empty name would stand for the current folder.
+            # An empty name would mean the current folder.
             exists = str(given) != "" and path.exists()
-        except (OSError, ValueError, RuntimeError):  # the last where ~NAME is nobody's home
+        except (OSError, ValueError, RuntimeError):  # RuntimeError: ~NAME of an unknown user
             exists = False
         if not exists:
-            raise UsageError(f"There is no {str(given)!r}.", "Give files or folders that are there.")
+            raise UsageError(f"{str(given)!r} does not exist.", "Give existing files or folders.")
         if path.is_dir():
             for file in _walk(path, report):
                 _consider(file, found, report)
@@ -50,21 +50,21 @@ def _consider(path: Path, found: dict[Path, None], report: IngestReport) -> None
     if exposure_files.product_kind(path.name) is None:
         report.ignore(path, exposure_files.why_ignored(path.name))
     elif not exposure_files.is_regular(path):
-        report.reject(path, "no regular file")
+        report.reject(path, "not a regular file")
     else:
         real = path.resolve()
-        # A content store (git-annex) keeps the bytes under a checksum; only the link's name says what they are.
+        # A content store (git-annex) names files by checksum; only the name of the link gives their kind.
         place = real if exposure_files.product_kind(real.name) is not None else path.absolute()
         if len(place.as_uri()) > _LONGEST_URI:
-            report.reject(path, "its path is too long")
+            report.reject(path, "path is too long")
         else:
             found.setdefault(place)
 
 
 def _walk(folder: Path, report: IngestReport) -> Iterator[Path]:
-    """Walk a folder in order, through links to folders too, each real folder once."""
+    """Walk a folder in order, following links to folders, each real folder once."""
     seen: set[tuple[int, int]] = set()
-    # A stack of our own: `os.walk` calls itself, and folders may lie deeper in each other than Python lets it.
+    # An explicit stack: `os.walk` recurses, and folders may nest deeper than Python's recursion limit.
     waiting = [folder]
     while waiting:
         parent = waiting.pop()
@@ -86,5 +86,5 @@ def _walk(folder: Path, report: IngestReport) -> Iterator[Path]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sbcdark.catalog import archive_listings
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UnreachableError, UsageError
+from sbcdark.catalog.text import number
 from sbcdark.pipeline.archive.downloads import download_all, is_whole
 from sbcdark.pipeline.archive.mast import Archive
 from sbcdark.pipeline.frames.untrusted_fits import clean, local_path
@@ -289,8 +290,3 @@ def _difference(file: ArchiveFile, copy: PresentFile) -> str:
 
 def _place(copy: PresentFile) -> str:
     return str(local_path(copy.uri)) if copy.uri.startswith("file:") else clean(copy.uri)
-
-
-def number(count: int, noun: str) -> str:
-    """Return a count with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

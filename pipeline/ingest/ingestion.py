@@ -1,4 +1,4 @@
-"""Ingest: files, folders and URLs in, exposures and measurements in the catalog; running it again changes nothing."""
+"""Ingest of files, folders and URLs into the catalog; running it again changes nothing."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 
 _BATCH = 128
-"""Files to a transaction: large enough for bulk, small enough that a crash costs little and memory stays flat."""
+"""Files per transaction: enough for bulk writes, few enough that a crash costs little and memory stays flat."""
 
 
 _WORTH_A_POOL = 48
-"""From so many files on, starting worker processes costs less than it saves."""
+"""From this number of files, starting worker processes saves time."""
 
 
 def ingest(
@@ -52,21 +52,21 @@ def ingest(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> IngestReport:
-    """Read what is new or changed below some paths and write it to the catalog, local files first.
+    """Read new and changed files below some paths and write them to the catalog, local files first.
 
     Parameters
     ----------
     engine : Engine or None
-        The catalog; None (with `dry_run`) stands for one that is not there yet.
+        The catalog; None (with `dry_run`) means that there is no catalog yet.
     paths : iterable of str or Path
-        Files, folders, ``https://`` addresses of files, ``s3://`` addresses of files or of all below a prefix. Files
-        that are remote stay so: of a RAW or FLT only the headers and the rows of two regions are drawn.
+        Files, folders, ``https://`` addresses of files, ``s3://`` addresses of files or prefixes. Remote files stay
+        remote: of a RAW or FLT, only the headers and the rows of two regions are downloaded.
     workers : int, optional
-        Processes that read; by default one a core. One process writes, in transactions of 128 files.
+        Reading processes; by default one per core. One process writes, in transactions of 128 files.
     checksum : bool
-        Whether each file's sha256 is taken and kept.
+        Whether to store the sha256 of each file.
     dry_run : bool
-        Read and report, write nothing.
+        Read and report; write nothing.
 
     Returns
     -------
@@ -75,11 +75,11 @@ def ingest(
     Raises
     ------
     UsageError
-        A path is not there, or an address is not taken.
+        A path does not exist, or an address is refused.
     UnreachableError
-        A host cannot be reached; what was read before stays.
+        A host cannot be reached; everything read before is kept.
     SbcdarkError
-        The catalog could not be written; what was committed before stays.
+        The catalog cannot be written; everything committed before is kept.
     """
     report = IngestReport()
     local, uris = remote_ingestion.split(paths)
@@ -116,7 +116,7 @@ def ingest(
 
 
 def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestReport) -> list[Path]:
-    """Return the files that are not in the catalog as they are now, by size and time."""
+    """Return the files whose size or time differs from the catalog, and new ones."""
     if engine is None:
         return list(files)
     todo = []
@@ -148,13 +148,13 @@ def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestRepo
 def _mapped(
     read: Callable[[Path], FileReading | Refusal], paths: Sequence[Path], workers: int | None
 ) -> Iterator[Iterator[list[FileReading | Refusal]]]:
-    """Give the readings batch by batch, from this process or from a pool that is at most two batches ahead."""
+    """Yield the readings batch by batch, from this process or from a pool at most two batches ahead."""
     wanted = workers if workers is not None else os.cpu_count() or 1
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     if wanted <= 1 or len(paths) < _WORTH_A_POOL:
         yield ([read(path) for path in batch] for batch in batches)
         return
-    # "spawn": a forked child would inherit the database's connection and the locks of other threads.
+    # "spawn": a forked child would inherit the database connection and the locks of other threads.
     with ProcessPoolExecutor(wanted, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         yield _ahead(pool, read, batches)
 
@@ -173,7 +173,7 @@ def _ahead(
             yield list(waiting.popleft())
     except BrokenProcessPool as error:
         raise SbcdarkError(
-            "A reading process died; what was written before stays.", "Run it again with --workers 1."
+            "A reading process died; everything written before is kept.", "Run it again with --workers 1."
         ) from error
 
 
@@ -182,7 +182,7 @@ def _place(uri: str) -> Path | str:
 
 
 class _Writer:
-    """The single writer of an ingest: one transaction a batch."""
+    """The only writer of an ingest: one transaction per batch."""
 
     def __init__(self, engine: sa.Engine | None, report: IngestReport, *, dry_run: bool) -> None:
         self._engine = engine

@@ -1,14 +1,14 @@
-"""Which darks are not like the others: of their own run, or of the whole catalog. Pure numbers.
+"""Test for darks that differ from the others of their run or of the catalog. Numbers only.
 
-A few high frames per campaign come from the edge of the South Atlantic Anomaly (ISR ACS 2009-02): they are high all
-over the detector. The base, which is the rate where the glow does not reach, is almost the same at all temperatures of
-a run. The glow itself rises by leaps that temperature does not foretell, so that a glow alone condemns no frame.
+Near the edge of the South Atlantic Anomaly, a few frames per campaign are high all over the detector (ISR ACS 2009-02).
+The base, the rate outside the glow, is almost the same at all temperatures of a run. The glow itself jumps in ways that
+temperature does not predict, so a bright glow alone does not make a frame suspect.
 
-What the test sees, in simulated runs of darks of 1000 s whose bases scatter by 8 %: a base raised by 50 % in 72 % of
-cases in a run of 20 and in half of them in a run of 6, one raised by 70 % in 96 % and 80 %. It flags about one sound
-dark in 25,000. Where bases scatter by 11 %, as they do in program 13961, it sees 52 % and 83 % in a run of 20, and
-flags one sound dark in 2,000. A run of 20 whose base is raised by 25 % is seen in nine of ten cases beside another of
-20.
+Sensitivity in simulated runs of darks of 1000 s with a base scatter of 8 %: the test finds a base raised by 50 % in
+72 % of cases in a run of 20 and in half of the cases in a run of 6, and one raised by 70 % in 96 % and 80 %. It flags
+about one good dark in 25,000. With a base scatter of 11 %, as in program 13961, it finds 52 % and 83 % in a run of 20,
+and flags one good dark in 2,000. A run of 20 with a base raised by 25 % is found in nine of ten cases beside another
+run of 20.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sbcdark.catalog.text import number
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -29,42 +31,42 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import RunDark
 
 LONGEST_GAP_DAYS = 0.125
-"""Darks that start within 3 hours of each other are one run: a visit is gone through in steps of about 17 minutes."""
+"""Darks that start within 3 hours of each other form a run: the exposures of a visit are about 17 minutes apart."""
 
 FEWEST = 6
-"""Fewer darks tell nothing about another."""
+"""Smallest number of darks to compare with."""
 
 EPOCH_DAYS = 365.25
-"""Darks up to so far away in time are compared with before all others."""
+"""Darks within this time are preferred for the comparison."""
 
 OUTLYING_SIGMA = 4.0
-"""One sound dark in 16,000 is farther off than this, where the scatter is known and Gaussian."""
+"""One good dark in 16,000 is beyond this, if the scatter is known and Gaussian."""
 
 LEAST_SCATTER = 0.08
-"""Relative scatter of the base from frame to frame that is always allowed for (darks of program 13961)."""
+"""Smallest relative scatter of the base from frame to frame (darks of program 13961)."""
 
 RUN_EXCESS, RUN_SIGMA = 0.2, 5.0
-"""A run is suspect where its base is higher than that of other runs by more than both. What contaminates a run only
-adds counts, so that the lower of two is the sound one."""
+"""A run is suspect if its base exceeds that of other runs by both. Contamination only adds counts, so the lower of two
+runs is the good one."""
 
 HOT_PIXEL_SIGMA = 5.0
 
 LEAK = 0.027
-"""What of the glow's growth in the box falls on the quiet rows (darks of program 13961)."""
+"""Fraction of the growth of the glow in the box that leaks into the quiet rows (darks of program 13961)."""
 
 _MEDIAN = math.sqrt(math.pi / 2.0)
-"""Standard error of a median over that of a mean."""
+"""Standard error of a median divided by that of a mean."""
 
 _MAD = 1.4826
-"""Standard deviation over the median of absolute deviations, for a Gaussian."""
+"""Standard deviation divided by the median absolute deviation, for a Gaussian."""
 
 _ROUNDS = 5
-"""So often what is left is judged again without what was found."""
+"""Number of times that the remaining darks are judged again without the suspect ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """A dark that does not fit, and why in words."""
+    """A dark that does not fit, and the reason as text."""
 
     rootname: str
     reason: str
@@ -72,14 +74,14 @@ class Outlier:
 
 @dataclass(slots=True)
 class Verdicts:
-    """What the test says of darks, by root name, with the reason in words; all others are good.
+    """Results of the test by root name, with the reason as text; all other darks are good.
 
     Attributes
     ----------
     suspect : dict of str to str
-        They do not fit.
+        Darks that do not fit.
     untested : dict of str to str
-        There is nothing to compare them with.
+        Darks without enough others to compare with.
     """
 
     suspect: dict[str, str] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Verdicts:
 
 
 def runs(frames: Sequence[RunDark]) -> list[list[RunDark]]:
-    """Split darks into runs: those that follow each other within `LONGEST_GAP_DAYS`."""
+    """Split darks into runs, in which each starts within `LONGEST_GAP_DAYS` of the previous one."""
     ordered = sorted(frames, key=lambda frame: (frame.start_mjd, frame.rootname))
     found: list[list[RunDark]] = [ordered[:1]] if ordered else []
     for before, frame in pairwise(ordered):
@@ -98,7 +100,7 @@ def runs(frames: Sequence[RunDark]) -> list[list[RunDark]]:
 
 
 def base_rate(frame: RunDark) -> tuple[float, float]:
-    """Return the base of a dark and its Poisson error, count/s/pixel: the quiet rate without the glow that leaks in."""
+    """Return the base of a dark and its Poisson error, count/s/pixel: the quiet rate minus the glow that leaks in."""
     scale = 1.0 / (1.0 - LEAK)
     rate = (frame.quiet_rate - LEAK * frame.box_rate) * scale
     return rate, math.hypot(frame.quiet_rate_err, LEAK * frame.box_rate_err) * scale
@@ -107,7 +109,7 @@ def base_rate(frame: RunDark) -> tuple[float, float]:
 def base_scatter(parts: Sequence[Sequence[RunDark]]) -> float:
     """Return the relative scatter of the base within runs, beyond Poisson noise; at least `LEAST_SCATTER`.
 
-    From the median of absolute deviations from each run's own median, of all runs that are long enough together.
+    It comes from the median absolute deviation from each run's own median, over all runs that are long enough.
     """
     deviations: list[float] = []
     noise: list[float] = []
@@ -117,7 +119,7 @@ def base_scatter(parts: Sequence[Sequence[RunDark]]) -> float:
         bases = [base_rate(frame) for frame in run]
         middle = median(rate for rate, _ in bases)
         if middle > 0:
-            # The median follows its own run: its deviations are smaller by sqrt(1 - 1 / n).
+            # Each run has its own median, so its deviations are smaller by sqrt(1 - 1 / n).
             stretch = 1.0 / math.sqrt(1.0 - 1.0 / len(run))
             deviations += [abs(rate / middle - 1.0) * stretch for rate, _ in bases]
             noise += [error / middle for _, error in bases]
@@ -128,18 +130,19 @@ def base_scatter(parts: Sequence[Sequence[RunDark]]) -> float:
 
 
 def outliers(run: Sequence[RunDark], scatter: float | None = None) -> list[Outlier]:
-    """Return the darks of one run whose base is off that of the others by more than `OUTLYING_SIGMA`.
+    """Return the darks of one run whose base differs from the others by more than `OUTLYING_SIGMA`.
 
-    The base (`base_rate`) of each dark is compared with the median base of the others, so that a few bad ones do not
-    condemn it. sigma holds the Poisson error, the scatter of bases, and the error of the median. The worst is taken out
-    and the rest is judged again, until all fit or under `FEWEST` are left.
+    The base (`base_rate`) of each dark is compared with the median base of the others, so a few bad ones do not
+    affect it. sigma combines the Poisson error, the scatter of the bases, and the error of the median. The worst dark
+    is
+    removed and the rest judged again, until all fit or fewer than `FEWEST` are left.
 
     Parameters
     ----------
     run : sequence of RunDark
         The darks of one run, in any order.
     scatter : float, optional
-        The relative scatter of bases beyond Poisson noise; of this run where none is given.
+        The relative scatter of the bases beyond Poisson noise; by default that of this run.
     """
     left = sorted(run, key=lambda frame: (frame.start_mjd, frame.rootname))
     relative = base_scatter([left]) if scatter is None else scatter
@@ -157,7 +160,7 @@ def outliers(run: Sequence[RunDark], scatter: float | None = None) -> list[Outli
 
 
 def _deviation(frame: RunDark, others: Sequence[float], scatter: float) -> tuple[float, float, float]:
-    """Return how far a dark's base is off in sigma, the base, and what others have."""
+    """Return the deviation of a dark's base in sigma, the base, and the median base of the others."""
     expected = median(others)
     rate, error = base_rate(frame)
     spread = scatter * abs(expected)
@@ -167,24 +170,24 @@ def _deviation(frame: RunDark, others: Sequence[float], scatter: float) -> tuple
 
 def _off(rate: float, sigma: float, expected: float, whose: str) -> str:
     return (
-        f"its base of {rate:.2e} count/s/pixel is {abs(sigma):.1f} sigma {'above' if sigma > 0 else 'below'} the "
-        f"{expected:.2e} that {whose} have"
+        f"base of {rate:.2e} count/s/pixel is {abs(sigma):.1f} sigma {'above' if sigma > 0 else 'below'} the median "
+        f"{expected:.2e} of {whose}"
     )
 
 
 def judge(darks: Sequence[RunDark]) -> Verdicts:
-    """Return which darks do not fit, and which nothing can be said of.
+    """Return which darks do not fit, and which cannot be tested.
 
     - A dark of a run of `FEWEST` or more is compared with the others of its run (`outliers`).
-    - A run whose base is higher than that of other runs (`RUN_EXCESS`, `RUN_SIGMA`) is suspect as a whole.
-    - A dark of a smaller run is compared with the darks of all other runs, those within `EPOCH_DAYS` where they are
-      `FEWEST` or more. Where the catalog has not so many, it is untested.
-    - A dark with more hot pixels than the darks of its time is suspect.
+    - A run with a base higher than that of other runs (`RUN_EXCESS`, `RUN_SIGMA`) is suspect as a whole.
+    - A dark of a smaller run is compared with the darks of all other runs, only those within `EPOCH_DAYS` if they are
+      `FEWEST` or more. If the catalog has fewer, it is untested.
+    - A dark with more hot pixels than other darks of its epoch is suspect.
 
     Parameters
     ----------
     darks : sequence of RunDark
-        Those that may be trusted, in any order.
+        The darks that are not retired, in any order.
     """
     parts = runs(darks)
     scatter = base_scatter(parts)
@@ -193,7 +196,7 @@ def judge(darks: Sequence[RunDark]) -> Verdicts:
         verdicts.suspect |= {found.rootname: found.reason for found in outliers(run, scatter)}
     for _ in range(_ROUNDS):
         catalog = _Catalog(parts, scatter, verdicts.suspect)
-        new = {name: reason for number in range(len(parts)) for name, reason in catalog.judged(number).items()}
+        new = {name: reason for index in range(len(parts)) for name, reason in catalog.judged(index).items()}
         if not new:
             verdicts.untested = catalog.untested()
             break
@@ -204,7 +207,7 @@ def judge(darks: Sequence[RunDark]) -> Verdicts:
 
 
 class _Catalog:
-    """The darks of a catalog in order of time, run by run, without those that are suspect."""
+    """The darks of a catalog in order of time, by run, without suspect ones."""
 
     def __init__(self, parts: Sequence[Sequence[RunDark]], scatter: float, suspect: Collection[str]) -> None:
         self._scatter = scatter
@@ -224,42 +227,42 @@ class _Catalog:
             ]
         )
 
-    def _others(self, number: int) -> NDArray[np.bool_]:
-        """Return which darks a run is compared with: none of its own, and those of its epoch if they are enough."""
+    def _others(self, index: int) -> NDArray[np.bool_]:
+        """Return the darks to compare a run with: those of other runs, only of its epoch if they are enough."""
         others = np.ones(len(self._mjd), dtype=bool)
-        others[self._own[number]] = False
-        return _of_epoch(others, self._mjd, self._run_mjd[number])
+        others[self._own[index]] = False
+        return _of_epoch(others, self._mjd, self._run_mjd[index])
 
-    def judged(self, number: int) -> dict[str, str]:
+    def judged(self, index: int) -> dict[str, str]:
         """Return the darks of a run that do not fit the catalog, with the reason."""
-        run = self._kept[number]
+        run = self._kept[index]
         if not run:
             return {}
-        found = self._too_hot(number)
-        others = self._others(number)
+        found = self._too_hot(index)
+        others = self._others(index)
         if np.count_nonzero(others) < FEWEST:
             return found
         bases = self._base[others]
         expected = float(np.median(bases))
         spread = max(self._scatter * abs(expected), _MAD * float(np.median(np.abs(bases - expected))))
-        if self._sizes[number] < FEWEST and expected > 0:
+        if self._sizes[index] < FEWEST and expected > 0:
             for frame in run:
                 sigma, rate, _ = _deviation(frame, bases.tolist(), spread / expected)
                 if abs(sigma) > OUTLYING_SIGMA:
                     found[frame.rootname] = _off(rate, sigma, expected, f"{len(bases)} darks of other runs")
-        # The median of two is no more than either of them says.
-        if not found and len(run) > 2 and (reason := self._high_run(number, len(bases), expected, spread)):
+        # The median of two darks is no better than either of them.
+        if not found and len(run) > 2 and (reason := self._high_run(index, len(bases), expected, spread)):
             return {frame.rootname: reason for frame in run}
         return found
 
-    def _high_run(self, number: int, others: int, expected: float, spread: float) -> str | None:
-        run = self._kept[number]
-        base = float(np.median(self._base[self._own[number]]))
+    def _high_run(self, index: int, others: int, expected: float, spread: float) -> str | None:
+        run = self._kept[index]
+        base = float(np.median(self._base[self._own[index]]))
         noise = median(base_rate(frame)[1] for frame in run)
-        # Runs may differ from each other by more than their darks do; three others tell.
+        # Runs may differ from each other by more than their darks do; three other runs show it.
         elsewhere = ~np.isnan(self._run_base)
-        elsewhere[number] = False
-        elsewhere = _of_epoch(elsewhere, self._run_mjd, self._run_mjd[number], fewest=3)
+        elsewhere[index] = False
+        elsewhere = _of_epoch(elsewhere, self._run_mjd, self._run_mjd[index], fewest=3)
         apart = 0.0
         if np.count_nonzero(elsewhere) >= 3:
             medians = self._run_base[elsewhere]
@@ -271,29 +274,29 @@ class _Catalog:
         if excess <= RUN_EXCESS * expected or excess <= RUN_SIGMA * sigma:
             return None
         return (
-            f"its whole run is high: the median base of {len(run)} darks, {base:.2e} count/s/pixel, is "
-            f"{100 * excess / expected:.0f} % ({excess / sigma:.1f} sigma) above the {expected:.2e} of {others} darks "
-            "of other runs"
+            f"whole run is high: the median base of {number(len(run), 'dark')}, {base:.2e} count/s/pixel, is "
+            f"{100 * excess / expected:.0f} % ({excess / sigma:.1f} sigma) above the {expected:.2e} of "
+            f"{number(others, 'dark')} of other runs"
         )
 
-    def _too_hot(self, number: int) -> dict[str, str]:
+    def _too_hot(self, index: int) -> dict[str, str]:
         known = ~np.isnan(self._hot)
-        near = _of_epoch(known, self._mjd, self._run_mjd[number])
+        near = _of_epoch(known, self._mjd, self._run_mjd[index])
         if np.count_nonzero(near) < FEWEST:
             return {}
         counts = self._hot[near]
         expected = float(np.median(counts))
         sigma = max(math.sqrt(expected + 1.0), _MAD * float(np.median(np.abs(counts - expected))))
         return {
-            frame.rootname: f"it has {frame.hot_pixels} hot pixels, where darks of its time have {expected:.0f}"
-            for frame in self._kept[number]
+            frame.rootname: f"{number(frame.hot_pixels, 'hot pixel')}; darks of its epoch have {expected:.0f}"
+            for frame in self._kept[index]
             if frame.hot_pixels is not None and frame.hot_pixels > expected + HOT_PIXEL_SIGMA * sigma
         }
 
     def untested(self) -> dict[str, str]:
-        """Return the darks that neither their own run nor the catalog can judge, with the reason."""
-        # No numbers that grow with the catalog: the reason stays as it is while nothing else can be said.
-        reason = f"its run has under {FEWEST} darks, and the catalog no {FEWEST} others to compare it with"
+        """Return the darks that cannot be compared with their own run or the catalog, with the reason."""
+        # No numbers that grow with the catalog: the reason stays the same until the dark can be tested.
+        reason = f"run has fewer than {FEWEST} darks, and the catalog has fewer than {FEWEST} others to compare with"
         return {
             frame.rootname: reason
             for run, size in zip(self._kept, self._sizes, strict=True)
@@ -305,6 +308,6 @@ class _Catalog:
 def _of_epoch(
     which: NDArray[np.bool_], mjd: NDArray[np.float64], start_mjd: float, fewest: int = FEWEST
 ) -> NDArray[np.bool_]:
-    """Narrow a choice down to what is near in time, if that leaves enough."""
+    """Restrict a selection to what is near in time, if enough is left."""
     near = which & (np.abs(mjd - start_mjd) <= EPOCH_DAYS)
     return near if np.count_nonzero(near) >= fewest else which

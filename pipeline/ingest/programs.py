@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog import archive_listings, queries, writes
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UnreachableError
+from sbcdark.catalog.text import number
 from sbcdark.catalog.times import mjd_of_utc, utc_of_mjd
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.mast import Archive
-from sbcdark.pipeline.ingest.fetch import Job, UpdateReport, default_folder, number
+from sbcdark.pipeline.ingest.fetch import Job, UpdateReport, default_folder
 from sbcdark.pipeline.selection.choice import resolve_exposure
 
 if TYPE_CHECKING:

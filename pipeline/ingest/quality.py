@@ -1,4 +1,4 @@
-"""The quality of exposures: flagged by the outlier test of an ingest, or set by hand with a reason."""
+"""The quality of exposures: set by the outlier test of an ingest, or by hand with a reason."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _LONGEST_REASON = 500
 
 
 def flag_outliers(engine: sa.Engine, run_id: int | None) -> int | None:
-    """Bring the quality of all darks up to date: good, suspect or untested; what was set by hand stays.
+    """Update the quality of all darks to good, suspect or untested; quality set by hand is kept.
 
     Returns
     -------
     int or None
-        The ingest run under which flags were changed: the one given, else a new one, else None where none changed.
+        The ingest run with the changes: the given one, else a new one, or None if nothing changed.
     """
     with reading(engine) as session:
         if not _changes(session):
             return run_id
     with writing(engine) as session:
-        # Once more, alone: another process may have added or judged darks meanwhile.
+        # Repeat the test under the lock: another process may have added or judged darks meanwhile.
         changes = _changes(session)
         if not changes:
             return run_id
@@ -45,7 +45,7 @@ def flag_outliers(engine: sa.Engine, run_id: int | None) -> int | None:
 
 
 def _changes(session: Session) -> list[tuple[str, str, str]]:
-    """Return the darks whose quality is another now: root name, quality and reason."""
+    """Return the darks whose quality changes: root name, quality and reason."""
     darks = quality_marks.darks_of_runs(session)
     verdicts = judge([dark for dark in darks if dark.quality != "retired"])
     changes = []
@@ -58,40 +58,40 @@ def _changes(session: Session) -> list[tuple[str, str, str]]:
         elif name in verdicts.untested:
             quality, reason = "untested", verdicts.untested[name]
         else:
-            quality, reason = "good", "it fits the darks that it can be compared with now"
+            quality, reason = "good", "fits the darks that it can now be compared with"
         if quality != dark.quality:
             changes.append((name, quality, reason))
     return changes
 
 
 def retire(catalog: sa.Engine | str | Path, name: str, reason: str) -> str:
-    """Take an exposure out of every choice to come, with a reason. Stored selections stay as they are.
+    """Exclude an exposure from all future selections, with a reason. Stored selections stay as they are.
 
     Returns
     -------
     str
-        Its root name.
+        The root name.
 
     Raises
     ------
     UsageError
-        There is no such exposure, or no reason.
+        The exposure is not in the catalog, or the reason is empty.
     """
     return _set(catalog, name, "retired", reason)
 
 
 def restore(catalog: sa.Engine | str | Path, name: str, reason: str) -> str:
-    """Let an exposure that was retired or flagged be chosen again; the outlier test then leaves it alone.
+    """Allow a retired or flagged exposure to be selected again; the outlier test then leaves it alone.
 
     Returns
     -------
     str
-        Its root name.
+        The root name.
 
     Raises
     ------
     UsageError
-        There is no such exposure, or no reason.
+        The exposure is not in the catalog, or the reason is empty.
     """
     return _set(catalog, name, "good", reason)
 
@@ -100,7 +100,7 @@ def _set(catalog: sa.Engine | str | Path, name: str, quality: str, reason: str) 
     engine = as_engine(catalog)
     said = clean(reason)[:_LONGEST_REASON]
     if not said:
-        raise UsageError("A reason is needed: others will ask.", 'Give e.g. --reason "edge of the SAA".')
+        raise UsageError("The reason is empty.", 'Give e.g. --reason "edge of the SAA".')
     with writing(engine) as session:
         rootname = resolve_exposure(session, name)
         run = writes.start_run(session, "retire" if quality == "retired" else "restore", SOFTWARE_VERSION)

@@ -1,4 +1,4 @@
-"""Files that have moved: found again by their content, and noted at their new place."""
+"""Relocation: moved files are found by their content, and their new place is stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.frames.untrusted_fits import file_sha256, modified_ns
 from sbcdark.pipeline.ingest.discovery import discover
 from sbcdark.pipeline.ingest.report import IngestReport
-from sbcdark.pipeline.selection.file_state import is_there
+from sbcdark.pipeline.selection.file_state import exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ from sbcdark.pipeline.ingest.verification import _PAGE, _pages
 
 @dataclass(frozen=True, slots=True)
 class Relocated:
-    """A file that was found at another place."""
+    """A file found at another place."""
 
     name: str
     kind: str
@@ -38,7 +38,7 @@ class Relocated:
 
 @dataclass(slots=True)
 class Relocation:
-    """What was found again, and what is still gone; `unknown` are gone and have no checksum to be known by."""
+    """The files found, and the number still missing; `unknown` ones are missing and have no checksum."""
 
     relocated: list[Relocated] = field(default_factory=list)
     still_missing: int = 0
@@ -48,15 +48,15 @@ class Relocation:
 def relocate(
     catalog: sa.Engine | str | Path, folders: Iterable[str | Path], *, progress: Progress | None = None
 ) -> Relocation:
-    """Find files that are not at their place any more below some folders, by their sha256, and note the new place.
+    """Find missing files below some folders by their sha256, and store their new place.
 
-    Measurements, and the stored selections that rest on them, go on with the file. Content that was superseded at its
-    old place is found again too.
+    The measurements and the stored selections stay with the file. Content that was superseded at its old place is
+    found too.
 
     Raises
     ------
     UsageError
-        A folder is not there.
+        A folder does not exist.
     """
     engine = as_engine(catalog)
     report = Relocation()
@@ -90,11 +90,11 @@ def relocate(
 
 
 def _gone(engine: sa.Engine, report: Relocation) -> dict[int, StoredFile]:
-    """Return the files with a checksum whose content is not at its place, by number."""
+    """Return the files with a checksum whose content is not at its place, by id."""
     gone: dict[int, StoredFile] = {}
     for page in _pages(engine, superseded=True):
         for file in page:
-            if file.state != "changed" and is_there(file.uri):
+            if file.state != "changed" and exists(file.uri):
                 continue
             if file.sha256 is not None:
                 gone[file.id] = file
@@ -116,7 +116,7 @@ def _recognised(engine: sa.Engine, path: Path, sizes: set[int], gone: dict[int, 
         known = file_changes.files_with_checksum(session, digest)
         if file_changes.is_known(session, uri):
             return None
-    # What was present last comes before what was superseded long ago.
+    # The current content of a file comes before superseded content.
     candidates = sorted((file for file in known if file.id in gone), key=lambda file: file.state == "changed")
     there = {file.name for file in known if file.id not in gone and file.state != "changed"}
     for file in candidates:

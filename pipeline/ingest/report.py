@@ -1,4 +1,4 @@
-"""What an ingest did."""
+"""The result of an ingest."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """What an ingest tells while it goes on."""
+    """Progress callback of an ingest."""
 
     def __call__(self, done: int, total: int) -> None:
-        """Say that `done` of `total` files are finished."""
+        """Report that `done` of `total` files are finished."""
 
 
 @dataclass(slots=True)
 class IngestReport:
-    """What an ingest did, in files.
+    """The result of an ingest, in files.
 
-    `ignored` are no SBC RAW, FLT or ASN; `rejected` claim to be and cannot be trusted; `superseded` are files whose
-    measurements no longer count for their exposure, with the stored selections that rest on them.
+    `ignored` files are not an SBC RAW, FLT or ASN; `rejected` files claim to be and are bad; `superseded` files have
+    measurements that no longer count for their exposure, with the stored selections that use them.
     """
 
     added: int = 0
@@ -36,11 +36,11 @@ class IngestReport:
     superseded: list[Superseded] = field(default_factory=list)
 
     def ignore(self, path: Path | str, reason: str) -> None:
-        """Note an ignored file."""
+        """Add an ignored file."""
         self.ignored += 1
         self.ignored_files.append({"path": str(path), "reason": reason})
 
     def reject(self, path: Path | str, reason: str) -> None:
-        """Note a rejected file."""
+        """Add a rejected file."""
         self.rejected += 1
         self.rejections.append({"path": str(path), "reason": reason})

@@ -1,4 +1,4 @@
-"""The life of files: whether they are still what was measured, and where those are that have moved."""
+"""Verification: whether files are still the ones that were measured."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.ingest.report import Progress
 
 _PAGE = 256
-"""Files that are looked at between two writes."""
+"""Files checked between two writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One file that is not as it was, and the stored selections that rest on it.
+    """A file whose state changed or is not present, and the stored selections that use it.
 
     Attributes
     ----------
     name : str
-        Its exposure or association.
+        Name of its exposure or association.
     state, was : str
-        present, missing or changed: now and in the catalog until now; equal where nothing is new.
+        present, missing or changed: now, and in the catalog before; equal if nothing is new.
     """
 
     name: str
@@ -53,10 +53,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Verification:
-    """What a verification found, in files.
+    """The result of a verification, in files.
 
-    `unchecked` could not be looked at (a server, a folder without permission) or have no checksum to compare with;
-    they are left as they are known.
+    `unchecked` files cannot be checked (a server, a folder without permission) or have no checksum to compare with;
+    their state is kept.
     """
 
     present: int = 0
@@ -68,7 +68,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What was seen of one file; `state` is None where it could not be looked at."""
+    """The result of checking one file; `state` is None if it cannot be checked."""
 
     state: str | None
     reason: str = ""
@@ -83,25 +83,25 @@ def verify(
     checksum: bool = False,
     progress: Progress | None = None,
 ) -> Verification:
-    """Look whether files are still where and what the catalog says, and write down what is not.
+    """Check whether files are where and what the catalog says, and store the differences.
 
-    A file is known by size and time; one whose time alone changed is read, and known by its sha256. Missing and changed
-    files are not chosen any more; their measurements are kept for the stored selections that rest on them. A server is
-    asked for the size, time and ETag of a remote file.
+    Files are compared by size and time; if only the time changed, by sha256. Missing and changed files are no longer
+    selected; their measurements are kept for the stored selections that use them. For a remote file, the server is
+    asked for its size, time and ETag.
 
     Parameters
     ----------
     names : sequence of str
-        Exposures or associations; every file where none is given.
+        Exposures or associations; empty for every file.
     checksum : bool
         Read every file in full and compare its sha256.
     progress : callable, optional
-        Is told how many files have been looked at.
+        Called with the number of files checked.
 
     Raises
     ------
     UsageError
-        A name is unknown.
+        A name is not in the catalog.
     """
     engine = as_engine(catalog)
     report = Verification()
@@ -123,7 +123,7 @@ def verify(
                     run_id = writes.start_run(session, "verify", SOFTWARE_VERSION)
                 file_changes.set_states(session, changes)
         with reading(engine) as session:
-            resting = file_changes.selections_resting_on(session, [file.id for file in page])
+            resting = file_changes.selections_using(session, [file.id for file in page])
         for file, look in looks:
             _count(report, file, look, tuple(resting.get(file.id, ())))
         done += len(page)
@@ -148,7 +148,7 @@ def _count(report: Verification, file: StoredFile, look: _Look, selections: tupl
         case _:
             report.unchecked += 1
     if look.reason or look.state != file.state:
-        reason = look.reason or "it is at its place again"
+        reason = look.reason or "found at its place again"
         state = look.state or file.state
         report.findings.append(Finding(file.name, file.kind, file.uri, state, file.state, reason, selections))
 
@@ -176,19 +176,19 @@ def _pages(
 
 def _look(file: StoredFile, silent: set[str], *, checksum: bool) -> _Look:
     if is_remote(file.uri):
-        return _asked(file, silent)
+        return _check_remote(file, silent)
     try:
-        return _compared(file, local_path(file.uri), checksum=checksum)
+        return _check_local(file, local_path(file.uri), checksum=checksum)
     except BadFileError:
-        return _Look(None, "it is not on this machine")
+        return _Look(None, "not on this machine")
     except (FileNotFoundError, NotADirectoryError):
-        return _Look("missing", "it is not there")
+        return _Look("missing", "does not exist")
     except OSError as error:
-        return _Look(None, f"it cannot be read: {error.strerror or type(error).__name__}")
+        return _Look(None, f"cannot be read: {error.strerror or type(error).__name__}")
 
 
-def _asked(file: StoredFile, silent: set[str]) -> _Look:
-    """Ask a server of a file, unless it is among those that were silent before; nothing is drawn."""
+def _check_remote(file: StoredFile, silent: set[str]) -> _Look:
+    """Ask the server about a file, unless the server did not answer before; nothing is downloaded."""
     host = host_of(file.uri)
     if host in silent:
         return _Look(None, f"{host} cannot be reached")
@@ -200,23 +200,23 @@ def _asked(file: StoredFile, silent: set[str]) -> _Look:
     except UnsoundError as error:
         return _Look(None, str(error))
     if found is None:
-        return _Look("missing", "it is not there, the server says")
+        return _Look("missing", "does not exist on the server")
     if not found.is_same(file.size_byte, file.mtime_ns, file.etag):
-        return _Look("changed", "its size, time or ETag is another")
+        return _Look("changed", "size, time or ETag differs")
     return _Look("present", "", file.size_byte, file.mtime_ns)
 
 
-def _compared(file: StoredFile, path: Path, *, checksum: bool) -> _Look:
+def _check_local(file: StoredFile, path: Path, *, checksum: bool) -> _Look:
     status = path.stat()
     same_time = modified_ns(status) == file.mtime_ns
     if not stat.S_ISREG(status.st_mode):
-        return _Look("changed", "it is no regular file any more")
+        return _Look("changed", "no longer a regular file")
     if status.st_size != file.size_byte:
-        return _Look("changed", f"it has {status.st_size} bytes, it had {file.size_byte}")
+        return _Look("changed", f"has {status.st_size} bytes, had {file.size_byte}")
     if checksum or not same_time:
         if file.sha256 is None:
-            what = "no checksum of it is kept to compare with"
-            return _Look(None, what) if same_time else _Look("changed", f"its time changed, and {what}")
+            what = "the catalog has no checksum to compare with"
+            return _Look(None, what) if same_time else _Look("changed", f"time differs, and {what}")
         if file_sha256(path) != file.sha256:
-            return _Look("changed", "its content is another")
+            return _Look("changed", "content differs")
     return _Look("present", "", status.st_size, modified_ns(status))

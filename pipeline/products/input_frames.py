@@ -15,7 +15,7 @@ from sbcdark.pipeline.model.combination import Exposure
 from sbcdark.pipeline.model.templates import DarkFrame
 from sbcdark.pipeline.products.records import Flat, ScienceInput
 from sbcdark.pipeline.selection import choice
-from sbcdark.pipeline.selection.file_state import looked_up
+from sbcdark.pipeline.selection.file_state import with_current_file
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def science_values(session: Session, rootname: str) -> MatchValues:
         raise UsageError(f"{rootname} has no FLT in the catalog.", "Ingest it: sbcdark ingest PATH")
     if values.kind != "science":
         raise UsageError(f"{rootname} is a dark.", "Name an association or science exposures.")
-    return looked_up(session, values)
+    return with_current_file(session, values)
 
 
 def _ingested(file: FileRecord) -> FileRecord | None:

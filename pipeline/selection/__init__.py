@@ -1,1 +1,1 @@
-"""Which darks fit an exposure, and why: rules, matches, reasons, and what has changed since."""
+"""Selection of darks for an exposure: rules, matches, reasons, and what has changed since."""

@@ -1,4 +1,4 @@
-"""Stored choices that today's catalog would make otherwise."""
+"""Stored selections that the current catalog would make differently."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A stored selection that today's catalog would make otherwise."""
+    """A stored selection that the current catalog would make differently."""
 
     selection: int
     exposure: str
@@ -36,9 +36,10 @@ class Change:
 
 
 def changes(catalog: sa.Engine | str | Path) -> list[Change]:
-    """Return the stored selections that would come out otherwise with today's catalog, and why.
+    """Return the stored selections that the current catalog would make differently, and why.
 
-    Each is made again with its own rule and parameters; a choice that the user forced only has its files looked at.
+    Each one is repeated with its own rule and parameters; for a selection forced by the user, only the files are
+    checked.
     """
     found = []
     with reading(as_engine(catalog)) as session:
@@ -60,11 +61,14 @@ def _change(session: Session, stored: StoredSelection) -> Change | None:
     if stored.rule != rules.FORCED:
         match = _again(session, stored)
         today, tier = tuple(dark.dark for dark in match.darks), match.tier
-        told = {rejected.dark: rejected.reason for rejected in match.nearest_rejected}
-        reasons += [f"{name} is not taken: {told.get(name, 'others fit better')}" for name in _without(before, today)]
-        reasons += [f"{name} is taken" for name in _without(today, before)]
+        rejected = {one.dark: one.reason for one in match.nearest_rejected}
+        reasons += [
+            f"{name} is no longer selected: {rejected.get(name, 'others fit better')}"
+            for name in _without(before, today)
+        ]
+        reasons += [f"{name} is now selected" for name in _without(today, before)]
         if set(before) == set(today) and before != today:
-            reasons.append("the order is another")
+            reasons.append("the order is different")
         if tier != stored.tier:
             reasons.append(f"the tier is {tier}, it was {stored.tier}")
     if not reasons:

@@ -1,4 +1,4 @@
-"""Choosing: which darks fit an exposure, why, and what was near and not taken."""
+"""Selection of the darks that fit an exposure, with the reasons for nearby darks that are not selected."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import MatchValues
 
-_REJECTED_TOLD = 3
-"""So many near darks that were not taken are told with their reason."""
+_REJECTED_SHOWN = 3
+"""Number of nearby rejected darks that are reported with their reason."""
 
-_REJECTED_LOOKED_AT = 256
-"""Among so many nearest darks those are looked for."""
+_REJECTED_SEARCHED = 256
+"""Number of nearest darks in which rejected ones are searched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a user named: an association with its exposures, or exposures by themselves."""
+    """A target: an association with its exposures, or single exposures."""
 
     name: str
     exposures: tuple[str, ...]
@@ -43,12 +43,12 @@ class Target:
 
 
 def resolve_exposure(session: Session, name: str) -> str:
-    """Return the root name that a user meant: upper or lower case, 8 or 9 characters.
+    """Return the root name of an exposure given in upper or lower case, with 8 or 9 characters.
 
     Raises
     ------
     UsageError
-        The catalog has no such exposure; the message names near ones.
+        The catalog has no such exposure; the message suggests similar names.
     """
     wanted = name.strip().lower()
     if wanted.isalnum() and len(wanted) == 9 and queries.find_exposure(session, wanted) is not None:
@@ -60,11 +60,11 @@ def resolve_exposure(session: Session, name: str) -> str:
             return complete[0]
     near = queries.similar_names(session, wanted) if plain else []
     hint = f" Did you mean {', '.join(near)}?" if near else ""
-    raise UsageError(f"The catalog has no exposure {name!r}.{hint}", "List what it has: sbcdark exposures")
+    raise UsageError(f"The catalog has no exposure {name!r}.{hint}", "List them: sbcdark exposures")
 
 
 def resolve_target(session: Session, names: Sequence[str]) -> list[Target]:
-    """Return what is to be worked on: an association each, and all lone exposures as one target, each once.
+    """Return the targets: each association, and all single exposures together as one target, without duplicates.
 
     Raises
     ------
@@ -85,12 +85,12 @@ def resolve_target(session: Session, names: Sequence[str]) -> list[Target]:
 
 
 def named_exposures(session: Session, names: Sequence[str], program: int | None, association: str | None) -> list[str]:
-    """Return the exposures that a command names, by themselves, by program or by association.
+    """Return the exposures given by name, by program or by association.
 
     Raises
     ------
     UsageError
-        There is nothing of that name.
+        The name, program or association is not in the catalog.
     """
     found: list[str] = []
     for target in resolve_target(session, [*names, *([association] if association else [])]):
@@ -104,7 +104,7 @@ def named_exposures(session: Session, names: Sequence[str], program: int | None,
             )
         found += of_program
     if not found:
-        raise UsageError("No exposure is named.", "Give root names, --program N or --association NAME.")
+        raise UsageError("No exposure is given.", "Give root names, --program N or --association NAME.")
     return list(dict.fromkeys(found))
 
 
@@ -114,32 +114,32 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     Parameters
     ----------
     rootname : str
-        An exposure of the catalog.
+        An exposure in the catalog.
 
     Returns
     -------
     Match
-        Without darks (tier "none") where nothing passes; `nearest_rejected` then says why.
+        Without darks (tier "none") if no dark passes; `nearest_rejected` then gives the reasons.
 
     Raises
     ------
     UsageError
-        The exposure is not there, or its regions are not measured.
+        The exposure is not in the catalog, or its regions are not measured.
     """
     for name, limit_asked in asdict(wanted).items():
         if limit_asked is not None and not math.isfinite(limit_asked):
-            raise UsageError(f"{name} = {limit_asked} is no limit.", "Leave it out to do without.")
+            raise UsageError(f"{name} = {limit_asked} is not a finite number.", "Leave it out for no limit.")
     science = queries.match_values(session, rootname)
     if science is None:
-        raise UsageError(f"The catalog has no exposure {rootname!r}.", "List what it has: sbcdark exposures")
+        raise UsageError(f"The catalog has no exposure {rootname!r}.", "List them: sbcdark exposures")
     if rules.metric(rule, science) is None:
         raise UsageError(f"{rootname} has no measured regions.", "Ingest its FLT or RAW again.")
-    science = file_state.looked_up(session, science)
+    science = file_state.with_current_file(session, science)
     darks = _Darks(session, science, rule, wanted)
     best = next(darks.fitting(math.inf if wanted.max_sigma is None else wanted.max_sigma), None)
     if best is None:
         tier, tolerance = "none", wanted.max_sigma if wanted.max_sigma is not None else math.inf
-        limit = f"over {tolerance:g}"
+        limit = f"more than {tolerance:g}"
     else:
         tier, tolerance = rules.tier_of(rule, best[0], wanted.max_sigma)
         limit = f"the tier is {tier}"
@@ -148,7 +148,7 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     rejected = [
         (pair, f"{abs(pair[0].delta_sigma or 0.0):.2f} sigma away, {limit}") for pair in darks.beyond(tolerance)
     ]
-    nearest_rejected = sorted(darks.gated() + rejected, key=lambda one: rules.in_order(one[0]))[:_REJECTED_TOLD]
+    nearest_rejected = sorted(darks.gated() + rejected, key=lambda one: rules.in_order(one[0]))[:_REJECTED_SHOWN]
     return Match(
         exposure=rootname,
         rule=rule.value,
@@ -168,7 +168,7 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
 
 
 class _Darks:
-    """The darks of a catalog as one exposure and one rule see them; a file is looked at once, when it may be taken."""
+    """The darks of a catalog for one exposure and one rule; a file is checked once, when it could be selected."""
 
     def __init__(self, session: Session, science: MatchValues, rule: Rule, wanted: Requirements) -> None:
         self._session, self._science, self._rule, self._wanted = session, science, rule, wanted
@@ -176,7 +176,7 @@ class _Darks:
         self._gates = rules.gates(science, wanted)
         self._here: dict[str, MatchValues] = {}
         self.gone: dict[str, tuple[rules.Score, MatchValues]] = {}
-        """Those that would pass every gate but for their file, which is gone or was changed."""
+        """Darks that pass every gate except for their file, which is missing or changed."""
 
     def fitting(self, tolerance: float) -> Iterator[tuple[rules.Score, MatchValues]]:
         """Return the darks within a tolerance that pass every gate, best first."""
@@ -185,7 +185,7 @@ class _Darks:
             if terms is None or rules.gate_reasons(self._science, dark, self._wanted):
                 continue
             if dark.rootname not in self._here:
-                self._here[dark.rootname] = file_state.looked_up(self._session, dark)
+                self._here[dark.rootname] = file_state.with_current_file(self._session, dark)
             here = self._here[dark.rootname]
             if rules.gate_reasons(self._science, here, self._wanted):
                 self.gone[dark.rootname] = (terms, here)
@@ -193,22 +193,22 @@ class _Darks:
                 yield terms, here
 
     def beyond(self, tolerance: float) -> list[tuple[rules.Score, MatchValues]]:
-        """Return the first few darks that pass the gates and lie outside a tolerance, by what the catalog knows."""
+        """Return the first few darks that pass the gates but not the tolerance, according to the catalog."""
         if math.isinf(tolerance):
             return []
         walk = nearest_darks.ranked_darks(self._session, self._ranking, self._gates, beyond=tolerance)
         scored = ((rules.score(self._rule, self._science, dark), dark) for dark in walk)
-        return list(islice(((terms, dark) for terms, dark in scored if terms is not None), _REJECTED_TOLD))
+        return list(islice(((terms, dark) for terms, dark in scored if terms is not None), _REJECTED_SHOWN))
 
     def gated(self) -> list[tuple[tuple[rules.Score, MatchValues], str]]:
-        """Return the nearest measured darks that a gate keeps out, with the reason.
+        """Return the nearest measured darks that a gate excludes, with the reason.
 
-        No file is looked at that `fitting` has not looked at: of the others the catalog's word is taken.
+        Only the files that `fitting` has checked are checked; for the others the catalog's state counts.
         """
         value = rules.metric(self._rule, self._science) or 0.0
         walk = nearest_darks.darks_outward(self._session, self._ranking.column, value, self._science.start_mjd, None)
         found = []
-        for dark in islice(walk, _REJECTED_LOOKED_AT):
+        for dark in islice(walk, _REJECTED_SEARCHED):
             terms = rules.score(self._rule, self._science, dark)
             if terms is None or dark.rootname == self._science.rootname:
                 continue
@@ -228,24 +228,24 @@ def match(
     wanted: Requirements | None = None,
     save: bool = False,
 ) -> list[Match]:
-    """Rank the darks for exposures named one by one, by program or by association.
+    """Rank the darks for exposures given by name, by program or by association.
 
     Parameters
     ----------
     catalog : Engine, str or Path
-        A catalog: of `open_catalog`, by URL or by path.
+        An engine from `open_catalog`, a URL or a path.
     save : bool
-        Whether each selection is stored; its number is then in `selection_id`.
+        Whether to store each selection; its id is then in `selection_id`.
 
     Returns
     -------
     list of Match
-        One an exposure, in the order named.
+        One per exposure, in the given order.
 
     Raises
     ------
     UsageError
-        There is nothing of that name.
+        A name, program or association is not in the catalog.
     """
     engine = as_engine(catalog)
     requirements = wanted or Requirements()
@@ -262,24 +262,24 @@ def match(
 
 
 COLD_BELOW_C = 24.0
-"""Below this mean temperature a dark shows the base alone (science page)."""
+"""Below this mean temperature a dark shows only the base (docs/science.md)."""
 
 _FOR_TEMPLATES = 10
-"""So many cold and so many warm darks, nearest in time, join those that the rule picks, to make the templates."""
+"""Number of cold and of warm darks, nearest in time, added to those of the rule to make the templates."""
 
 
 def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule, wanted: Requirements) -> list[Match]:
-    """Choose the darks that the templates of the dark model of some exposures are made of, one set for all of them.
+    """Select the darks for the templates of the dark model, one common set for all exposures.
 
-    For each exposure: the darks that the rule ranks first (whose glow is of the exposure's own size), and the cold and
-    the warm ones nearest in time: cold ones alone tell the base, warm ones the glow, and near ones know the hot pixels
-    of the day.
+    For each exposure these are the darks that the rule ranks first (with a glow like the exposure's own), and the cold
+    and warm darks nearest in time: cold darks determine the base, warm ones the glow, and recent ones the current hot
+    pixels.
 
     Returns
     -------
     list of Match
-        One an exposure: all darks of the set in the rule's order, with the tier at which the rule found its own. Where
-        the rule finds none for an exposure, its match has no darks.
+        One per exposure: all darks of the set in the order of the rule, with the tier of the rule's own darks. If the
+        rule finds none for an exposure, its match has no darks.
     """
     near = [match_exposure(session, rootname, rule, wanted) for rootname in rootnames]
     chosen = {dark.dark for match in near for dark in match.darks}
@@ -288,11 +288,11 @@ def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule
         for low, high in ((None, COLD_BELOW_C), (queries.HOT_ABOVE_C, None)):
             gates = Gates(wanted.min_exptime_s, wanted.max_days, (low, high))
             walk = nearest_darks.darks_outward(session, "start_mjd", science.start_mjd, science.start_mjd, gates)
-            there = (dark.rootname for dark in walk if file_state.looked_up(session, dark).is_present)
+            there = (dark.rootname for dark in walk if file_state.with_current_file(session, dark).is_present)
             chosen |= set(islice(there, _FOR_TEMPLATES))
     chosen -= set(rootnames)
     darks = [
-        file_state.looked_up(session, values)
+        file_state.with_current_file(session, values)
         for name in sorted(chosen)
         if (values := queries.match_values(session, name)) is not None
     ]
@@ -306,31 +306,31 @@ def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule
 
 
 def forced_match(session: Session, rootname: str, names: Sequence[str], wanted: Requirements) -> Match:
-    """Return the choice that a user makes by naming darks, in that order.
+    """Return the selection of the darks named by the user, in that order.
 
     Raises
     ------
     UsageError
-        A name is no dark of the catalog, or its RAW is not present.
+        A name is not a dark in the catalog, or its RAW is not present.
     """
     science = queries.match_values(session, rootname)
     if science is None:
-        raise UsageError(f"The catalog has no exposure {rootname!r}.", "List what it has: sbcdark exposures")
+        raise UsageError(f"The catalog has no exposure {rootname!r}.", "List them: sbcdark exposures")
     scored = []
     for resolved in dict.fromkeys(resolve_exposure(session, name) for name in names):
         dark = queries.match_values(session, resolved)
-        dark = None if dark is None else file_state.looked_up(session, dark)
+        dark = None if dark is None else file_state.with_current_file(session, dark)
         if dark is None or dark.kind != "dark" or dark.file is None:
-            raise UsageError(f"{resolved!r} is no dark with a RAW that is present.", "List them: sbcdark darks")
+            raise UsageError(f"{resolved!r} is not a dark with a present RAW.", "List the darks: sbcdark darks")
         if not dark.is_present:
             todo = "sbcdark ingest PATH" if dark.file.state == "changed" else "sbcdark relocate DIR"
-            what = "changed after the ingest" if dark.file.state == "changed" else "is not at its place any more"
-            raise UsageError(f"The RAW of {resolved} {what}: {dark.file.uri}", f"Bring the catalog up to date: {todo}")
+            what = "changed after the ingest" if dark.file.state == "changed" else "is missing"
+            raise UsageError(f"The RAW of {resolved} {what}: {dark.file.uri}", f"Update the catalog: {todo}")
         terms = rules.score(Rule.BOX, science, dark)
         if terms is None:
             raise UsageError(f"{resolved} or {rootname} has no measured regions.", "Ingest it again.")
         scored.append((terms, dark))
-    science = file_state.looked_up(session, science)
+    science = file_state.with_current_file(session, science)
     return Match(
         exposure=rootname,
         rule=rules.FORCED,
@@ -346,23 +346,23 @@ def forced_match(session: Session, rootname: str, names: Sequence[str], wanted: 
 
 
 TOP = {Combine.NEAREST: 1, Combine.MEAN: 3, Combine.MODEL: 8}
-"""How many darks of the rule's own are taken where the user does not say."""
+"""Default number of darks to combine."""
 
 
 def choose_for(
     session: Session, rootnames: Sequence[str], combine: Combine, rule: Rule, wanted: Requirements, *, spare: int = 0
 ) -> list[Match]:
-    """Choose the darks that a way of combining takes for the exposures of one product.
+    """Select the darks for the exposures of one product, for one way of combining them.
 
     Parameters
     ----------
     spare : int
-        So many more are returned for nearest and mean, to take the place of darks whose file turns out to be gone.
+        Number of extra darks for nearest and mean, to replace darks whose file turns out to be missing.
 
     Returns
     -------
     list of Match
-        One an exposure. What is needed to choose again stands in `parameters`.
+        One per exposure. `parameters` holds everything needed to repeat the selection.
     """
     if combine is Combine.MODEL:
         found = matches_for_templates(session, rootnames, rule, wanted)

@@ -1,4 +1,4 @@
-"""Whether files are where and what the catalog knows, looked at when they are about to be chosen."""
+"""Whether files still match the catalog, checked just before they are selected."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import FileRecord, MatchValues
 
 
-def is_there(uri: str) -> bool:
-    """Tell whether a file is at its place. What lies on a server is taken to be there: asking costs a request."""
+def exists(uri: str) -> bool:
+    """Return whether a file exists. Files on a server are assumed to exist: checking costs a request."""
     try:
         path = local_path(uri)
     except BadFileError:
@@ -30,16 +30,16 @@ def is_there(uri: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        # It may be there: reading it will tell what is wrong.
+        # It may exist: reading it will show the error.
         return True
     return True
 
 
 def file_state(file: FileRecord) -> str:
-    """Return whether a file is the one that was ingested: ``present``, ``missing`` or ``changed``.
+    """Return whether a file is the ingested one: ``present``, ``missing`` or ``changed``.
 
-    Size and time decide. Where the time alone differs, the content does, if its sha256 is known. What lies on a server
-    is taken to be present, and so is what cannot be looked at: reading it tells what is wrong.
+    Size and time decide; if only the time differs, a known sha256 decides. Files on a server, and files that cannot be
+    checked, are assumed to be present: reading them shows the error.
     """
     try:
         path = local_path(file.uri)
@@ -61,16 +61,16 @@ def file_state(file: FileRecord) -> str:
 
 @lru_cache(maxsize=4096)
 def _sha256(path: Path, _size_byte: int, _mtime_ns: int) -> str:
-    """Return the sha256 of a file, read once for each size and time that it has."""
+    """Return the sha256 of a file; it is read once for each size and time."""
     return file_sha256(path)
 
 
-def looked_up(session: Session, values: MatchValues) -> MatchValues:
+def with_current_file(session: Session, values: MatchValues) -> MatchValues:
     """Return an exposure with a file that is as it was ingested.
 
-    Where the preferred file is gone or changed, a copy of the same content takes its place; where there is none, the
-    file's state in the record is ``missing`` or ``changed``. The catalog itself is not changed: `sbcdark verify` and
-    `sbcdark ingest` do that.
+    If the preferred file is missing or changed, a copy with the same content replaces it; without a copy, the state in
+    the record is ``missing`` or ``changed``. The catalog itself is not changed: `sbcdark verify` and `sbcdark ingest`
+    do that.
     """
     file = values.file
     if file is None:
@@ -81,6 +81,6 @@ def looked_up(session: Session, values: MatchValues) -> MatchValues:
     for copy in queries.files_of(session, values.rootname):
         same = copy.kind == file.kind and copy.sha256 is not None and copy.sha256 == file.sha256
         if same and copy.state != "changed" and copy.id != file.id and file_state(copy) == "present":
-            # The catalog may know it as missing still.
+            # The catalog may still list it as missing.
             return replace(values, file=replace(copy, state="present"))
     return replace(values, file=replace(file, state=state))

@@ -1,4 +1,4 @@
-"""What looks wrong about an exposure and the darks chosen for it: what is odd, and what to do."""
+"""Warnings about an exposure and the darks selected for it: what is odd, and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog.criteria import USABLE
 from sbcdark.catalog.errors import BadFileError
 from sbcdark.pipeline.frames.untrusted_fits import local_path
-from sbcdark.pipeline.selection.rules import BASE_SCATTER, LADDER, Rule, difference, quality_told, score, too_bright
+from sbcdark.pipeline.selection.rules import BASE_SCATTER, LADDER, Rule, describe_quality, difference, score, too_bright
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,81 +18,81 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.selection.rules import Score
 
 _STRANGE_SIGMA = 5.0
-"""From so many sigma on a disagreement is told: one false alarm in 1.7 million exposures."""
+"""Disagreements above this are reported: one false alarm in 1.7 million exposures."""
 
 _STRANGE_TEMPERATURE_C = 2.0
 
-_MISSING_TOLD = 3
-"""So many darks whose file is gone are named."""
+_MISSING_SHOWN = 3
+"""Number of darks with a missing file that are named."""
 
 
 def warnings_about(rule: Rule, science: MatchValues, darks: Sequence[tuple[ScoredDark, MatchValues]]) -> list[str]:
-    """Return what a user should know before trusting the choice for one exposure: what is odd, and what to do."""
-    told = warnings_about_file(science)
+    """Return what a user should know about the selection for one exposure: what is odd, and what to do."""
+    found = warnings_about_file(science)
     if not darks:
-        return told
+        return found
     best, dark = darks[0]
     contrast = score(Rule.GLOW, science, dark)
     if rule is not Rule.NOTEBOOK and best.delta_sigma is not None and abs(best.delta_sigma) > LADDER[1][1]:
-        told.append(
+        found.append(
             f"no dark is within 5 sigma: the nearest, {dark.rootname}, is {abs(best.delta_sigma):.1f} sigma away; "
             "ingest more calibration programs"
         )
     glow_sigma = abs(contrast.delta_sigma) if contrast is not None and contrast.delta_sigma is not None else 0.0
     if rule is not Rule.GLOW and glow_sigma > _STRANGE_SIGMA:
-        told.append(
+        found.append(
             f"the glow of {dark.rootname} differs by {glow_sigma:.1f} sigma from this exposure's; "
             "compare with --rule glow"
         )
-    told += _warnings_about_quiet_rows(science, dark)
+    found += _warnings_about_quiet_rows(science, dark)
     contrast_sigma = (science.contrast_count_s_pix or 0.0) / (science.contrast_err_count_s_pix or math.inf)
     if contrast_sigma < -_STRANGE_SIGMA:
-        told.append(
+        found.append(
             f"its quiet rows are brighter than its box, by {-contrast_sigma:.1f} sigma: a source lies in the rows "
-            "y < 128 and hides the glow from the rule; choose by --rule box, or use the model, which masks sources"
+            "y < 128 and hides the glow from the rule; use --rule box, or the model, which masks sources"
         )
     glows = contrast_sigma > _STRANGE_SIGMA
     if rule in {Rule.GLOW, Rule.BOX} and glows and abs(best.delta_temperature_c) > _STRANGE_TEMPERATURE_C:
-        told.append(
+        found.append(
             f"{dark.rootname}, the nearest in {rule.value}, was {abs(best.delta_temperature_c):.1f} C "
             f"{'colder' if best.delta_temperature_c > 0 else 'warmer'} than this exposure: a source in the box can "
-            "look like glow; look at the picture of `sbcdark run`"
+            "look like glow; check the picture of `sbcdark run`"
         )
-    return told
+    return found
 
 
 def warnings_about_missing(gone: Sequence[tuple[Score, MatchValues]], darks: Sequence[ScoredDark]) -> list[str]:
-    """Return what is to be said of darks that would rank among those taken, had their file not gone.
+    """Return warnings about darks that would be selected if their file were not missing or changed.
 
     Parameters
     ----------
     gone : sequence of (Score, MatchValues)
-        Darks whose file is not at its place, with their scores.
+        Darks with a missing or changed file, with their scores.
     darks : sequence of ScoredDark
-        What was taken instead.
+        The darks selected instead.
     """
     worst = max((dark.score for dark in darks), default=math.inf)
     better = sorted(
         ((terms.score, dark) for terms, dark in gone if terms.score <= worst), key=lambda one: (one[0], one[1].rootname)
     )
-    told = []
+    found = []
     for state, what, todo in (
-        ("missing", "is not at its place any more", "find moved files with: sbcdark relocate DIR"),
-        ("changed", "changed after the ingest", "take it as it is now with: sbcdark ingest"),
+        ("missing", "is missing", "find moved files with: sbcdark relocate DIR"),
+        ("changed", "changed after the ingest", "update the catalog with: sbcdark ingest"),
     ):
         files = {dark.rootname: dark.file for _, dark in better if dark.file is not None and dark.file.state == state}
         if not files:
             continue
-        names = list(files)[:_MISSING_TOLD]
+        names = list(files)[:_MISSING_SHOWN]
         more = f" and {len(files) - len(names)} more" if len(files) > len(names) else ""
         first = files[names[0]]
         command = f"{todo} {_typed(first.uri)}" if state == "changed" else todo
-        told.append(f"the RAW of {', '.join(names)}{more} {what} ({first.uri}): the next best are taken; {command}")
-    return told
+        found.append(f"the RAW of {', '.join(names)}{more} {what} ({first.uri}): the next best are used; {command}")
+    return found
 
 
 def _typed(uri: str) -> str:
-    """Return a file's place as it is typed in a command."""
+    """Return a file's path or URI, quoted for a command line."""
     try:
         return shlex.quote(str(local_path(uri)))
     except BadFileError:
@@ -100,63 +100,63 @@ def _typed(uri: str) -> str:
 
 
 def warnings_about_forced(science: MatchValues, darks: Sequence[MatchValues]) -> list[str]:
-    """Return what speaks against darks that the user named for an exposure."""
-    told = []
+    """Return warnings about darks that the user named for an exposure."""
+    found = []
     for dark in darks:
-        reasons = [] if dark.quality in USABLE else [quality_told(dark)]
+        reasons = [] if dark.quality in USABLE else [describe_quality(dark)]
         if dark.rootname == science.rootname:
             reasons.append("it is the exposure itself")
         reasons += too_bright(science, dark)
         if reasons:
-            told.append(f"{dark.rootname} is used because it is named, though: {'; '.join(reasons)}")
-    return told
+            found.append(f"{dark.rootname} is used because it is named, but: {'; '.join(reasons)}")
+    return found
 
 
 def warnings_about_file(science: MatchValues) -> list[str]:
-    """Return what is odd about a science exposure's own file."""
-    told = []
+    """Return warnings about a science exposure's own file."""
+    found = []
     if science.exposure_flag not in {None, "NORMAL"}:
-        told.append(f"EXPFLAG is {science.exposure_flag}: the exposure may have been interrupted")
+        found.append(f"EXPFLAG is {science.exposure_flag}: the exposure may have been interrupted")
     if science.observation_quality not in {None, "OK"}:
-        told.append(f"QUALITY is {science.observation_quality}: the observatory noted a fault of this exposure")
+        found.append(f"QUALITY is {science.observation_quality}: the observatory noted a fault of this exposure")
     if science.kind == "science" and science.guide_star_lock not in {None, "FINE"}:
-        told.append(
+        found.append(
             f"FGSLOCK is {science.guide_star_lock}: without fine lock the pointing may drift, and a source with it"
         )
-    told += _warnings_about_temperature(science)
+    found += _warnings_about_temperature(science)
     file = science.file
     if file is None:
-        told.append("its FLT is not in the catalog; what was measured on its RAW is used")
+        found.append("its FLT is not in the catalog; the measurement of its RAW is used")
     elif file.state == "missing":
-        told.append(f"its {file.kind} is not at its place any more ({file.uri}); find it with: sbcdark relocate DIR")
+        found.append(f"its {file.kind} is missing ({file.uri}); find it with: sbcdark relocate DIR")
     elif file.state == "changed":
-        told.append(
-            f"its {file.kind} changed after the ingest, and what was measured then is compared; take it as it is now "
-            f"with: sbcdark ingest {_typed(file.uri)}"
+        found.append(
+            f"its {file.kind} changed after the ingest, and the old measurement is compared; update it with: "
+            f"sbcdark ingest {_typed(file.uri)}"
         )
     elif science.kind == "science" and (file.mean_dark_count or 0.0) > 0:
-        told.append(
-            f"its FLT is dark-subtracted already (DARKCORR {file.dark_correction or 'missing'}, MEANDARK "
+        found.append(
+            f"its FLT is already dark-subtracted (DARKCORR {file.dark_correction or 'missing'}, MEANDARK "
             f"{file.mean_dark_count:g} counts): a masterdark would subtract the dark twice; calibrate it again with "
             "DARKCORR OMIT"
         )
     elif science.kind == "science" and file.dark_correction == "COMPLETE":
-        told.append("DARKCORR is COMPLETE with a MEANDARK of 0: make sure that the dark that was subtracted was empty")
-    return told
+        found.append("DARKCORR is COMPLETE with a MEANDARK of 0: make sure that the subtracted dark was empty")
+    return found
 
 
 def _warnings_about_temperature(science: MatchValues) -> list[str]:
     both = (science.temperature_start_c, science.temperature_end_c)
     unread = [keyword for keyword, celsius in zip(("MDECODT1", "MDECODT2"), both, strict=True) if celsius == 0.0]
     if len(unread) == 2:
-        return ["MDECODT1 and MDECODT2 are 0.0: its temperature was not read, and the rule temperature misleads"]
+        return ["MDECODT1 and MDECODT2 are 0.0: its temperature is unknown, and the rule temperature is misleading"]
     if unread and science.temperature_mean_c in both:
         return [f"{unread[0]} is 0.0: its mean temperature is the other reading alone"]
     return []
 
 
 def _warnings_about_quiet_rows(science: MatchValues, dark: MatchValues) -> list[str]:
-    """Compare the quiet rows after taking out the glow that leaks into them."""
+    """Compare the quiet rows, allowing for the scatter of the base."""
     delta = difference(science.quiet_rate_count_s_pix, dark.quiet_rate_count_s_pix)
     if delta is None:
         return []
@@ -170,6 +170,6 @@ def _warnings_about_quiet_rows(science: MatchValues, dark: MatchValues) -> list[
     message = (
         f"its quiet rows are {delta:.1e} count/s/pixel above those of {dark.rootname} ({delta / sigma:.0f} sigma): "
         "sky, airglow, the edge of the South Atlantic Anomaly or the halo of a source lies on the frame. The rule glow "
-        "and the model are free of what is uniform; box and notebook take it for dark"
+        "and the model are insensitive to uniform light; box and notebook count it as dark"
     )
     return [message]

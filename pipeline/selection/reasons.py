@@ -1,4 +1,4 @@
-"""Why this dark, why not that one: every gate and every term of one pair, and what would admit it."""
+"""Reasons for one pair of exposure and dark: every gate, every term, and what would admit the dark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.pipeline.selection import rules
 from sbcdark.pipeline.selection.choice import match_exposure, resolve_exposure
-from sbcdark.pipeline.selection.file_state import looked_up
+from sbcdark.pipeline.selection.file_state import with_current_file
 from sbcdark.pipeline.selection.rules import Requirements, Rule
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 _COUNTED = 10_000
-"""So many darks that fit better are counted."""
+"""Darks that fit better are counted up to this number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the table: what was looked at, what it is, what is asked, and whether it passes.
+    """One line of the table: the quantity, its value, the requirement, and whether it passes.
 
-    `passed` is None where the line only informs: a term that this rule does not rank by.
+    `passed` is None if the line is for information only: a term that the rule does not rank by.
     """
 
     check: str
@@ -44,17 +44,17 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Whether one dark is taken for one exposure, and why.
+    """Whether one dark is selected for one exposure, and why.
 
     Attributes
     ----------
     rank : int or None
-        Its rank among all darks within the tier, by what the catalog knows of the files of those before it; 10,001
-        stands for that or a later one. None where it is not within.
+        Its rank among all darks within the tier, using the catalog's state of the files ranked before it; 10,001
+        stands for that rank or a later one. None if it is outside the tier.
     taken : bool
         Whether it is among the first `top`.
     relaxation : str or None
-        The smallest change that would admit it: options of `match`, or a command; None where nothing is needed or
+        The smallest change that would admit it: options of `match`, or a command; None if nothing is needed or
         nothing would help.
     summary : str
         The answer in one sentence.
@@ -84,23 +84,23 @@ def why(
     Raises
     ------
     UsageError
-        A name is unknown, or the second is no dark, or one of them has no measured regions.
+        A name is unknown, the second is not a dark, or one of them has no measured regions.
     """
     requirements = wanted or Requirements()
     with reading(as_engine(catalog)) as session:
         science = queries.match_values(session, resolve_exposure(session, exposure))
         candidate = queries.match_values(session, resolve_exposure(session, dark))
         if science is None or candidate is None:  # resolve_exposure just found them
-            raise UsageError("An exposure vanished while it was read.", "Run it again.")
-        candidate = looked_up(session, candidate)
+            raise UsageError("An exposure was removed during the read.", "Run it again.")
+        candidate = with_current_file(session, candidate)
         if candidate.kind != "dark":
-            raise UsageError(f"{candidate.rootname} is no dark.", "List the darks: sbcdark darks")
+            raise UsageError(f"{candidate.rootname} is not a dark.", "List the darks: sbcdark darks")
         terms = rules.score(rule, science, candidate)
         if terms is None:
             raise UsageError(
                 f"{science.rootname} or {candidate.rootname} has no measured regions.", "Ingest its file again."
             )
-        science = looked_up(session, science)
+        science = with_current_file(session, science)
         match = match_exposure(session, science.rootname, rule, requirements)
         rank = _rank(session, science, candidate, rule, match, requirements)
         taken = rank is not None and rank <= requirements.top
@@ -133,10 +133,10 @@ def _checks(
     checks = [
         Check("another exposure", dark.rootname, f"not {science.rootname}", dark.rootname != science.rootname),
         Check("quality", dark.quality, " or ".join(USABLE), dark.quality in USABLE),
-        Check("its RAW", state, "present", dark.is_present),
+        Check("RAW file", state, "present", dark.is_present),
         Check("exposure time", f"{dark.exptime_s:g} s", f">= {wanted.min_exptime_s:g} s",
               dark.exptime_s >= wanted.min_exptime_s),
-        Check("time between", f"{days:.1f} days", "any" if wanted.max_days is None else f"<= {wanted.max_days:g} days",
+        Check("time apart", f"{days:.1f} days", "any" if wanted.max_days is None else f"<= {wanted.max_days:g} days",
               wanted.max_days is None or days <= wanted.max_days),
     ]  # fmt: skip
     for ceiling in rules.ceilings(science):
@@ -144,7 +144,7 @@ def _checks(
         if above is not None:
             checks.append(
                 Check(
-                    f"{ceiling.region} of the dark, above the exposure's",
+                    f"{ceiling.region} of the dark above the exposure's",
                     f"{above:+.2f} sigma",
                     f"<= {ceiling.sigma:g} sigma",
                     above <= ceiling.sigma,
@@ -182,7 +182,7 @@ def _terms(rule: Rule, science: MatchValues, dark: MatchValues) -> str:
 def _relaxation(
     session: Session, science: MatchValues, dark: MatchValues, rule: Rule, match: Match, wanted: Requirements
 ) -> str | None:
-    """Return the options that would admit a dark, tried out on the catalog, or the command that has to come first."""
+    """Return the options that would admit a dark, tested on the catalog, or the command to run first."""
     if dark.rootname == science.rootname:
         return None
     if (first := _before_options(science, dark)) is not None:
@@ -215,14 +215,14 @@ def _relaxation(
 
 
 def _before_options(science: MatchValues, dark: MatchValues) -> str | None:
-    """Return what has to be done about a dark that no option of `match` admits; None where one may."""
+    """Return what to do about a dark that no option of `match` admits; None if options may help."""
     if rules.too_bright(science, dark):
-        return f"only naming it: --use {dark.rootname} (masterdark, photometry, run)"
+        return f"only by name: --use {dark.rootname} (masterdark, photometry, run)"
     if dark.quality not in USABLE:
         return f'sbcdark restore {dark.rootname} --reason "..."'
     if not dark.is_present:
         if dark.file is not None and dark.file.state == "changed":
-            return "sbcdark ingest PATH, with its RAW as it is now"
+            return "sbcdark ingest PATH, with its current RAW"
         return "sbcdark relocate DIR, with the folder where its RAW is now"
     return None
 
@@ -235,7 +235,7 @@ def _tolerance(rule: Rule, match: Match, wanted: Requirements) -> float:
 def _rank(
     session: Session, science: MatchValues, dark: MatchValues, rule: Rule, match: Match, wanted: Requirements
 ) -> int | None:
-    """Return a dark's place among those within the tier, counted by the database where it is not among the first."""
+    """Return the rank of a dark within the tier; the database counts it if it is not among the first."""
     place = next((found.rank for found in match.darks if found.dark == dark.rootname), None)
     terms = rules.score(rule, science, dark)
     tolerance = _tolerance(rule, match, wanted)
@@ -251,23 +251,23 @@ def _rank(
         within=tolerance,
         most=_COUNTED,
     )
-    # A file that is gone from its place may let this one through, but it was not taken.
+    # A missing file may let this one move up, but it was not selected.
     return max(better, len(match.darks)) + 1
 
 
 def _summary(name: str, match: Match, rank: int | None, taken: bool, reasons: list[str], terms: rules.Score) -> str:
     if reasons:
-        return f"{name} is not taken: {'; '.join(reasons)}."
+        return f"{name} is not selected: {'; '.join(reasons)}."
     if taken and rank == 1:
         return f"{name} is the best dark for {match.exposure} by the rule {match.rule}."
     if rank is not None:
-        word = "is taken" if taken else "fits, and is not among the first"
+        word = "is selected" if taken else "fits, but is not among the first"
         later = " or later" if rank > _COUNTED else ""
         return f"{name} {word}: rank {rank}{later} within {match.tier}."
     sigma = abs(terms.delta_sigma or 0.0)
     if match.tier == "none":
-        return f"{name} is not taken: it is {sigma:.1f} sigma away, and no dark fits."
+        return f"{name} is not selected: it is {sigma:.1f} sigma away, and no dark fits."
     return (
-        f"{name} is not taken: it is {sigma:.1f} sigma away, and {match.darks[0].dark} and others like it fit within "
+        f"{name} is not selected: it is {sigma:.1f} sigma away, and {match.darks[0].dark} and others fit within "
         f"{match.tier}."
     )

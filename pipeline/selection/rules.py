@@ -1,4 +1,4 @@
-"""How darks are ranked for an exposure: rules, gates and the ladder of tolerances. Pure numbers."""
+"""Ranking of darks for an exposure: rules, gates and the ladder of tolerances. Numbers only."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 
 class Rule(StrEnum):
-    """What a rule compares between the science exposure and a dark."""
+    """The quantity that a rule compares between the science exposure and a dark."""
 
     GLOW = "glow"
-    """The contrast rate(box) - rate(quiet): the size of the glow, free of a uniform sky."""
+    """The contrast rate(box) - rate(quiet): the size of the glow, independent of a uniform sky."""
     BOX = "box"
     """The rate in the box."""
     TEMPERATURE = "temperature"
     """The mean temperature, in units of 0.5 C."""
     NOTEBOOK = "notebook"
-    """The raw sum of the box, as STScI's notebook does; for comparison."""
+    """The raw sum of the box, as in STScI's notebook; for comparison."""
 
 
 class Combine(StrEnum):
-    """How darks become the dark of an exposure."""
+    """How darks are combined to the dark of an exposure."""
 
     MODEL = "model"
     """base x L + amplitude x G with templates from the darks, fitted to the exposure itself."""
     MEAN = "mean"
-    """The sum of the darks' counts over the sum of their times."""
+    """The sum of the darks' counts divided by the sum of their exposure times."""
     NEAREST = "nearest"
     """The first dark of the selection."""
 
@@ -56,38 +56,38 @@ _METRICS = {
 }
 
 LADDER = (("2 sigma", 2.0), ("5 sigma", 5.0), ("any", math.inf))
-"""Tolerances on |z|, tried in order; the first that the best dark passes is the tier."""
+"""Tolerances on |z|, tried in order; the tier is the first that the best dark passes."""
 
 FORCED = "forced"
-"""The rule and tier of a dark that the user named."""
+"""Rule and tier of a dark named by the user."""
 
 MIN_EXPTIME_S = 300.0
-"""Default of the exposure-time gate. A shorter dark has under 90 counts in the cold box: too few to know its glow."""
+"""Default exposure-time gate. A shorter dark has fewer than 90 counts in the cold box: too few to know its glow."""
 
 BASE_SCATTER = 0.08
-"""Relative scatter of the base from frame to frame, everywhere on the detector together (darks of program 13961)."""
+"""Relative scatter of the base from frame to frame, common to the whole detector (darks of program 13961)."""
 
 FLAT_BIAS = 0.05
-"""Relative: an FLT is divided by the flat, which is 4 % above its mean in the box; the RAW of a dark is not."""
+"""Relative bias in the box: an FLT is divided by the flat, which is 4 % above its mean there; a RAW dark is not."""
 
 BRIGHTER_SIGMA = 5.0
-"""A dark that is brighter than the exposure by more than this, in the box or in the quiet rows, is not its dark."""
+"""A dark brighter than the exposure by more than this, in the box or the quiet rows, cannot be its dark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What is asked of the darks beside the rule.
+    """Requirements on the darks, besides the rule.
 
     Attributes
     ----------
     top : int
-        At most so many darks.
+        Largest number of darks.
     max_sigma : float or None
-        Largest |z|; None leaves it to the ladder.
+        Largest |z|; None uses the ladder.
     max_days : float or None
-        Largest distance in time, days.
+        Largest separation in time, days.
     min_exptime_s : float
-        Shortest dark, seconds.
+        Shortest exposure time, seconds.
     """
 
     top: int = 5
@@ -97,7 +97,7 @@ class Requirements:
 
 
 def rule_of(rule: str | Rule) -> Rule:
-    """Return the rule of that name.
+    """Return the rule with this name.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def rule_of(rule: str | Rule) -> Rule:
 
 
 def combine_of(combine: str | Combine) -> Combine:
-    """Return the way of combining darks of that name.
+    """Return the way of combining darks with this name.
 
     Raises
     ------
@@ -121,19 +121,21 @@ def combine_of(combine: str | Combine) -> Combine:
     try:
         return Combine(combine)
     except ValueError:
-        raise UsageError(f"Darks cannot be combined by {combine!r}.", f"Use one of: {', '.join(Combine)}") from None
+        raise UsageError(
+            f"There is no way {combine!r} to combine darks.", f"Use one of: {', '.join(Combine)}"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One dark against one exposure. Every difference is science minus dark.
+    """The score of one dark for one exposure. Every difference is science minus dark.
 
     Attributes
     ----------
     score : float
-        What ranks: the smaller, the better the dark (`score`).
+        The ranking value: smaller is better (see `score`).
     delta_sigma : float or None
-        z, the difference over the errors of both.
+        z, the difference divided by the combined error.
     """
 
     score: float
@@ -150,12 +152,12 @@ def metric_column(rule: Rule) -> str:
 
 
 def error_column(rule: Rule) -> str | None:
-    """Return the column that holds the compared value's error; None where the rule has one error for all."""
+    """Return the column with the error of the compared value; None if the rule has one common error."""
     return _METRICS[rule].error_column
 
 
 def metric(rule: Rule, values: MatchValues) -> float | None:
-    """Return what a rule compares of one exposure; None where it was not measured."""
+    """Return the value that a rule compares; None if it was not measured."""
     value: float | None = getattr(values, metric_column(rule))
     return value
 
@@ -167,7 +169,7 @@ def _error(rule: Rule, values: MatchValues) -> float:
 
 
 def difference(science: float | None, dark: float | None) -> float | None:
-    """Return science minus dark; None where one of them was not measured."""
+    """Return science minus dark; None if either was not measured."""
     return None if science is None or dark is None else science - dark
 
 
@@ -175,14 +177,14 @@ def score(rule: Rule, science: MatchValues, dark: MatchValues) -> Score | None:
     """Compare a dark with an exposure.
 
     With m the rule's value and delta = m_science - m_dark, the score is sqrt(delta^2 + sigma_dark^2) / sigma_science:
-    how far the exposure's own dark is expected to be from this frame. The frame's noise makes it worse, never better.
-    z = delta / sqrt(sigma_science^2 + sigma_dark^2) tells whether the two are compatible. For `temperature` both are
-    |delta| / 0.5 C; for `notebook` the score is the difference of the raw sums and z that of the box rates.
+    the expected distance of the exposure's own dark from this frame. Noise in the frame makes the score worse, never
+    better. z = delta / sqrt(sigma_science^2 + sigma_dark^2) measures whether the two are compatible. For `temperature`
+    both are |delta| / 0.5 C; for `notebook` the score is the difference of the raw sums and z that of the box rates.
 
     Returns
     -------
     Score or None
-        None where a value was not measured.
+        None if a value was not measured.
     """
     delta = difference(metric(rule, science), metric(rule, dark))
     if delta is None:
@@ -195,7 +197,7 @@ def score(rule: Rule, science: MatchValues, dark: MatchValues) -> Score | None:
         ours, theirs = _error(rule, science), _error(rule, dark)
         fixed = _METRICS[rule].fixed_error
         z = _in_units(delta, fixed or math.hypot(ours, theirs))
-        # As SQL computes it, so that both order alike.
+        # The same expression as in SQL, so both give the same order.
         size = abs(z) if fixed else _in_units(math.sqrt(delta * delta + theirs * theirs), ours)
     return Score(
         size,
@@ -212,7 +214,7 @@ def _in_units(delta: float, sigma: float) -> float:
 
 
 def ranking(rule: Rule, science: MatchValues) -> Ranking:
-    """Return how the catalog is to order the darks for an exposure whose value was measured."""
+    """Return the catalog's ranking of the darks for a measured exposure."""
     compared = Rule.BOX if rule is Rule.NOTEBOOK else rule
     return Ranking(
         column=metric_column(rule),
@@ -228,10 +230,10 @@ def ranking(rule: Rule, science: MatchValues) -> Ranking:
 
 
 def ceilings(science: MatchValues) -> tuple[Ceiling, ...]:
-    """Return how bright a dark of an exposure can be in the box and in the quiet rows.
+    """Return the upper limits on the brightness of a dark in the box and in the quiet rows.
 
-    sigma holds the Poisson errors of both, the scatter of the base of both (`BASE_SCATTER`), and in the box the flat
-    (`FLAT_BIAS`). What was not measured has no ceiling.
+    sigma combines the Poisson errors of both, the scatter of both bases (`BASE_SCATTER`), and in the box the flat
+    (`FLAT_BIAS`). A region that was not measured has no limit.
     """
     regions = (
         ("box", "box_rate_count_s_pix", "box_rate_err_count_s_pix", FLAT_BIAS),
@@ -251,9 +253,9 @@ def ceilings(science: MatchValues) -> tuple[Ceiling, ...]:
 
 
 def sigma_above(ceiling: Ceiling, dark: MatchValues) -> float | None:
-    """Return by how many sigma a dark is brighter than an exposure in a region; negative where it is fainter.
+    """Return by how many sigma a dark is brighter than an exposure in a region; negative if it is fainter.
 
-    None where the dark was not measured.
+    None if the dark was not measured.
     """
     rate: float | None = getattr(dark, ceiling.column)
     if rate is None or dark.quiet_rate_count_s_pix is None:
@@ -264,17 +266,17 @@ def sigma_above(ceiling: Ceiling, dark: MatchValues) -> float | None:
 
 
 def gates(science: MatchValues, wanted: Requirements) -> Gates:
-    """Return what the catalog is to leave out before it ranks; `gate_reasons` is the judge."""
+    """Return the gates that the catalog applies before ranking; `gate_reasons` decides."""
     return Gates(wanted.min_exptime_s, wanted.max_days, ceilings=ceilings(science), other_than=science.rootname)
 
 
 def gate_reasons(science: MatchValues, dark: MatchValues, wanted: Requirements) -> list[str]:
-    """Return why a dark may not be taken at all; empty where it may."""
+    """Return the reasons that exclude a dark; empty if it passes."""
     reasons = []
     if dark.rootname == science.rootname:
         reasons.append("it is the exposure itself")
     if dark.quality not in USABLE:
-        reasons.append(quality_told(dark))
+        reasons.append(describe_quality(dark))
     if dark.file is None:
         reasons.append("its RAW is not present")
     elif dark.file.state == "missing":
@@ -284,20 +286,20 @@ def gate_reasons(science: MatchValues, dark: MatchValues, wanted: Requirements) 
     if dark.contrast_count_s_pix is None:
         reasons.append("its regions are not measured")
     if dark.exptime_s < wanted.min_exptime_s:
-        reasons.append(f"its {dark.exptime_s:g} s are under {wanted.min_exptime_s:g} s")
+        reasons.append(f"EXPTIME = {dark.exptime_s:g} s is below {wanted.min_exptime_s:g} s")
     days = abs(science.start_mjd - dark.start_mjd)
     if wanted.max_days is not None and days > wanted.max_days:
-        reasons.append(f"{days:.1f} days away, over {wanted.max_days:g}")
+        reasons.append(f"{days:.1f} days away, more than {wanted.max_days:g}")
     return reasons + too_bright(science, dark)
 
 
-def quality_told(dark: MatchValues) -> str:
-    """Return a dark's quality with its reason, in words."""
+def describe_quality(dark: MatchValues) -> str:
+    """Return a dark's quality and its reason as text."""
     return f"quality {dark.quality}" + (f": {dark.quality_reason}" if dark.quality_reason else "")
 
 
 def too_bright(science: MatchValues, dark: MatchValues) -> list[str]:
-    """Return where a dark is brighter than the whole exposure, in words: it holds more than the exposure's dark."""
+    """Return, as text, the regions in which a dark is brighter than the whole exposure."""
     above = [(ceiling, sigma_above(ceiling, dark)) for ceiling in ceilings(science)]
     return [
         f"its {ceiling.region} {'are' if ceiling.region.endswith('s') else 'is'} brighter than the exposure's by "
@@ -308,7 +310,7 @@ def too_bright(science: MatchValues, dark: MatchValues) -> list[str]:
 
 
 def ladder(rule: Rule, max_sigma: float | None) -> tuple[tuple[str, float], ...]:
-    """Return the tolerances that are tried in order; a limit that the user gives stands alone."""
+    """Return the tolerances to try, in order; a limit given by the user replaces the ladder."""
     if max_sigma is not None:
         return ((f"{max_sigma:g} sigma", max_sigma),)
     return LADDER[-1:] if rule is Rule.NOTEBOOK else LADDER
@@ -317,19 +319,19 @@ def ladder(rule: Rule, max_sigma: float | None) -> tuple[tuple[str, float], ...]
 def tier_of(rule: Rule, best: Score, max_sigma: float | None) -> tuple[str, float]:
     """Return the tier and its tolerance: the first that the best-ranked dark passes.
 
-    A dark that is compatible with everything for its large errors alone does not rank first, and so sets no tier.
+    A dark that is compatible only because of its large errors does not rank first, so it does not set the tier.
     """
     steps = ladder(rule, max_sigma)
     return next((step for step in steps if within(best, step[1])), steps[-1])
 
 
 def within(terms: Score, tolerance: float) -> bool:
-    """Tell whether |z| is within a tolerance; a z that is not known is."""
+    """Return whether |z| is within a tolerance; an unknown z is."""
     return terms.delta_sigma is None or abs(terms.delta_sigma) <= tolerance
 
 
 def in_order(pair: tuple[Score, MatchValues]) -> tuple[float, float, float, str]:
-    """Return what darks are sorted by: the score, then temperature, then time, then the root name."""
+    """Return the sort key of darks: the score, then temperature, then time, then the root name."""
     terms, dark = pair
     return terms.score, abs(terms.delta_temperature_c), abs(terms.delta_days), dark.rootname
 
@@ -337,16 +339,16 @@ def in_order(pair: tuple[Score, MatchValues]) -> tuple[float, float, float, str]
 def choose(
     rule: Rule, scored: Iterable[tuple[Score, MatchValues]], wanted: Requirements
 ) -> tuple[str, tuple[ScoredDark, ...], tuple[tuple[Score, MatchValues], ...]]:
-    """Rank scored darks and keep those within the tolerance that the best of them passes.
+    """Rank scored darks and keep those within the tolerance that the best one passes.
 
     Returns
     -------
     tier : str
-        The tolerance used; ``"none"`` where nothing passes.
+        The tolerance used; ``"none"`` if no dark passes.
     darks : tuple of ScoredDark
-        At most `wanted.top`; the weight is each dark's share of the exposure time of all of them.
+        At most `wanted.top`; the weight is each dark's share of the total exposure time.
     left : tuple of (Score, MatchValues)
-        Those outside the tolerance, best first.
+        The darks outside the tolerance, best first.
     """
     ordered = sorted(scored, key=in_order)
     allowed = [pair for pair in ordered if wanted.max_sigma is None or within(pair[0], wanted.max_sigma)]
@@ -359,7 +361,7 @@ def choose(
 
 
 def as_named(scored: Sequence[tuple[Score, MatchValues]]) -> tuple[ScoredDark, ...]:
-    """Return scored darks ranked as they are given, with shares of the exposure time as weights."""
+    """Return scored darks ranked in the given order, weighted by exposure time."""
     total = sum(dark.exptime_s for _, dark in scored)
     return tuple(
         _scored_dark(rank, terms, dark, dark.exptime_s / total) for rank, (terms, dark) in enumerate(scored, 1)

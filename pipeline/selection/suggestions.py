@@ -1,4 +1,4 @@
-"""What to type where no dark fits. The archive is not asked: what an earlier listing named counts."""
+"""What to type if no dark fits. The archive is not contacted: the last listing in the catalog counts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LOOSEN = "Loosen --max-sigma, --max-days or --min-exptime"
 
 
 def advice(engine: sa.Engine, exposures: Sequence[str]) -> str:
-    """Return what to type where no dark fits some exposures: the command that gets the nearest darks."""
+    """Return what to type if no dark fits: the command that gets the nearest darks."""
     with reading(engine) as session:
         return advice_in(session, exposures)
 
 
 def advice_in(session: Session, exposures: Sequence[str]) -> str:
     """Return the same within a session."""
-    if not archive_listings.knows_the_archive(session):
+    if not archive_listings.has_archive_listing(session):
         return f"{_LOOSEN}, or see which darks the archive has: sbcdark programs --near {exposures[0]}"
     best: archive_listings.NearestProgram | None = None
     for name in exposures:
@@ -33,8 +33,8 @@ def advice_in(session: Session, exposures: Sequence[str]) -> str:
         if nearest and (best is None or nearest[0].distance_days < best.distance_days):
             best = nearest[0]
     if best is None:
-        return f"{_LOOSEN}: every dark that the archive is known to have is in the catalog. Ask again: sbcdark programs"
+        return f"{_LOOSEN}: every dark in the last archive listing is in the catalog. List it again: sbcdark programs"
     return (
-        f"{_LOOSEN}, or get the nearest darks that are not here ({best.dark}, {best.distance_days:.1f} days away): "
+        f"{_LOOSEN}, or get the nearest darks not in the catalog ({best.dark}, {best.distance_days:.1f} days away): "
         f"sbcdark fetch --program {best.program} --darks"
     )

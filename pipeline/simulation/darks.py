@@ -1,9 +1,9 @@
 """Simulated RAW darks with known truth.
 
-The dark is the sum of noise-free components that every file shares (see `base_map`, `glow_map`, `HOT_RATES`), as
-measured on the 20 darks of program 13961: dark = base x L(x, y) + amplitude x G(x, y) + hot pixels. Counts are drawn
-as Poisson events by numpy's Generator, each file from the seed and its own number: a file comes out the same whatever
-else is made.
+The dark is the sum of noise-free components common to all files (see `base_map`, `glow_map`, `HOT_RATES`), as measured
+on the 20 darks of program 13961: dark = base x L(x, y) + amplitude x G(x, y) + hot pixels. Counts are Poisson events
+from numpy's Generator, seeded for each file by the seed and the file's own number, so a file does not depend on the
+others.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ HOT_RATES = (1.59, 0.76, 0.028, 0.040, 0.067, 0.059)
 """Mean rates of `HOT_PIXELS_XY`, count/s; they vary by a quarter from frame to frame (program 13961)."""
 
 ROW_SENSITIVITY = {599: 0.5, 600: 0.1, 601: 0.0, 602: 0.0, 603: 0.15, 604: 1.6}
-"""What the dead rows and the row above them record of what falls there (program 13961)."""
+"""Sensitivity of the dead rows and the row above them (program 13961)."""
 
 FLAGGED_ROWS = slice(599, 604)
-"""Rows that simulated FLTs flag 4: the dead ones; row 604, which reads high, is a good pixel to DQ."""
+"""Rows that simulated FLTs flag with 4: the dead ones; DQ does not flag row 604, which reads high."""
 
 RUN_TEMPERATURE_C = (18.2, 24.5, 25.0, 25.5, 26.0, 26.4, 26.6, 27.0, 27.2, 27.5, 27.8, 27.9, 28.1, 28.3)
 RUN_BOX_RATE = (0.0, 0.0, 4.8e-6, 8.6e-6, 1.19e-5, 1.71e-5, 2.33e-5, 3.08e-5, 4.01e-5, 4.74e-5, 5.36e-5, 6.56e-5)
@@ -44,15 +44,15 @@ GLOW_AT_TEMPERATURE = (RUN_TEMPERATURE_C, (*RUN_BOX_RATE, 7.1e-5, 8.17e-5))
 """Mean glow of the box (count/s/pixel) against mean temperature (C), from the box sums of program 13961."""
 
 TEMPERATURE_ZERO_C, TEMPERATURE_STEP_C = 16.4715, 0.2442
-"""MDECODT1 and MDECODT2 come in these steps."""
+"""Steps of MDECODT1 and MDECODT2."""
 
 GLOBAL_RATE_WINDOW_S = 0.061
-"""GLOBRATE is the count of so short a window over its length: coarse, and often 0."""
+"""GLOBRATE is the count in this short window divided by its length: coarse, and often 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What to simulate. Darks rise evenly through the temperatures, in runs of `darks_per_run`."""
+    """Parameters of a simulation. The darks rise evenly through the temperatures, in runs of `darks_per_run`."""
 
     seed: int = 13961
     number_of_darks: int = 24
@@ -70,7 +70,7 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """One extension: its cards (EXTNAME and EXTVER among them) and its image, table (structured array) or nothing."""
+    """One extension: its cards (including EXTNAME and EXTVER) and its image, table (structured array) or None."""
 
     cards: tuple[Card, ...]
     data: NDArray[Any] | None
@@ -78,7 +78,7 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedFile:
-    """A FITS file to be: name, primary cards, extensions."""
+    """The contents of a FITS file: name, primary cards, extensions."""
 
     name: str
     cards: tuple[Card, ...]
@@ -101,13 +101,13 @@ class Exposure:
 
 
 def coarse_temperature(temperature_c: float) -> float:
-    """Return a temperature in the steps of MDECODT1 and MDECODT2."""
+    """Round a temperature to the steps of MDECODT1 and MDECODT2."""
     steps = round((temperature_c - TEMPERATURE_ZERO_C) / TEMPERATURE_STEP_C)
     return round(TEMPERATURE_ZERO_C + steps * TEMPERATURE_STEP_C, 4)
 
 
 def row_sensitivity() -> NDArray[np.float64]:
-    """Return what each row records of what falls on it, shape (1024, 1), see `ROW_SENSITIVITY`."""
+    """Return the sensitivity of each row, shape (1024, 1), see `ROW_SENSITIVITY`."""
     rows = np.ones((DETECTOR_SHAPE[0], 1))
     for row, share in ROW_SENSITIVITY.items():
         rows[row] = share
@@ -116,7 +116,7 @@ def row_sensitivity() -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def base_map() -> NDArray[np.float64]:
-    """Return L, shape (1024, 1024): the base's shape, 0.83 at the left edge to 1.17 at the right on live rows."""
+    """Return L, shape (1024, 1024): the shape of the base, 0.83 at the left edge to 1.17 at the right on live rows."""
     x = np.arange(DETECTOR_SHAPE[1])
     rising = (1.0 + 0.17 * (x - 511.5) / 512.0)[None, :] * row_sensitivity()
     rising.flags.writeable = False
@@ -125,10 +125,11 @@ def base_map() -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def glow_map() -> NDArray[np.float64]:
-    """Return G, shape (1024, 1024): the glow's shape, mean 1 over the box.
+    """Return G, shape (1024, 1024): the shape of the glow, with mean 1 over the box.
 
-    It peaks at (x, y) = (558, 654) and falls as exp(-|dx/w|^2.75 - |dy/w|^2.55), w = 275 and 352 pixels to the left and
-    right, 369 and 250 to the bottom and top: fitted to the growth that the darks of program 13961 show.
+    It peaks at (x, y) = (558, 654) and falls as exp(-|dx/w|^2.75 - |dy/w|^2.55), with w = 275 and 352 pixels to the
+    left
+    and right, 369 and 250 to the bottom and top: a fit to the growth in the darks of program 13961.
     """
     y, x = np.ogrid[: DETECTOR_SHAPE[0], : DETECTOR_SHAPE[1]]
     across = np.abs(x - 558.0) / np.where(x < 558, 275.0, 352.0)
@@ -155,8 +156,8 @@ def dark_rate(exposure: Exposure) -> NDArray[np.float64]:
 def dark_counts(exposure: Exposure, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw an exposure's dark counts, shape (1024, 1024).
 
-    The number of events of each component is Poisson and each falls on a pixel in proportion to the component's shape,
-    which is the same as a Poisson draw in each pixel, and ten times as fast at 0.01 count per pixel.
+    The number of events of each component is Poisson, and each event falls on a pixel in proportion to the component's
+    shape. This equals a Poisson draw in each pixel, and is ten times as fast at 0.01 count per pixel.
     """
     pixels = [
         np.searchsorted(total, rng.random(rng.poisson(rate * exposure.exposure_s * total[-1])) * total[-1], "right")
@@ -169,12 +170,12 @@ def dark_counts(exposure: Exposure, rng: np.random.Generator) -> NDArray[np.int6
 
 
 def raw_pixels(counts: NDArray[np.int64]) -> NDArray[np.int16]:
-    """Return counts as a RAW file holds them: 16 bits without offset, so that over 32767 they wrap to negative."""
+    """Return counts as stored in a RAW file: 16 bits without offset, so counts over 32767 wrap to negative values."""
     return counts.astype(np.uint16).view(np.int16)
 
 
 def exposure_cards(exposure: Exposure) -> dict[str, Value]:
-    """Return the primary cards that every exposure has."""
+    """Return the primary cards of every exposure."""
     start = utc_of_mjd(exposure.start_mjd)
     return {
         "ROOTNAME": exposure.rootname,
@@ -196,7 +197,7 @@ def draw_exposure(
     exposure_s: float,
     glow_box: float | None = None,
 ) -> Exposure:
-    """Draw an exposure's base, glow and hot pixels; `glow_box` takes the place of what the temperature suggests."""
+    """Draw the base, glow and hot pixels of an exposure; `glow_box` overrides the glow at its temperature."""
     rng = np.random.default_rng([parameters.seed, number, 0])
     base = BASE_RATE * (1.0 + parameters.base_scatter * float(rng.standard_normal()))
     typical = float(np.interp(temperature_c, *GLOW_AT_TEMPERATURE))
@@ -216,12 +217,12 @@ def draw_exposure(
 
 
 def darks(parameters: Parameters) -> tuple[Exposure, ...]:
-    """Return the truth of the darks, in the order of their start."""
+    """Return the truth of the darks, in order of their start."""
     wanted = np.linspace(parameters.lowest_temperature_c, parameters.highest_temperature_c, parameters.number_of_darks)
     runs = -(-parameters.number_of_darks // parameters.darks_per_run)
     found: list[Exposure] = []
     for run in range(runs):
-        # Each run takes every runs-th temperature, so that all of them go from cold to warm.
+        # Each run takes every runs-th temperature, so every run goes from cold to warm.
         for step, temperature in enumerate(wanted[run::runs]):
             number = len(found)
             rootname = f"jzzd{base36(run + 1, 2)}{base36(step + 360, 2)}q"
@@ -236,7 +237,7 @@ def darks(parameters: Parameters) -> tuple[Exposure, ...]:
 
 
 def base36(number: int, width: int) -> str:
-    """Return a number as the archive counts visits and exposures: digits, then letters."""
+    """Return a number in the archive's notation of visits and exposures: digits, then letters."""
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     text = ""
     for _ in range(width):
@@ -253,14 +254,14 @@ def raw_dark(parameters: Parameters, exposure: Exposure) -> SimulatedFile:
     Parameters
     ----------
     parameters : Parameters
-        The seed.
+        One of `darks`.
     exposure : Exposure
         One of `darks`.
 
     Returns
     -------
     SimulatedFile
-        As the archive has them: int16, constant ERR and DQ arrays that are not written out.
+        As in the archive: int16, with constant ERR and DQ arrays that are not written out.
     """
     rng = np.random.default_rng([parameters.seed, exposure.number, 1])
     pixels = raw_pixels(dark_counts(exposure, rng))
@@ -300,6 +301,6 @@ def raw_dark(parameters: Parameters, exposure: Exposure) -> SimulatedFile:
 
 
 def raw_darks(parameters: Parameters) -> Iterator[SimulatedFile]:
-    """Yield the RAW darks one by one, each made when it is asked for."""
+    """Yield the RAW darks one by one, each made on demand."""
     for exposure in darks(parameters):
         yield raw_dark(parameters, exposure)

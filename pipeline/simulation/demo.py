@@ -1,4 +1,4 @@
-"""The demonstration: a simulated archive with known truth, and the whole job done on it."""
+"""The demonstration: the whole job on a simulated archive with known truth."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrueNet:
-    """What one aperture of the demonstration should hold, and what was measured, in drizzled count/s."""
+    """True and measured values of one aperture of the demonstration, in drizzled count/s."""
 
     association: str
     source_count_s: float
@@ -43,7 +43,7 @@ class TrueNet:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """What the demonstration did and where it is."""
+    """The results of the demonstration and their places."""
 
     archive: Path
     catalog: str
@@ -54,15 +54,15 @@ class Demonstration:
 
 
 def demonstrate(folder: Path, talk: Callable[[str], None] = lambda _: None) -> Demonstration:
-    """Make a small simulated archive and do the whole job on it.
+    """Simulate a small archive and run the whole job on it.
 
     Parameters
     ----------
     folder : Path
-        Gets the folders ``archive`` and ``products`` and the file ``catalog.db``; made if it is not there. Run again,
-        the same archive is written again and the catalog stays as it is.
+        Receives the folders ``archive`` and ``products`` and the file ``catalog.db``; created if missing. A second run
+        writes the same archive and leaves the catalog unchanged.
     talk : callable
-        Is told what goes on.
+        Called with progress messages.
 
     Raises
     ------
@@ -74,13 +74,13 @@ def demonstrate(folder: Path, talk: Callable[[str], None] = lambda _: None) -> D
     try:
         archive.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SbcdarkError(f"{archive} cannot be made: {error.strerror}.", "Name another folder with -o.") from error
+        raise SbcdarkError(f"Cannot create {archive}: {error.strerror}.", "Give another folder with -o.") from error
     simulated = simulate()
     talk(f"simulating {len(simulated.darks)} darks and {len(simulated.associations)} associations in {archive}")
     _write(simulated, archive)
     url = f"sqlite:///{folder / 'catalog.db'}"
     engine = open_catalog(url, create=True)
-    talk(f"ingesting them into {folder / 'catalog.db'}")
+    talk(f"ingesting the files into {folder / 'catalog.db'}")
     report = ingest(engine, [archive])
     outcomes: list[Outcome] = []
     for association in simulated.associations:
@@ -108,8 +108,9 @@ def _write(simulated: SimulatedArchive, archive: Path) -> None:
 
 def _compared(association: Association, outcome: Outcome) -> TrueNet:
     measured = outcome.photometry[0]
-    # What is subtracted is the dark alone: the sky of the simulation stays in the net rate. It is a surface
-    # brightness, so that it has the same rate per drizzled as per native pixel.
+    # Only the dark is subtracted: the sky of the simulation stays in the net rate. It is a surface brightness, so it
+    # has
+    # the same rate per drizzled as per native pixel.
     aperture = apertures_of([association.aperture], None)[0]
     sky = association.sky_count_s_pix * math.pi * aperture.a * aperture.b / SCALE_ARCSEC**2
     net = association.aperture_source_count_s + sky

@@ -1,4 +1,4 @@
-"""Writing the files of the simulated archive."""
+"""Writing of the simulated files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def write_simulated(target: Path, file: SimulatedFile) -> None:
-    """Write one file of the simulated archive.
+    """Write one simulated file.
 
     Parameters
     ----------
     target : Path
-        Its name, in a folder that exists.
+        The path, in an existing folder.
     file : SimulatedFile
-        Cards and arrays.
+        The cards and arrays.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Header cards of simulated ACS/SBC files: the keywords, order and blank padding of a real RAW dark.
 
-The templates follow the header of the RAW dark jcrx01iiq (program 13961); what a simulation decides is put in
-by `override`.
+The templates follow the header of the RAW dark jcrx01iiq (program 13961); a simulation sets its own values with
+`override`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Value = str | int | float | bool
-"""What a header card may hold."""
+"""Values of a header card."""
 
 Card = tuple[str, Value, str]
 """Keyword, value, comment; an empty keyword makes a blank card."""
@@ -23,19 +23,19 @@ BLANK: Card = ("", "", "")
 
 
 def _section(title: str) -> tuple[Card, Card, Card]:
-    """Return the three cards that head a section."""
+    """Return the three cards of a section heading."""
     return BLANK, ("", f"      / {title}", ""), BLANK
 
 
 def override(template: Iterable[Card], values: Mapping[str, Value]) -> tuple[Card, ...]:
-    """Return the template with some values replaced, those of unknown keywords appended.
+    """Return the template with some values replaced; cards of new keywords are appended.
 
     Parameters
     ----------
     template : iterable of cards
-        Keywords, values and comments in their order.
+        Keywords, values and comments, in order.
     values : mapping
-        New values by keyword. Text is padded with blanks to the width that it has in the template.
+        New values by keyword. Text is padded with blanks to its width in the template.
 
     Returns
     -------
@@ -338,7 +338,7 @@ ASSOCIATION_PRIMARY: tuple[Card, ...] = (
 """Primary cards of an association table."""
 
 LINEAR = ("CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "ORIENTAT", "PA_APER")
-"""What ERR and DQ share of `DISTORTION`."""
+"""Cards of `DISTORTION` that ERR and DQ have, too."""
 
 DISTORTION: dict[str, Value] = {
     "CTYPE1": "RA---TAN-SIP",
@@ -372,7 +372,7 @@ DISTORTION: dict[str, Value] = {
     **{f"B_{p}_{q}": b for p, q, _, b in SIP},
     "WCSNAME": "IDC_sbc_simulated",
 }
-"""What updatewcs would add to a SCI header: without these cards AstroDrizzle refuses the file."""
+"""Cards that updatewcs adds to a SCI header: without them AstroDrizzle refuses the file."""
 
 TARGET, SCIENCE_PROGRAM = "SIMULATED-GALAXY", 99655
 
@@ -396,4 +396,4 @@ SCIENCE_PRIMARY: dict[str, Value] = {
     "IDCTAB": "jref$sbc_simulated_idc.fits",
     "ASN_MTYP": "EXP-DTH",
 }
-"""What an FLT's primary header says otherwise than a RAW dark's."""
+"""Cards of an FLT's primary header that differ from a RAW dark's."""

@@ -1,9 +1,9 @@
 """A simulated SBC archive with known truth: RAW darks, two associations of dithered FLTs, and their flat.
 
-An FLT's expected pixel is (dark + (sky + source) x flat) x time / flat: sky and source are given as what a flat-fielded
-frame shows, which for HST is surface brightness (the flat takes the pixel's area with it). The source is a Gaussian
-on the sky; since a drizzled pixel shows the same value as the native ones under it, its drizzled count rate is the
-integral over the sky in units of IDCSCALE^2, whatever the local pixel area.
+The expected pixel of an FLT is (dark + (sky + source) x flat) x time / flat: sky and source are defined in a
+flat-fielded frame, which for HST shows surface brightness (the flat includes the pixel area). The source is a Gaussian
+on the sky. A drizzled pixel has the same value as the native pixels under it, so the drizzled count rate of the source
+is the integral over the sky in units of IDCSCALE^2, whatever the local pixel area.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.simulation.headers import Value
 
 FLAT_NAME = "sbc_simulated_pfl.fits"
-"""The flat's file name; the FLTs name it as ``jref$sbc_simulated_pfl.fits``."""
+"""File name of the flat; the FLTs refer to it as ``jref$sbc_simulated_pfl.fits``."""
 
 POINTING = (165.55871, 38.04316)
 """RA and Dec of the reference pixel of each association's first exposure, degree."""
@@ -58,15 +58,15 @@ DITHER_ARCSEC = (0.55, -0.35)
 """East and north offset of each association's second pointing."""
 
 APERTURE_SIGMAS = 3.0
-"""Half axes of the recommended aperture, in sigmas of the source."""
+"""Semi-axes of the recommended aperture, in sigmas of the source."""
 
 PHOTOMETRY = {"F150LP": (4.39e-17, 1610.7), "F165LP": (1.36e-16, 1762.5)}
-"""PHOTFLAM (erg/s/cm2/A per count/s) and PHOTPLAM (A): of the size of the SBC's own, rounded, no calibration."""
+"""PHOTFLAM (erg/s/cm2/A per count/s) and PHOTPLAM (A): rounded values like the SBC's own, not a calibration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A Gaussian source on the sky: position (degree), axes (arcsec), rate in drizzled count/s over all of it."""
+    """A Gaussian source on the sky: position (degree), axes (arcsec), total rate in drizzled count/s."""
 
     ra_deg: float
     dec_deg: float
@@ -78,10 +78,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class ScienceExposure:
-    """Truth of one FLT: what the detector did, where it looked (degree), and what is in the aperture.
+    """Truth of one FLT: the detector's dark, the pointing (degree), and the contents of the aperture.
 
-    `source_count_s` is the whole source in native, flat-fielded count/s; `aperture_dark_counts` the expected dark in
-    the aperture in native, flat-fielded counts; `aperture_area_pix` the aperture in native pixels.
+    `source_count_s` is the total source in native, flat-fielded count/s; `aperture_dark_counts` the expected dark in
+    the aperture in native, flat-fielded counts; `aperture_area_pix` the area of the aperture in native pixels.
     """
 
     exposure: Exposure
@@ -95,10 +95,10 @@ class ScienceExposure:
 class Association:
     """Truth of one association.
 
-    `aperture` is an aperture as the commands take it; `aperture_fraction` the share of the source in it;
-    `aperture_source_count_s` and `aperture_dark_count_s` what the drizzled product holds there, count/s;
-    `aperture_flux_erg_s_cm2_a` the former times PHOTFLAM. `sky_count_s_pix` is per native pixel (and, a surface
-    brightness, per drizzled pixel too).
+    `aperture` is in the notation of the commands; `aperture_fraction` is the fraction of the source in it;
+    `aperture_source_count_s` and `aperture_dark_count_s` are the values in the drizzled product, count/s;
+    `aperture_flux_erg_s_cm2_a` is the former times PHOTFLAM. `sky_count_s_pix` is per native pixel and, as a surface
+    brightness, per drizzled pixel, too.
     """
 
     name: str
@@ -122,7 +122,7 @@ class SimulatedArchive:
     associations: tuple[Association, ...]
 
     def files(self) -> Iterator[SimulatedFile]:
-        """Yield every file, each made when it is asked for (an FLT holds 10 MB)."""
+        """Yield every file, each made on demand (an FLT has 10 MB)."""
         yield from raw_darks(self.parameters)
         for association in self.associations:
             yield association_table(association)
@@ -166,7 +166,7 @@ def sigmas_from_source(source: Source, xi: Pixels, eta: Pixels, pointing: tuple[
 
 
 def source_rate(source: Source, pointing: tuple[float, float]) -> Pixels:
-    """Return what a flat-fielded frame shows of the source, shape (1024, 1024), count/s/pixel."""
+    """Return the source in a flat-fielded frame, shape (1024, 1024), count/s/pixel."""
     area = 2.0 * math.pi * source.sigma_major_arcsec * source.sigma_minor_arcsec
     peak = source.drizzled_count_s * IDCSCALE**2 / area
     return np.asarray(peak * np.exp(-0.5 * sigmas_from_source(source, *native_plane(), pointing)))
@@ -174,7 +174,7 @@ def source_rate(source: Source, pointing: tuple[float, float]) -> Pixels:
 
 @lru_cache(maxsize=1)
 def flat(seed: int) -> NDArray[np.float32]:
-    """Return the flat, shape (1024, 1024), mean near 1: 4 % from pixel to pixel, 5 % across the frame."""
+    """Return the flat, shape (1024, 1024), with mean near 1: 4 % from pixel to pixel, 5 % across the frame."""
     y, x = np.ogrid[: DETECTOR_SHAPE[0], : DETECTOR_SHAPE[1]]
     smooth = 1.0 + 0.05 * np.cos(2.0 * np.pi * x / 1500.0) * np.sin(2.0 * np.pi * y / 1300.0)
     noise = np.random.default_rng([seed, 0, 2]).normal(1.0, 0.04, DETECTOR_SHAPE)
@@ -191,7 +191,7 @@ def _association(
     sky: float,
     warmth: tuple[tuple[float, float], ...],
 ) -> Association:
-    # Left of and below the middle, clear of the dead rows in both pointings.
+    # Left of and below the centre, away from the dead rows in both pointings.
     xi, eta = tangent_plane(np.array(540.0), np.array(490.0))
     ra, dec = plane_to_sky(float(xi), float(eta), POINTING)
     source = Source(ra, dec, 0.6, 0.4, 30.0, drizzled_count_s)
@@ -233,7 +233,7 @@ def _association(
 def _in_aperture(
     parameters: Parameters, source: Source, exposure: Exposure, pointing: tuple[float, float]
 ) -> tuple[float, float, float]:
-    """Return expected dark counts in the aperture (native; times the area factor) and its area in native pixels."""
+    """Return the expected dark counts in the aperture (native; times the area factor) and its native area in pixels."""
     reach = sigmas_from_source(source, *native_plane(), pointing) < (APERTURE_SIGMAS + 0.5) ** 2
     y, x = (index.astype(np.float64) for index in np.nonzero(reach))
     steps = (np.arange(5) - 2.0) / 5.0
@@ -255,7 +255,7 @@ def flat_fielded(parameters: Parameters, association: Association, member: Scien
     parameters : Parameters
         The seed.
     association, member : Association, ScienceExposure
-        Of `simulate`.
+        Returned by `simulate`.
 
     Returns
     -------
@@ -319,7 +319,7 @@ def _science_primary(association: Association, member: ScienceExposure) -> dict[
 
 
 def association_table(association: Association) -> SimulatedFile:
-    """Make an association's table: its members and its product."""
+    """Make the table of an association: its members and its product."""
     rows = [(member.exposure.rootname.upper(), "EXP-DTH", True) for member in association.exposures]
     rows.append((association.name.upper(), "PROD-DTH", True))
     table = np.array(rows, dtype=[("MEMNAME", "S14"), ("MEMTYPE", "S14"), ("MEMPRSNT", "?")])
@@ -333,7 +333,7 @@ def association_table(association: Association) -> SimulatedFile:
 
 
 def flat_file(parameters: Parameters) -> SimulatedFile:
-    """Make the flat's file, for the folder that the variable `jref` names."""
+    """Make the file of the flat, for the folder of the environment variable `jref`."""
     cards = (
         ("TELESCOP", "HST", "telescope used to acquire data"),
         ("INSTRUME", "ACS", "identifier for instrument used to acquire data"),

@@ -1,4 +1,4 @@
-"""The sky under a simulated SBC frame: its distortion, pixel areas and the tangent plane.
+"""The sky in a simulated SBC frame: distortion, pixel areas and the tangent plane.
 
 The distortion is that of aperture JSBCFIX in the Science Instrument Aperture File (SIAF).
 """
@@ -65,7 +65,7 @@ def native_plane() -> tuple[Pixels, Pixels]:
 
 
 def _powers(values: Pixels) -> list[Pixels]:
-    """Return the powers 0 to 4 by multiplication, which is ten times as fast as ``**``."""
+    """Return the powers 0 to 4 by multiplication, ten times as fast as ``**``."""
     powers = [np.ones_like(values)]
     for _ in range(4):
         powers.append(powers[-1] * values)

@@ -1,1 +1,1 @@
-"""What people look at: pictures and listings."""
+"""Pictures and listings."""

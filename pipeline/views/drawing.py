@@ -1,4 +1,4 @@
-"""How pictures are drawn: style, stretch, block sums, colour bars, files."""
+"""Drawing of pictures: style, stretch, block sums, colour bars, files."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 
 UNIT = 1e-5
-"""Rates are shown in this many count/s/pixel: a cold SBC dark is 0.75 of it."""
+"""Unit of the displayed rates in count/s/pixel: a cold SBC dark has 0.75 of it."""
 
-COLOUR_MAP = "viridis"  # even in lightness, and safe for colour-blind eyes
+COLOUR_MAP = "viridis"  # perceptually uniform and safe for colour-blind readers
 
 _DPI = 150
 
 
 def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Sum an image over square blocks; the blocks at the far edges may be cut.
+    """Sum an image over square blocks; blocks at the far edges may be smaller.
 
     Parameters
     ----------
     image : ndarray, shape (ny, nx)
-        NaN and infinities are left out.
+        NaN and infinities are ignored.
     block : int
-        Side of a block, pixels.
+        Side of a block in pixels.
 
     Returns
     -------
     sums : ndarray of float64, shape (ceil(ny / block), ceil(nx / block))
-        In the image's unit; they add up to the image's sum.
+        In the unit of the image; they add up to its sum.
     pixels : ndarray of int64, of the same shape
-        How many pixels each sum holds.
+        Number of pixels in each sum.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDA
         `block` is below 1, or the image is not two-dimensional.
     """
     if block < 1 or image.ndim != 2:
-        raise ValueError(f"blocks of {block} pixels of an image with {image.ndim} axes cannot be summed")
+        raise ValueError(f"cannot sum blocks of {block} pixels in an image with {image.ndim} axes")
     values = np.asarray(image, dtype=np.float64)
     known = np.isfinite(values)
     missing = [(0, -side % block) for side in values.shape]
@@ -61,9 +61,9 @@ def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDA
 
 
 def block_mean(image: NDArray[Any], block: int, divisor: float) -> NDArray[np.float64]:
-    """Return each block's mean per pixel over `divisor`; NaN where a block has little data.
+    """Return each block's mean per pixel in units of `divisor`; NaN if a block has little data.
 
-    A block of few pixels (at the slanted edges of a product) is so noisy that it would draw the eye.
+    Blocks of few pixels (at the slanted edges of a product) are too noisy to show.
     """
     sums, pixels = block_sum(image, block)
     mean = np.full(sums.shape, np.nan)
@@ -72,7 +72,7 @@ def block_mean(image: NDArray[Any], block: int, divisor: float) -> NDArray[np.fl
 
 
 def stretch(images: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    """Choose one stretch for several images: the level of the darks fills it, hot pixels and sources go over."""
+    """Return one stretch for several images: the level of the darks fills it; hot pixels and sources saturate."""
     lows, highs = [], []
     for image in images:
         known = image[np.isfinite(image)]
@@ -81,21 +81,21 @@ def stretch(images: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
             lows.append(float(low))
             highs.append(float(high))
     low, high = (min(lows), max(highs)) if lows else (0.0, 1.0)
-    if not high > low:  # a constant image has its one value in the middle
+    if not high > low:  # centre the only value of a constant image
         margin = abs(low) / 2 or 1.0
         low, high = low - margin, high + margin
     return low, high
 
 
 def plain_text(text: str, longest: int) -> str:
-    """Make untrusted text fit to be drawn: one line that fits its place, of characters that the font has."""
+    """Make untrusted text drawable: one line of limited length, in characters of the font."""
     drawn = "".join(char if ord(char) < 0x250 or 0x370 <= ord(char) < 0x400 else "?" for char in clean_label(text))
     return drawn if len(drawn) <= longest else f"{drawn[: longest - 3]}..."
 
 
 @contextmanager
 def own_style() -> Iterator[None]:
-    """Draw in matplotlib's default style, whatever the user's matplotlibrc says (usetex would read names as TeX)."""
+    """Draw in matplotlib's default style, whatever the user's matplotlibrc sets (usetex would parse names as TeX)."""
     from matplotlib import style  # noqa: PLC0415 - matplotlib is slow to load
 
     with style.context("default"):
@@ -103,7 +103,7 @@ def own_style() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; the name appears when the file is whole."""
+    """Write a figure as PNG; the file appears once it is complete."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         figure.savefig(temporary, format="png", dpi=_DPI)
@@ -113,7 +113,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def new_figure(width: float, height: float, layout: Literal["compressed", "constrained"] = "compressed") -> Figure:
-    """Return an empty figure of a size in inches, laid out so that nothing overlaps."""
+    """Return an empty figure with a size in inches and a layout without overlaps."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - matplotlib is slow to load
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
@@ -132,7 +132,7 @@ def draw_image(
     limits: tuple[float, float],
     colours: str = COLOUR_MAP,
 ) -> Any:
-    """Draw a block-summed image in the pixels that it was summed from; pixel (0, 0) is centred on (0, 0)."""
+    """Draw a block-summed image in the original pixels; pixel (0, 0) is centred on (0, 0)."""
     import matplotlib as mpl  # noqa: PLC0415 - slow to load
 
     colour_map = mpl.colormaps[colours].with_extremes(bad="white")
@@ -146,20 +146,20 @@ def draw_image(
         vmax=limits[1],
         interpolation="nearest",
     )
-    # The last blocks may stick out over the image's edge.
+    # The last blocks may extend beyond the edge of the image.
     axes.set_xlim(-0.5, shape[1] - 0.5)
     axes.set_ylim(-0.5, shape[0] - 0.5)
     return drawn
 
 
 def colour_bar(figure: FigureBase, drawn: Any, axes: Sequence[Axes], block: int) -> None:
-    """Add a bar that says what the colours of `draw_image` mean."""
+    """Add the colour bar of `draw_image`."""
     bar = figure.colorbar(drawn, ax=list(axes), extend="both", pad=0.015, aspect=30)
     bar.set_label(f"1e-5 count/s/pixel, means of {block} by {block}")
 
 
 def outlined(width: float) -> list[Any]:
-    """Return the effect of a dark rim, so that white lines and letters show on light and dark ground."""
+    """Return the effect of a dark outline, so that white lines and letters show on any background."""
     from matplotlib import patheffects  # noqa: PLC0415 - slow to load
 
     return [patheffects.withStroke(linewidth=width, foreground="black")]

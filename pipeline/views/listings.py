@@ -1,4 +1,4 @@
-"""Listing what the catalog holds."""
+"""Listings of the catalog."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ def exposures(
     sort: str = "start_mjd",
     descending: bool = False,
 ) -> list[ExposureRecord]:
-    """Return the exposures of a catalog that pass a filter, all of them, sorted by one of `queries.SORT_KEYS`.
+    """Return all exposures of a catalog that pass a filter, sorted by one of `queries.SORT_KEYS`.
 
     Raises
     ------
     UsageError
-        `sort` names no column.
+        `sort` is not a column.
     """
     if sort not in queries.SORT_KEYS:
-        raise UsageError(f"There is no column {sort!r} to sort by.", f"Use one of: {', '.join(queries.SORT_KEYS)}")
+        raise UsageError(f"There is no column {sort!r}.", f"Sort by one of: {', '.join(queries.SORT_KEYS)}")
     with reading(as_engine(catalog)) as session:
         return queries.list_exposures(session, wanted or queries.ExposureFilter(), sort=sort, descending=descending)
 
 
 def is_hot(record: ExposureRecord) -> bool:
-    """Tell whether an exposure was above 25 C on average."""
+    """Return whether the mean temperature of an exposure was above 25 C."""
     return record.temperature_mean_c > queries.HOT_ABOVE_C
 
 
 def show(catalog: sa.Engine | str | Path, name: str) -> dict[str, Any]:
-    """Return all that is known of one exposure (files, measurements, selections) or association (members).
+    """Return everything in the catalog about an exposure (files, measurements, selections) or an association (members).
 
     Raises
     ------
     UsageError
-        There is nothing of that name.
+        The name is not in the catalog.
     """
     with reading(as_engine(catalog)) as session:
         lowered = name.strip().lower()
@@ -66,8 +66,8 @@ def show(catalog: sa.Engine | str | Path, name: str) -> dict[str, Any]:
         rootname = resolve_exposure(session, name)
         record = queries.find_exposure(session, rootname)
         values = queries.match_values(session, rootname)
-        if record is None or values is None:  # resolve_exposure just found it: only a concurrent delete leads here
-            message = f"{rootname} vanished while it was read"
+        if record is None or values is None:  # resolve_exposure found it: only a concurrent delete removes it
+            message = f"{rootname} was removed during the read"
             raise LookupError(message)
         files = queries.files_of(session, rootname)
         measured = [

@@ -1,7 +1,7 @@
-"""Pictures of an exposure with its dark and of drizzled products, block-summed so that single counts add up to a view.
+"""Pictures of an exposure with its dark and of drizzled products, summed over blocks to make single counts visible.
 
-Matplotlib's object API on the Agg canvas is used, without pyplot's global state and without the user's own style. Names
-and labels come from headers and region files: they are shown as plain text, never as mathematics.
+They use matplotlib's object API on the Agg canvas, without pyplot's global state and the user's style. Names and labels
+come from headers and region files: they are drawn as plain text, never as mathematics.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 
 LISTED_APERTURES = 8
-_TITLE = 50  # characters of 11 points over one of two panels
+_TITLE = 50  # characters of 11 points above one of two panels
 
 
 @dataclass(frozen=True, slots=True)
 class FramePicture:
-    """A native frame to be drawn.
+    """A native frame to draw.
 
     Attributes
     ----------
     rootname : str
-        Its name; shown as it is.
+        Its name, drawn verbatim.
     counts : ndarray, shape (ny, nx)
         Counts per native pixel.
     exptime_s : float
@@ -66,7 +66,7 @@ class FramePicture:
 
 
 def _draw_region(axes: Axes, region: Region, style: str) -> None:
-    """Outline a region's pixels. Rectangle takes the corner; the first pixel begins half a pixel before its centre."""
+    """Outline a region. Rectangle takes the corner; the first pixel begins half a pixel before its centre."""
     from matplotlib.patches import Rectangle  # noqa: PLC0415 - slow to load
 
     axes.add_patch(
@@ -84,7 +84,7 @@ def _draw_region(axes: Axes, region: Region, style: str) -> None:
     )
     label = axes.text(region.x0 + 10, region.y1 + 8, region.name, color="white", fontsize=9, va="bottom", clip_on=True)
     label.set_path_effects(outlined(2.0))
-    label.set_in_layout(False)  # beyond a small image it would squeeze the axes
+    label.set_in_layout(False)  # outside a small image it would shrink the axes
 
 
 def _frame_title(kind: str, frame: FramePicture) -> str:
@@ -115,16 +115,16 @@ def _exposure_and_dark_figure(science: FramePicture, dark: FramePicture, block: 
 
 
 def plot_exposure_and_dark(path: Path, science: FramePicture, dark: FramePicture, *, block: int = 16) -> None:
-    """Draw an exposure and its dark side by side on one stretch, with the box and the quiet rows.
+    """Draw an exposure and its dark side by side with one stretch, with the box and the quiet rows.
 
     Parameters
     ----------
     path : Path
-        The PNG to write; an older one is replaced when the new one is whole.
+        The PNG to write; an old one is replaced once the new one is complete.
     science, dark : FramePicture
         Native frames, shape (1024, 1024).
     block : int
-        Side of the blocks that are summed, pixels.
+        Side of the summed blocks in pixels.
 
     Raises
     ------
@@ -214,20 +214,20 @@ def plot_products(
     titles: tuple[str, str] = ("Science", "Masterdark"),
     block: int = 16,
 ) -> None:
-    """Draw a science product and its masterdark side by side on one stretch, with the apertures.
+    """Draw a science product and its masterdark side by side with one stretch, with the apertures.
 
     Parameters
     ----------
     path : Path
-        The PNG to write; an older one is replaced when the new one is whole.
+        The PNG to write; an old one is replaced once the new one is complete.
     science, masterdark : ndarray of float, shape (ny, nx)
-        Drizzled products on one pixel grid, count/s per product pixel; NaN where nothing falls is left blank.
+        Drizzled products on one pixel grid, count/s per product pixel; NaN (no data) is left blank.
     apertures : sequence of PixelEllipse
-        Numbered in the picture; the first `LISTED_APERTURES` are named beneath it.
+        Numbered in the picture; the first `LISTED_APERTURES` are named below it.
     titles : (str, str)
-        What stands above the two, for example the association's and the masterdark's names.
+        The two titles, for example the names of the association and the masterdark.
     block : int
-        Side of the blocks that are summed, pixels.
+        Side of the summed blocks in pixels.
 
     Raises
     ------

@@ -22,14 +22,14 @@ def draw_products(built: Built, files: ProductFiles) -> tuple[str, ...]:
     Parameters
     ----------
     built : Built
-        What a run made.
+        The products of a run.
     files : ProductFiles
-        The names of the pictures, in the folder that they are written into.
+        The names of the pictures, in their folder.
 
     Returns
     -------
     tuple of str
-        The names of the pictures' files.
+        The file names of the pictures.
 
     Raises
     ------

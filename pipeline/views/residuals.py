@@ -1,4 +1,4 @@
-"""The picture of a fit: an exposure, the model of its dark and sky, and what is left, with profiles along both axes."""
+"""The picture of a fit: an exposure, the model of its dark and sky, and the residual, with profiles along both axes."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_SIGMAS = 4.0  # of the residual's colours
-_PROFILE = 32  # pixels to a point of the profiles
-_DATA, _MODEL = "#0072B2", "#D55E00"  # Okabe & Ito's blue and vermilion: told apart by colour-blind eyes
+_SIGMAS = 4.0  # range of the residual's colours
+_PROFILE = 32  # pixels per point of the profiles
+_DATA, _MODEL = "#0072B2", "#D55E00"  # Okabe & Ito's blue and vermilion: safe for colour-blind readers
 _LEFT_OUT = "#E69F00"
 _TITLE = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitPicture:
-    """What the picture of a fit shows.
+    """The data of the picture of a fit.
 
     Attributes
     ----------
@@ -47,13 +47,13 @@ class FitPicture:
     model : ndarray of float64, shape (1024, 1024)
         Expected counts of dark and sky.
     good : ndarray of bool, shape (1024, 1024)
-        Pixels that hold data.
+        Pixels with data.
     sources, apertures : ndarray of bool, shape (1024, 1024)
-        Pixels that the fit left out: sources that were found, and the apertures, annuli and masks of the user.
+        Pixels excluded from the fit: detected sources, and the apertures, annuli and masks of the user.
     exptime_s : float
         Exposure time, s.
     chi2_per_dof : float or None
-        Of the fit.
+        chi2 per degree of freedom of the fit.
     """
 
     rootname: str
@@ -67,16 +67,16 @@ class FitPicture:
 
 
 def plot_fit(path: Path, fit: FitPicture, *, block: int = 16) -> None:
-    """Draw science, model and residual of an exposure, block-summed, and profiles of the pixels that were fitted.
+    """Draw science, model and residual of an exposure, block-summed, and profiles of the fitted pixels.
 
     Parameters
     ----------
     path : Path
-        The PNG to write; an older one is replaced when the new one is whole.
+        The PNG to write; an old one is replaced once the new one is complete.
     fit : FitPicture
-        What is drawn.
+        The data.
     block : int
-        Side of the blocks that are summed, pixels.
+        Side of the summed blocks in pixels.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str) -> No
 
 
 def _profile(axes: Axes, fit: FitPicture, *, axis: int, name: str) -> None:
-    """Draw the mean rate of the fitted pixels along x (summed over axis 0) or y, data with errors over the model."""
+    """Draw the mean rate of the fitted pixels along x (summed over axis 0) or y: data with errors over the model."""
     use = fit.good & ~fit.sources & ~fit.apertures
     points = []
     for image in (np.where(use, fit.counts, 0.0), np.where(use, fit.model, 0.0), use.astype(np.float64)):

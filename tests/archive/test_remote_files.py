@@ -141,12 +141,12 @@ def test_where_parts_are_not_to_be_had_the_whole_is_taken_with_its_checksum(
 @pytest.mark.parametrize(
     ("cut", "reason"),
     [
-        (0, "no FITS file"),
+        (0, "not a FITS file"),
         (4000, "truncated|broken"),
         (SCI_HEADER + 3000, "truncated|broken"),
         (100_000, "truncated"),
         (1_700_000, "truncated"),
-        (2_122_560, "truncated: 1 of 3"),
+        (2_122_560, "truncated: has 1 of 3"),
         (2_130_000, "truncated|broken"),
     ],
 )
@@ -203,7 +203,7 @@ def test_verify_asks_and_draws_nothing(web: RangeServer, empty_catalog: sa.Engin
     found = verify(empty_catalog)
     assert (found.present, found.missing, found.changed, found.unchecked) == (2, 1, 1, 1)
     assert [one.reason for one in found.findings] == [
-        "it is not there, the server says",
+        "does not exist on the server",
         "its size, time or ETag is another",
         "the server answers 403 (Forbidden)",
     ]
@@ -242,7 +242,7 @@ def test_local_and_remote_files_are_mixed_and_a_dry_run_tells_the_same(
     wet = ingest(empty_catalog, given)
     assert dry == wet
     assert counts(wet) == (6, 0, 0, 2)
-    assert wet.ignored_files == [{"path": f"{web.url}/jcrx01iiq_spt.fits", "reason": "no RAW, FLT or ASN by its name"}]
+    assert wet.ignored_files == [{"path": f"{web.url}/jcrx01iiq_spt.fits", "reason": "not a RAW, FLT or ASN file name"}]
     assert {Path(one["path"]).name for one in wet.rejections} == {"gone_raw.fits", "JCRX01IKQ_RAW.FITS"}
 
 

@@ -52,7 +52,7 @@ def test_what_passes_is_tried_again(web: RangeServer, shared_data: Path) -> None
 
 def test_page_for_people_is_no_file(web: RangeServer) -> None:
     page = b"<html><title>Sign in</title></html>" * 3000
-    assert "no FITS file" in refused(read_remote(web.put("/jcrx01iiq_raw.fits", page)))
+    assert "not a FITS file" in refused(read_remote(web.put("/jcrx01iiq_raw.fits", page)))
     assert web.body_bytes() < len(page)
 
 

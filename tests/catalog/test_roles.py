@@ -98,7 +98,7 @@ def test_reader_reads_ingest_fills_and_neither_can_more(
     folders = [shared_data / folder for folder in REAL_FOLDERS]
     refused = sbcdark("reader", "ingest", *folders)
     assert refused.returncode == 1
-    assert "may not be written" in refused.stderr
+    assert "No permission to write" in refused.stderr
     assert sbcdark("ingest", "ingest", *folders).returncode == 0
     rejected = tmp_path / "x_raw.fits"
     for content in ("no FITS", "still none"):
@@ -130,11 +130,11 @@ def test_reader_reads_ingest_fills_and_neither_can_more(
     ):
         done = sbcdark("reader", *writing)
         assert done.returncode == 1, writing
-        assert "may not be written" in done.stderr
+        assert "No permission to write" in done.stderr
     for role in ("reader", "ingest"):
         done = sbcdark(role, "db", "downgrade", "base", "--yes")
         assert done.returncode == 1
-        assert "may not be written" in done.stderr
+        assert "No permission to write" in done.stderr
     for statement in ("DELETE FROM files", "DROP TABLE files", "UPDATE alembic_version SET version_num = '9999'"):
         for role in ("reader", "ingest"):
             with (

@@ -95,20 +95,20 @@ def test_export_sees_one_moment(filled: sa.Engine, tmp_path: Path, monkeypatch: 
 def test_nothing_that_is_there_is_written_over_unasked(filled: sa.Engine, tmp_path: Path) -> None:
     file = tmp_path / "mine.db"
     file.write_text("mine")
-    with pytest.raises(UsageError, match="there already") as caught:
+    with pytest.raises(UsageError, match="already exists") as caught:
         export(filled, file)
     assert "--overwrite" in caught.value.todo
     assert file.read_text() == "mine"
     export(filled, file, overwrite=True)
     assert sqlite3.connect(file).execute("SELECT count(*) FROM exposures").fetchone() == (28,)
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         export(filled, tmp_path, overwrite=True)
     if filled.dialect.name == "sqlite":
         with pytest.raises(UsageError, match="the catalog itself"):
             export(filled, Path(str(filled.url.database)), overwrite=True)
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(SbcdarkError, match="cannot be written"):
+    with pytest.raises(SbcdarkError, match="Cannot write"):
         export(filled, blocked / "snapshot.db")
 
 
@@ -121,8 +121,8 @@ def test_what_is_no_snapshot_is_refused_and_nothing_is_made_of_it(empty_catalog:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     older.dispose()
     for name, kind, told in (
-        ("text.db", UnreachableError, "no SQLite database"),
-        ("other.db", SchemaError, "no sbcdark catalog"),
+        ("text.db", UnreachableError, "not a SQLite database"),
+        ("other.db", SchemaError, "not a sbcdark catalog"),
         ("older.db", SchemaError, "sbcdark db upgrade"),
         ("none.db", UsageError, "no file"),
     ):

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from helpers import insert_science
 
 from sbcdark.catalog import engine as engines
-from sbcdark.catalog.engine import make_engine, told_errors, writing
+from sbcdark.catalog.engine import make_engine, user_errors, writing
 from sbcdark.catalog.errors import SbcdarkError, UnreachableError
 from sbcdark.catalog.opening import open_catalog
 from sbcdark.pipeline.views.listings import exposures
@@ -40,27 +40,30 @@ def test_full_disk_is_told_as_one(empty_catalog: sa.Engine) -> None:
         if empty_catalog.dialect.name == "sqlite"
         else ("DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",)
     )
-    with pytest.raises(SbcdarkError, match=r"could not be written: .*Make room"):
+    with pytest.raises(SbcdarkError, match=r"Cannot write the catalog .*Free some disk space"):
         execute(empty_catalog, *statements)
 
 
 def test_server_that_is_too_full_to_let_anybody_in_is_told_as_full(empty_catalog: sa.Engine) -> None:
     refusal = psycopg.OperationalError("connection failed: FATAL:  could not write init file: No space left on device")
-    with pytest.raises(SbcdarkError, match="Make room, then run again") as caught, told_errors(empty_catalog):
+    with (
+        pytest.raises(SbcdarkError, match="Free some disk space, then run again") as caught,
+        user_errors(empty_catalog),
+    ):
         raise sa.exc.OperationalError(None, None, refusal)
     assert not isinstance(caught.value, UnreachableError)
 
 
 def test_protected_catalog_is_told_as_one(empty_catalog: sa.Engine) -> None:
     statement = "PRAGMA query_only = ON" if empty_catalog.dialect.name == "sqlite" else "SET TRANSACTION READ ONLY"
-    with pytest.raises(SbcdarkError, match=r"may not be written: .*may write to"):
+    with pytest.raises(SbcdarkError, match=r"No permission to write .*can write to"):
         execute(empty_catalog, statement, "DELETE FROM regions")
 
 
 def test_catalog_that_stays_busy_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "BUSY_TIMEOUT_MS", 50)
     engine = open_catalog(tmp_path / "catalog.db", create=True)
-    message = r"kept busy by another process .*Wait until that one is done"
+    message = r"Another process kept .*Wait until that process is done"
     with writing(engine), pytest.raises(UnreachableError, match=message), writing(engine):
         pass
     engine.dispose()
@@ -107,7 +110,7 @@ def test_catalog_in_a_folder_that_may_not_be_written_to_is_read() -> None:
             with somebody_else():
                 engine = open_catalog(path)
                 assert [one.rootname for one in exposures(engine)] == ["jcmc11e6q"]
-                with pytest.raises(SbcdarkError, match=r"may not be written: .*may write to"):
+                with pytest.raises(SbcdarkError, match=r"No permission to write .*can write to"):
                     insert_science(engine, "jcmc11ctq")
                 engine.dispose()
             assert [entry.name for entry in folder.iterdir()] == [path.name]

@@ -37,7 +37,7 @@ def test_table_that_is_there_is_not_replaced_unasked(filled: Any, tmp_path: Path
     for arguments in LISTINGS:
         done = filled(*arguments, "-o", table)
         assert (done.code, done.stdout) == (2, "")
-        assert "is there already" in done.stderr
+        assert "already exists" in done.stderr
         assert "--overwrite" in done.stderr
         assert table.read_text() == "mine"
     assert filled("darks", "-o", table, "--overwrite").code == 0
@@ -53,7 +53,11 @@ def test_table_is_refused_before_any_work(commands: Commands, tmp_path: Path) ->
     (tmp_path / "folder.ecsv").mkdir()
     # Without a catalog every one of them would end with 3.
     for arguments in LISTINGS:
-        for name, told in (("table.ecsv", "--overwrite"), ("folder.ecsv", "is a folder"), ("x.txt", "no ending")):
+        for name, told in (
+            ("table.ecsv", "--overwrite"),
+            ("folder.ecsv", "is a folder"),
+            ("x.txt", "gives no table format"),
+        ):
             done = commands.run(tmp_path, f"sqlite:///{tmp_path / 'none.db'}", *arguments, "-o", name)
             assert (done.code, told in done.stderr) == (2, True), (arguments, done.stderr)
     assert not (tmp_path / "none.db").exists()
@@ -90,8 +94,8 @@ def test_other_packings_are_read_or_named(sbcdark: Any, tmp_path: Path, shared_d
     report = sbcdark("ingest", folder, "--json").json()
     assert (report["added"], report["ignored"]) == (2, 2)
     told = {Path(one["path"]).suffix: one["reason"] for one in report["ignored_files"]}
-    assert told[".fz"] == "packed as .fz, which is not read: unpack it with funpack, then ingest it"
-    assert told[".zip"] == "packed as .zip, which is not read: unpack it, then ingest it"
+    assert told[".fz"] == "compressed as .fz, which is not supported: unpack it with funpack, then ingest it"
+    assert told[".zip"] == "compressed as .zip, which is not supported: unpack it, then ingest it"
     assert [row["box_count"] for row in sbcdark("darks", "--json").json()] == [300.0]
 
 
@@ -122,4 +126,4 @@ def test_frames_without_counts_are_rejected(sbcdark: Any, tmp_path: Path, shared
     assert (done.code, report["added"], report["rejected"]) == (6, 0, 2)
     for one in report["rejections"]:
         assert "0 counts in " in one["reason"]
-        assert "where the coldest dark gives " in one["reason"]
+        assert "; the coldest dark gives " in one["reason"]

@@ -106,7 +106,7 @@ def test_nothing_matched_is_told(filled: Any) -> None:
 
 
 def test_saved_selection_is_shown(filled: Any) -> None:
-    assert "selection 1 is stored" in filled("match", "jcmc11e6q", "--save").stderr
+    assert "Stored selection 1" in filled("match", "jcmc11e6q", "--save").stderr
     (known,) = json.loads(filled("show", "jcmc11e6", "--json").stdout)
     assert known["selections"][0]["darks"] == ["jcrx01ixq"]
     assert known["files"][0]["kind"] == "FLT"
@@ -141,27 +141,27 @@ def test_list_on_stdin_of_names_that_are_no_text(database_url: str, shared_data:
 
 
 WRONG_USAGE: tuple[tuple[tuple[str, ...], int, str], ...] = (
-    (("ingest", "nowhere"), 2, "There is no 'nowhere'"),
+    (("ingest", "nowhere"), 2, "'nowhere' does not exist"),
     (("match", "jxxx01abq"), 2, "has no exposure 'jxxx01abq'"),
     (("match", "../../etc"), 2, "has no exposure"),
     (("show", "x'; DROP TABLE exposures; --"), 2, "has no exposure"),
-    (("darks", "--temp", "warm"), 2, "no range of temperatures"),
-    (("darks", "--since", "yesterday"), 2, "no date"),
+    (("darks", "--temp", "warm"), 2, "not a range of temperatures"),
+    (("darks", "--since", "yesterday"), 2, "not a date"),
     (("darks", "--sort", "colour"), 2, "no column 'colour'"),
     (("darks", "--json", "--csv"), 2, "exclude each other"),
-    (("darks", "-o", "list.txt"), 2, "no ending"),
-    (("match",), 2, "No exposure is named"),
+    (("darks", "-o", "list.txt"), 2, "gives no table format"),
+    (("match",), 2, "No exposure is given"),
     (("match", "--program", "1"), 2, "no science exposure of program 1"),
     (("match", "--rule", "best", "jcmc11e6q"), 2, "best"),
     (("run", "jcmc11010", "-o", "out", "--aperture", "ellipse:1,2,3"), 2, "ellipse"),
     (("run", "jcmc11010", "-o", "out", "--aperture", "square:1,2,3"), 2, "square"),
     (("photometry", "jcmc11010", "-o", "out"), 2, "No aperture is given"),
     (("run", "jcmc11010", "-o", "out", "--regions", "nowhere.reg"), 2, "nowhere.reg"),
-    (("run", "jcmc11010", "-o", "out", "--use", "jcmc11e6q"), 2, "is no choice"),
+    (("run", "jcmc11010", "-o", "out", "--use", "jcmc11e6q"), 2, "is not EXPOSURE=DARK"),
     (("run", "nothing", "-o", "out"), 2, "has no exposure 'nothing'"),
     (("db", "downgrade", "base"), 2, "give --yes"),
-    (("darks", "--temp", "27:25"), 2, "no range of temperatures"),
-    (("darks", "--temp", "nan:"), 2, "no range of temperatures"),
+    (("darks", "--temp", "27:25"), 2, "not a range of temperatures"),
+    (("darks", "--temp", "nan:"), 2, "not a range of temperatures"),
     (("darks", "--program", "99999999999999999999"), 2, "less than or equal to 999999"),
     (("replay", "99999999999999999999", "-o", "out"), 2, "less than or equal to"),
     (("run", "jcmc11010", "-o", "out", "--use", "jcmc11e6q=jcrx01ixq", "--combine", "model"), 2, "forces a dark"),
@@ -191,7 +191,7 @@ def test_rejected_files_are_told(sbcdark: Any, tmp_path: Path) -> None:
     done = sbcdark("ingest", folder)
     assert done.code == 6
     assert "1 ignored, 1 rejected" in done.stdout
-    assert "x_raw.fits: no FITS file" in done.stderr
+    assert "x_raw.fits: not a FITS file" in done.stderr
     assert sbcdark("darks", "--json").stdout == "[]\n"
     assert sbcdark("ingest", folder).code == 6
 

@@ -52,5 +52,5 @@ def test_bare_date_is_the_whole_day(
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2015-04-31", "13.4.2015", "2015-04-13T25:00"])
 def test_what_is_no_date_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no date"):
+    with pytest.raises(UsageError, match="is not a date"):
         utc_time(text, end_of_day=True)

@@ -40,7 +40,7 @@ def test_half_written_file_never_has_the_final_name(product: DrizzledProduct, tm
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))  # a file of 10 MB breaks off at the first
     try:
-        with pytest.raises(SbcdarkError, match=r"copy\.fits could not be written") as caught:
+        with pytest.raises(SbcdarkError, match=r"Cannot write .*copy\.fits") as caught:
             write_science_product(target, product.hdus, product.science, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -71,7 +71,7 @@ def test_full_disk_says_so(product: DrizzledProduct, tmp_path: Path, monkeypatch
 
 
 def test_folder_that_is_missing_is_told(product: DrizzledProduct, tmp_path: Path) -> None:
-    with pytest.raises(SbcdarkError, match="could not be written"):
+    with pytest.raises(SbcdarkError, match="Cannot write"):
         write_science_product(tmp_path / "missing" / "copy.fits", product.hdus, product.science, {})
 
 
@@ -105,7 +105,7 @@ def test_cards_are_header_safe(product: DrizzledProduct, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("keyword", ["NAXIS", "naxis1", "SIMPLE", "END", "A=B", "", "TAB\tTAB", "L\u00c4NGE", "X" * 41])
 def test_keyword_that_would_break_the_file_is_refused(product: DrizzledProduct, tmp_path: Path, keyword: str) -> None:
-    with pytest.raises(ValueError, match="cannot be the keyword"):
+    with pytest.raises(ValueError, match="not allowed as the keyword"):
         write_science_product(tmp_path / "product.fits", product.hdus, product.science, {keyword: 1})
     assert list(tmp_path.iterdir()) == []
 

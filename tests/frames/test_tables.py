@@ -149,7 +149,7 @@ def test_empty_listing_has_its_columns(tmp_path: Path, ending: str, columns: tup
 
 @pytest.mark.parametrize("name", ["table", "table.csv", "table.txt", "table.fits.gz", ".ecsv", "ecsv"])
 def test_other_endings_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="no ending that says how") as caught:
+    with pytest.raises(UsageError, match="gives no table format") as caught:
         write_table(ROWS, COLUMNS, tmp_path / name)
     assert "FILE.ecsv" in caught.value.todo
     assert list(tmp_path.iterdir()) == []
@@ -162,6 +162,6 @@ def test_older_file_stays_whole_until_the_new_one_is_there(tmp_path: Path) -> No
     assert len(Table.read(path)) == 1
     (tmp_path / "folder.ecsv").mkdir()
     for target in (tmp_path / "none" / "table.ecsv", tmp_path / "folder.ecsv"):
-        with pytest.raises(SbcdarkError, match="could not be written"):
+        with pytest.raises(SbcdarkError, match="Cannot write"):
             write_table(ROWS, COLUMNS, target)
     assert {one.name for one in tmp_path.iterdir()} == {"table.ecsv", "folder.ecsv"}

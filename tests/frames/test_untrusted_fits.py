@@ -63,7 +63,7 @@ def test_other_packings_are_unpacked(pack: Callable[[bytes], bytes]) -> None:
 def test_bombs_of_other_packings_are_not_unpacked(pack: Callable[[bytes], bytes]) -> None:
     content = pack(bytes(untrusted_fits.LARGEST_FILE + 1))
     tracemalloc.start()
-    with pytest.raises(UnsoundError, match="unpacks to more than"):
+    with pytest.raises(UnsoundError, match="decompresses to more than"):
         unpacked(content)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -87,13 +87,13 @@ def test_gzip_that_is_broken_is_told(damage: Callable[[bytes], bytes]) -> None:
 def test_fifo_in_place_of_a_file_that_was_ingested_does_not_block(tmp_path: Path) -> None:
     path = tmp_path / "x_raw.fits"
     os.mkfifo(path)
-    with pytest.raises(BadFileError, match="no regular file"), opened(path):
+    with pytest.raises(BadFileError, match="not a regular file"), opened(path):
         pass
-    with pytest.raises(BadFileError, match="no regular file"):
+    with pytest.raises(BadFileError, match="not a regular file"):
         read_dark(path)
     refusal = read_file(path)
     assert isinstance(refusal, Refusal)
-    assert refusal.reason == "no regular file"
+    assert refusal.reason == "not a regular file"
 
 
 def test_device_in_place_of_a_file_is_not_read(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_device_in_place_of_a_file_is_not_read(tmp_path: Path) -> None:
     path.symlink_to("/dev/zero")
     refusal = read_file(path)
     assert isinstance(refusal, Refusal)
-    assert refusal.reason == "no regular file"
+    assert refusal.reason == "not a regular file"
 
 
 def test_file_that_may_not_be_read_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_file_that_changes_while_it_is_read_is_rejected(
     monkeypatch.setattr(exposure_files, "bounded", slowly)
     refusal = read_file(path)
     assert isinstance(refusal, Refusal)
-    assert refusal.reason == "it changed while it was read"
+    assert refusal.reason == "changed while it was read"
     monkeypatch.undo()
     assert isinstance(read_file(path), FileReading)
 
@@ -161,7 +161,7 @@ def test_distortion_of_any_order_is_refused(tmp_path: Path, flt: bytes, order: s
     # A reader takes memory for the square of it.
     path = tmp_path / "x_flt.fits"
     path.write_bytes(with_card(flt, "A_ORDER", order, start=flt.index(b"XTENSION")))
-    with pytest.raises(BadFileError, match="order that cannot be"):
+    with pytest.raises(BadFileError, match="invalid order"):
         read_science(path)
 
 
@@ -170,7 +170,7 @@ def test_distortion_that_the_projection_does_not_name_is_refused(
 ) -> None:
     path = tmp_path / "x_flt.fits"
     path.write_bytes(with_card(flt, "CTYPE1", "'RA---TAN'", start=flt.index(b"XTENSION")))
-    with pytest.raises(BadFileError, match="of which its CTYPE says nothing"):
+    with pytest.raises(BadFileError, match="but CTYPE does not say so"):
         read_science(path)
     # A remark of astropy's on stdout would break JSON.
     assert capfd.readouterr() == ("", "")
@@ -262,7 +262,7 @@ def test_table_in_place_of_an_image_is_told(tmp_path: Path, shared_data: Path) -
 def test_wcs_that_cannot_be_is_told(tmp_path: Path, flt: bytes, keyword: str, value: str) -> None:
     path = tmp_path / "x_flt.fits"
     path.write_bytes(with_card(flt, keyword, value, start=flt.index(b"XTENSION")))
-    with pytest.raises(BadFileError, match="no WCS that can be read"):
+    with pytest.raises(BadFileError, match="WCS is unreadable"):
         read_science(path)
 
 

@@ -37,7 +37,9 @@ def test_file_that_calls_a_dark_science_is_rejected(
     report = ingest(empty_catalog, [tmp_path])
     assert dry == report
     assert counts(report) == (0, 0, 1, 1)
-    assert report.rejections[0]["reason"] == "it calls jcrx01iiq a science exposure, which another file denies"
+    assert report.rejections[0]["reason"] == (
+        "lists jcrx01iiq as a science exposure; conflicts with jcrx01iiq_raw.fits, which lists it as a dark"
+    )
     after = dump(empty_catalog)
     assert {name for name in before if before[name] != after[name]} == {"ingest_runs", "rejected_files"}
     assert counts(ingest(empty_catalog, [tmp_path])) == (0, 0, 1, 1)
@@ -52,7 +54,7 @@ def test_first_of_two_new_files_that_contradict_each_other_stands(
     dry = ingest(None, [tmp_path], dry_run=True)
     report = ingest(empty_catalog, [tmp_path])
     assert counts(dry) == counts(report) == (1, 0, 0, 1)
-    assert "calls jcrx01iiq a dark" in report.rejections[0]["reason"]
+    assert "lists jcrx01iiq as a dark; conflicts with a_raw.fits" in report.rejections[0]["reason"]
     assert exposures(empty_catalog)[0].kind == "science"
 
 
@@ -69,8 +71,8 @@ def test_association_by_the_name_of_an_exposure_is_rejected(
     report = ingest(empty_catalog, [tmp_path])
     assert counts(report) == (0, 0, 2, 2)
     assert {one["reason"] for one in report.rejections} == {
-        "it calls jcrx01iiq an association, which another file denies",
-        "it calls jcmc11010 a dark, which another file denies",
+        "lists jcrx01iiq as an association; conflicts with jcrx01iiq_raw.fits, which lists it as a dark",
+        "lists jcmc11010 as a dark; conflicts with jcmc11010_asn.fits, which lists it as an association",
     }
     assert show(empty_catalog, "jcrx01iiq")["kind"] == "dark"
     assert show(empty_catalog, "jcmc11010")["members"] == ["jcmc11ctq", "jcmc11e6q"]

@@ -82,7 +82,7 @@ def test_links_that_loop_fifos_and_dead_links_do_not_hang(
     report = ingest(empty_catalog, [folder, raw, folder / "deep" / "up", folder / "again"])
     assert counts(report)[:3] == (1, 0, 0)
     assert {Path(one["path"]).name for one in report.rejections} == {"self_raw.fits", "dead_raw.fits", "x_raw.fits"}
-    assert {one["reason"] for one in report.rejections} == {"no regular file"}
+    assert {one["reason"] for one in report.rejections} == {"not a regular file"}
 
 
 def test_link_into_a_content_store_is_read(empty_catalog: sa.Engine, shared_data: Path, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_folders_may_lie_deeper_in_each_other_than_a_function_may_call_itself(tm
         assert discover([tmp_path], report) == []
         (rejected,) = report.rejections
         assert len(Path(rejected["path"]).parts) == len(tmp_path.parts) + depth + 1
-        assert rejected["reason"] == "its path is too long"
+        assert rejected["reason"] == "path is too long"
     finally:
         # `shutil.rmtree` calls itself too.
         subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
@@ -131,7 +131,7 @@ def test_path_too_long_for_an_index_costs_nothing_else(
     (deep / "jcrx01ijq_raw.fits").write_bytes(unpacked_raw(shared_data, "jcrx01ijq"))
     report = ingest(empty_catalog, [tmp_path])
     assert counts(report) == (1, 0, 0, 1)
-    assert report.rejections[0]["reason"] == "its path is too long"
+    assert report.rejections[0]["reason"] == "path is too long"
     assert raw.exists()
 
 
@@ -155,12 +155,12 @@ def test_sockets_and_devices_are_no_files(empty_catalog: sa.Engine, tmp_path: Pa
     (tmp_path / "zero_raw.fits").symlink_to("/dev/zero")
     report = ingest(empty_catalog, [tmp_path])
     assert counts(report) == (0, 0, 0, 2)
-    assert {one["reason"] for one in report.rejections} == {"no regular file"}
+    assert {one["reason"] for one in report.rejections} == {"not a regular file"}
 
 
 @pytest.mark.parametrize("path", ["", "no/such/folder", "x" * 5000, "nul\0byte", "~nobody-has-this-name/x"])
 def test_paths_that_are_not_there_are_told(path: str) -> None:
-    with pytest.raises(UsageError, match="There is no"):
+    with pytest.raises(UsageError, match="does not exist"):
         discover([path], IngestReport())
 
 

@@ -77,7 +77,7 @@ def test_missing_file_is_marked_not_chosen_and_back_again(filled: sa.Engine, fol
     report = verify(filled)
     assert (report.present, report.missing) == (4, 1)
     (finding,) = report.findings
-    assert (finding.name, finding.state, finding.was, finding.reason) == (BEST, "missing", "present", "it is not there")
+    assert (finding.name, finding.state, finding.was, finding.reason) == (BEST, "missing", "present", "does not exist")
     assert finding.selections == (selection.selection_id,)
     assert states(filled)[BEST] == ["missing"]
     assert best_of(filled) != BEST
@@ -89,7 +89,7 @@ def test_missing_file_is_marked_not_chosen_and_back_again(filled: sa.Engine, fol
     assert dump(filled) == before
     path.with_suffix(".away").rename(path)
     report = verify(filled)
-    assert (report.present, report.findings[0].reason) == (5, "it is at its place again")
+    assert (report.present, report.findings[0].reason) == (5, "found at its place again")
     assert best_of(filled) == BEST
     assert changes(filled) == []
 
@@ -99,7 +99,7 @@ def test_match_takes_the_next_best_for_a_file_that_went_since_and_says_so(filled
     (found,) = match(filled, ["jcmc11e6q"])
     assert [dark.dark for dark in found.darks] == ["jcrx01iyq", "jcrx01iwq"][: len(found.darks)]
     (told,) = [warning for warning in found.warnings if BEST in warning]
-    assert "not at its place" in told
+    assert "is missing" in told
     assert "sbcdark relocate" in told
     assert any(one.dark == BEST and "missing" in one.reason for one in found.nearest_rejected)
     # The catalog is not written by a command that reads.
@@ -142,12 +142,12 @@ def test_changed_content_is_found_by_size_by_time_and_in_full(
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert verify(filled).changed == 0
     report = verify(filled, checksum=True)
-    assert (report.changed, report.findings[0].reason) == (1, "its content is another")
+    assert (report.changed, report.findings[0].reason) == (1, "content differs")
     assert states(filled)[BEST] == ["changed"]
     assert best_of(filled) != BEST
     # The old content is back: it is present again, with its measurements.
     path.write_bytes(whole)
-    assert verify(filled).findings[0].reason == "it is at its place again"
+    assert verify(filled).findings[0].reason == "found at its place again"
     assert best_of(filled) == BEST
     path.write_bytes(whole + b"more")
     assert "bytes" in verify(filled).findings[0].reason
@@ -169,7 +169,7 @@ def test_folder_for_a_file_and_unreadable_parent(filled: sa.Engine, folder: Path
     path = file_of(folder, BEST)
     path.unlink()
     path.mkdir()
-    assert verify(filled).findings[0].reason == "it is no regular file any more"
+    assert verify(filled).findings[0].reason == "no longer a regular file"
     folder.rename(folder.with_name("gone"))
     folder.write_text("a file where the folder was")
     assert verify(filled).missing == 5

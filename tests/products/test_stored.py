@@ -145,7 +145,7 @@ def test_changes_come_and_go(catalog: sa.Engine, archive: Path, combine: Combine
         {"jcmc11e6q"} if combine is Combine.NEAREST else {"jcmc11ctq", "jcmc11e6q"}
     )
     (change,) = [one for one in found if one.exposure == "jcmc11e6q"]
-    assert any(reason.startswith("jcrx01ixq is not taken") for reason in change.reasons)
+    assert any(reason.startswith("jcrx01ixq is no longer selected") for reason in change.reasons)
     assert "jcrx01ixq" in change.darks
     assert "jcrx01ixq" not in change.darks_today
     restore(catalog, "jcrx01ixq", "no anomaly")

@@ -18,7 +18,7 @@ from sbcdark.catalog.opening import open_catalog
 from sbcdark.catalog.queries import files_of, match_values
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.selection.choice import choose_for, forced_match, match
-from sbcdark.pipeline.selection.file_state import file_state, looked_up
+from sbcdark.pipeline.selection.file_state import file_state, with_current_file
 from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def test_dark_that_changed_gives_way_and_this_is_said(catalog: sa.Engine, archiv
     (after,) = match(catalog, ["jcmc11e6q"], wanted=Requirements(top=1))
     assert [dark.dark for dark in after.darks] == ["jcrx01iyq"]
     (told,) = [warning for warning in after.warnings if "changed after the ingest" in warning]
-    assert told.startswith(
-        f"the RAW of jcrx01ixq changed after the ingest ({path.as_uri()}): the next best are taken; "
-    )
+    assert told.startswith(f"the RAW of jcrx01ixq changed after the ingest ({path.as_uri()}): the next best are used; ")
     assert {one.dark: one.reason for one in after.nearest_rejected}["jcrx01ixq"] == (
         f"its RAW changed after the ingest: {path.as_uri()}"
     )
@@ -110,7 +108,7 @@ def test_missing_and_changed_are_told_apart(catalog: sa.Engine, archive: Path) -
     assert {"jcrx01ixq", "jcrx01iyq"}.isdisjoint(dark.dark for dark in found.darks)
     told = [warning for warning in found.warnings if warning.startswith("the RAW of ")]
     assert [warning.split()[3] for warning in told] == ["jcrx01iyq", "jcrx01ixq"]
-    assert "is not at its place any more" in told[0]
+    assert "is missing" in told[0]
     assert told[0].endswith("sbcdark relocate DIR")
 
 
@@ -124,7 +122,7 @@ def test_changed_darks_are_in_no_template_and_cannot_be_forced(catalog: sa.Engin
             forced_match(session, "jcmc11e6q", ["jcrx01iiq"], Requirements())
         assert "sbcdark ingest PATH" in caught.value.todo
         (archive / "jcrx01iiq_raw.fits.gz").unlink()
-        with pytest.raises(UsageError, match="is not at its place any more") as caught:
+        with pytest.raises(UsageError, match="is missing") as caught:
             forced_match(session, "jcmc11e6q", ["jcrx01iiq"], Requirements())
         assert "sbcdark relocate DIR" in caught.value.todo
 
@@ -140,12 +138,12 @@ def test_copy_of_the_same_content_takes_the_place(catalog: sa.Engine, archive: P
         used = Path(values.file.uri.removeprefix("file://").replace("%20", " "))
         other = ({path, copy} - {used}).pop()
         change(used)
-        found = looked_up(session, values)
+        found = with_current_file(session, values)
         assert found.is_present
         assert found.file is not None
         assert found.file.uri == other.as_uri()
         change(other)
-        found = looked_up(session, values)
+        found = with_current_file(session, values)
         assert not found.is_present
         assert found.file is not None
         assert (found.file.uri, found.file.state) == (used.as_uri(), "changed")
@@ -161,9 +159,9 @@ def test_science_frame_that_is_another_is_told(catalog: sa.Engine, archive: Path
     (found,) = match(catalog, ["jcmc11e6q"])
     (told,) = [warning for warning in found.warnings if warning.startswith("its FLT ")]
     if gone:
-        assert told == f"its FLT is not at its place any more ({path.as_uri()}); find it with: sbcdark relocate DIR"
+        assert told == f"its FLT is missing ({path.as_uri()}); find it with: sbcdark relocate DIR"
     else:
-        assert told.endswith(f"take it as it is now with: sbcdark ingest '{path}'")
+        assert told.endswith(f"update it with: sbcdark ingest '{path}'")
     with reading(catalog) as session:
         forced = forced_match(session, "jcmc11e6q", ["jcrx01ixq"], Requirements())
     assert told in forced.warnings

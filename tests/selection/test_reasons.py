@@ -63,7 +63,7 @@ def test_relaxation_admits_every_dark(catalog: sa.Engine, rule: Rule, wanted: Re
         assert found.relaxation is not None
         if "brighter than the exposure" in found.summary:
             # No option of `match` lets in a dark that is brighter than the whole exposure.
-            assert found.relaxation.startswith(f"only naming it: --use {dark} ")
+            assert found.relaxation.startswith(f"only by name: --use {dark} ")
             (failed,) = [check for check in found.checks if check.check.startswith("box of") and check.passed is False]
             assert float(failed.value.split()[0]) > 5
             continue
@@ -89,7 +89,7 @@ def test_gates_are_told(catalog: sa.Engine) -> None:
     itself = why(catalog, "jcrx01iyq", "jcrx01iyq")
     assert not itself.taken
     assert itself.relaxation is None
-    with pytest.raises(UsageError, match="is no dark"):
+    with pytest.raises(UsageError, match="is not a dark"):
         why(catalog, "jcrx01iyq", "jcmc11e6q")
 
 
@@ -137,5 +137,5 @@ def test_file_that_changed_is_told(catalog: sa.Engine, shared_data: Path, tmp_pa
     found = why(catalog, "jcmc11e6q", "jcrx01ixq")
     assert not found.taken
     assert f"its RAW changed after the ingest: {path.as_uri()}" in found.summary
-    assert found.relaxation == "sbcdark ingest PATH, with its RAW as it is now"
-    assert {check.check: check.value for check in found.checks}["its RAW"] == "changed"
+    assert found.relaxation == "sbcdark ingest PATH, with its current RAW"
+    assert {check.check: check.value for check in found.checks}["RAW file"] == "changed"

@@ -270,8 +270,8 @@ def test_weights_are_shares_of_the_exposure_time() -> None:
         ({"box_rate_count_s_pix": 1.2e-4}, Requirements(), "its box is brighter than the exposure's by 1"),
         ({"file": None}, Requirements(), "its RAW is not present"),
         ({"contrast_count_s_pix": None}, Requirements(), "not measured"),
-        ({"exptime_s": 299.0}, Requirements(), f"299 s are under {MIN_EXPTIME_S:g} s"),
-        ({"start_mjd": 57000.0}, Requirements(max_days=100.0), "125.0 days away, over 100"),
+        ({"exptime_s": 299.0}, Requirements(), f"EXPTIME = 299 s is below {MIN_EXPTIME_S:g} s"),
+        ({"start_mjd": 57000.0}, Requirements(max_days=100.0), "125.0 days away, more than 100"),
         ({"rootname": "jcmc11e6q"}, Requirements(), "itself"),
     ],
 )
