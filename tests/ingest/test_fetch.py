@@ -22,8 +22,8 @@ from mast_server import Fault, MastServer
 from sbcdark.catalog.errors import UnreachableError
 from sbcdark.catalog.opening import open_catalog
 from sbcdark.pipeline.archive import http
+from sbcdark.pipeline.archive.concurrency import AT_ONCE
 from sbcdark.pipeline.archive.mast import ArchiveFile, Dataset
-from sbcdark.pipeline.archive.remote_files import AT_ONCE
 from sbcdark.pipeline.ingest.fetch import Job, Wish
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def test_faults_of_a_query_are_got_over(
     asking_sqlite: Callable[..., Done], mast: MastServer, shared_data: Path
 ) -> None:
     mast.add_real_darks(shared_data, 0, 2)
-    faults = [("columns", "stall"), ("search", "503"), ("search", "html"), ("products", "reset"), ("products", "short")]
+    faults = [("search", "503"), ("search", "html"), ("products", "reset"), ("products", "short")]
     mast.faults = [Fault(kind, route=route) for route, kind in faults]
     done = asking_sqlite("fetch", "--program", "13961", "--dry-run", "--json")
     assert done.code == 0, done.stderr
@@ -219,7 +219,7 @@ def test_a_query_that_never_ends_is_one_message(mast: MastServer, tmp_path: Path
     out, err = process.communicate(timeout=100)
     assert process.returncode == 3
     assert len(err.splitlines()) == 2
-    assert "did not answer within 1 s" in err
+    assert "does not answer" in err
     assert not out
 
 
