@@ -67,15 +67,7 @@ def path_of(file: FileRecord) -> Path:
 
 
 def fetch_ahead(files: Sequence[FileRecord]) -> None:
-    """Fetch the remote ones among some files, a few at a time; `path_of` reports those that cannot be had.
-
-    Raises
-    ------
-    SbcdarkError
-        The cache folder cannot be used.
-    UnreachableError
-        A server cannot be reached.
-    """
+    """Fetch the remote ones among some files, a few at a time; `path_of` reports those that cannot be had."""
     remote = {file.uri: file for file in files if is_remote(file.uri)}
     if not remote or sum(file.size_byte for file in remote.values()) > _limit_byte():
         return

@@ -10,10 +10,11 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from sbcdark.catalog.errors import BadFileError, UnreachableError
@@ -22,7 +23,7 @@ from sbcdark.pipeline.archive.http import BrokenAnswerError, ask, read_body, req
 from sbcdark.pipeline.frames.untrusted_fits import UnsoundError, require_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sbcdark.pipeline.archive.mast import ArchiveFile
 
@@ -30,11 +31,8 @@ _STALE_S = 86_400.0
 """Age at which the temporary file of a killed process is removed, s."""
 
 
-class ByteProgress(Protocol):
-    """A function that shows the progress of downloads."""
-
-    def __call__(self, done_byte: int, total_byte: int) -> None:
-        """Show that `done_byte` of `total_byte` bytes have arrived."""
+ByteProgress: TypeAlias = Callable[[int, int], None]
+"""A function that shows how many bytes have arrived, and how many are expected."""
 
 
 def is_whole(path: Path) -> bool:
@@ -59,11 +57,9 @@ def download(url: str, target: Path, arrived: Callable[[int], None] = lambda _co
     Raises
     ------
     UnsoundError
-        The server does not send the file, or not this one.
-    UnreachableError
-        The server cannot be reached.
-    OSError
-        The file cannot be written.
+        The server does not send this file.
+    UnreachableError, OSError
+        The server cannot be reached; the file cannot be written.
     """
     for left in target.parent.glob(f"{target.name}.*.part"):
         with suppress(OSError):
@@ -115,10 +111,10 @@ def download_all(
     stopped, arrived, unreached = threading.Event(), dict[Path, int](), 0
     total = sum(file.size_byte or 0 for file, _ in files)
 
-    def get(file: ArchiveFile, target: Path) -> int:
+    def get(file: ArchiveFile, target: Path) -> int | Exception:
         nonlocal unreached
         if unreached >= AT_ONCE:
-            raise UnreachableError("not tried: the archive cannot be reached")
+            return UnreachableError("not tried: the archive cannot be reached")
 
         def count_bytes(count: int) -> None:
             if stopped.is_set():
@@ -127,9 +123,9 @@ def download_all(
 
         try:
             size_byte = download(file.url, target, count_bytes)
-        except UnreachableError:
-            unreached += 1
-            raise
+        except (UnreachableError, UnsoundError, OSError) as error:
+            unreached = unreached + 1 if isinstance(error, UnreachableError) else 0
+            return error
         unreached = 0
         return size_byte
 
@@ -138,10 +134,7 @@ def download_all(
             waiting = {pool.submit(get, file, target): target for file, target in files}
             while waiting:
                 for future in wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                    error = future.exception()
-                    if error is not None and not isinstance(error, UnsoundError | UnreachableError | OSError):
-                        raise error
-                    yield waiting.pop(future), error if isinstance(error, Exception) else future.result()
+                    yield waiting.pop(future), future.result()
                 if progress is not None:
                     progress(sum(list(arrived.values())), total)
     finally:

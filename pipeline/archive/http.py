@@ -119,12 +119,7 @@ def session() -> requests.Session:
 def ask(
     method: str, url: str, host: str, headers: dict[str, str] | None = None, params: dict[str, str] | None = None
 ) -> Iterator[requests.Response]:
-    """Send a request and give the answer, whatever its status, before its body is read.
-
-    Parameters
-    ----------
-    host : str
-        The server's name in messages.
+    """Send a request and give the answer, whatever its status, before its body is read; messages name the `host`.
 
     Raises
     ------
@@ -191,12 +186,7 @@ def require_size(count: int | None) -> None:
 def with_retries(host: str, call: Callable[..., _T], *arguments: Any) -> _T:
     """Return what a call returns; repeat it after a broken answer, since urllib3 repeats only what has no answer.
 
-    Raises
-    ------
-    BrokenAnswerError
-        The last answer is broken, too.
-    UnreachableError
-        The server stops sending each time.
+    The last `BrokenAnswerError` stands; it becomes an `UnreachableError` if the server stopped sending.
     """
     for number in range(TRIES):
         try:

@@ -19,7 +19,6 @@ import numpy as np
 
 from sbcdark.catalog.times import mjd_of_utc
 from sbcdark.pipeline.archive.http import Adapter, BrokenAnswerError, session, unreachable, user_error, with_retries
-from sbcdark.pipeline.frames.exposure_files import product_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,14 +36,8 @@ _NAME = re.compile(r"[a-z][a-z0-9]{8}")
 _FILE_NAME = re.compile(r"([a-z][a-z0-9]{8})_(raw|flt|asn)\.fits")
 
 _CRITERIA = ("sci_pep_id", "sci_instrume", "sci_targname", "sci_instrument_config")
-_COLUMNS = (
-    "sci_targname",
-    "sci_instrument_config",
-    "sci_actual_duration",
-    "sci_start_time",
-    "sci_pep_id",
-    "sci_archive_date",
-)
+_COLUMNS = (*_CRITERIA, "sci_actual_duration", "sci_start_time", "sci_archive_date")
+_NAME_COLUMN = "sci_data_set_name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +46,12 @@ class Dataset:
 
     Attributes
     ----------
-    name : str
-        Nine letters and digits, lower case.
-    start_mjd : float
-        Start in days, UTC; of an association, that of its first exposure.
-    exptime_s : float or None
-        Exposure time; of an association, the sum.
+    start_mjd, exptime_s : float
+        Of an association, the start of its first exposure (UTC) and the sum of the exposure times.
     listed_as : str
         The data set whose product list has its files: itself, or its association.
     archived_utc : datetime or None
-        When its files were archived, the last time that they were processed.
+        When its files were archived after they were processed last.
     """
 
     name: str
@@ -141,28 +130,22 @@ class Archive:
 
     def _file(self, row: Mapping[str, Any], datasets: Mapping[str, Dataset]) -> ArchiveFile | None:
         name, uri = _text(row, "filename").lower(), _text(row, "uri")
-        dataset, found, kind = (
-            datasets.get(_text(row, "dataset").lower()),
-            _FILE_NAME.fullmatch(name),
-            product_kind(name),
-        )
-        if found is None or kind is None or dataset is None or not uri.lower().endswith(name):
+        dataset, found = datasets.get(_text(row, "dataset").lower()), _FILE_NAME.fullmatch(name)
+        if found is None or dataset is None or not uri.lower().endswith(name):
             return None
         # The address that astroquery's download_file asks for.
         url = f"{self.server}/search/hst/api/v0.1/retrieve_product?product_name={quote(uri, safe='')}"
         size_byte = _number(row, "size")
         public = _text(row, "access").upper() in {"PUBLIC", ""}
-        return ArchiveFile(name, kind, found[1], dataset, None if size_byte is None else int(size_byte), url, public)
+        size = None if size_byte is None else int(size_byte)
+        return ArchiveFile(name, found[2].upper(), found[1], dataset, size, url, public)
 
     def _search(self, **criteria: Any) -> list[Dataset]:
         """Return the SBC data sets that meet the criteria, each once, in order of time."""
 
         def page_from(offset: int) -> Any:
-            columns = list(_COLUMNS)  # astroquery appends to the list
-            order = "sci_data_set_name"
-            return self._client.query_criteria(
-                **criteria, select_cols=columns, limit=_PAGE, offset=offset, sort_by=order
-            )
+            options = {"select_cols": list(_COLUMNS), "limit": _PAGE, "offset": offset, "sort_by": _NAME_COLUMN}
+            return self._client.query_criteria(**criteria, **options)
 
         found: dict[str, Dataset] = {}
         names: set[str] = set()
@@ -173,7 +156,7 @@ class Archive:
             if len(rows) < _PAGE:
                 break
             known = len(names)
-            names.update(_text(row, "sci_data_set_name") for row in rows)
+            names.update(_text(row, _NAME_COLUMN) for row in rows)
             if len(names) == known:
                 raise unreachable(f"The archive {self.server}", "cannot be used: it repeats a page of its listing")
         return sorted(found.values(), key=lambda dataset: (dataset.start_mjd, dataset.name))
@@ -198,7 +181,7 @@ class Archive:
 
 def _dataset(row: Mapping[str, Any]) -> Dataset | None:
     """Return a row of a search as a record; None if it is not an SBC data set."""
-    name, program = _text(row, "sci_data_set_name").lower(), _number(row, "sci_pep_id")
+    name, program = _text(row, _NAME_COLUMN).lower(), _number(row, "sci_pep_id")
     start_utc, exptime_s = _time(row, "sci_start_time"), _number(row, "sci_actual_duration")
     is_sbc = "SBC" in _text(row, "sci_instrument_config").upper()
     if not (is_sbc and _NAME.fullmatch(name)) or start_utc is None or program is None or not 0 < program < 1_000_000:

@@ -1,7 +1,8 @@
 """Remote files: size, time and ETag of one, its bytes, and the objects below an S3 prefix.
 
 Public S3 objects need no signature, so they are read as plain HTTP files. Every answer is compared with what the server
-said before, so that two versions of a file are never mixed.
+said before, so that two versions of a file are never mixed. Functions raise `UnreachableError` if the server cannot be
+reached, `UnsoundError` if it refuses.
 """
 
 from __future__ import annotations
@@ -16,17 +17,7 @@ from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.archive.http import (
-    BrokenAnswerError,
-    ChangedError,
-    NoRangesError,
-    ask,
-    is_gone,
-    read_body,
-    require_ok,
-    whole_number,
-    with_retries,
-)
+from sbcdark.pipeline.archive import http
 from sbcdark.pipeline.archive.urls import bucket_and_key, host_of
 from sbcdark.pipeline.frames.untrusted_fits import UnsoundError, clean
 
@@ -44,14 +35,7 @@ _HEAD_REFUSED = {400, 403, 405, 501}  # some servers refuse HEAD and answer GET
 class RemoteStat:
     """Size, time and ETag of a remote file.
 
-    Attributes
-    ----------
-    size_byte : int or None
-        None if the server does not say.
-    mtime_ns : int
-        Last-Modified, nanoseconds since 1970; 0 if the server does not say.
-    etag : str or None
-        The server's identifier of this content.
+    What the server does not say is None; of the time (nanoseconds since 1970) it is 0. The ETag identifies the content.
     """
 
     size_byte: int | None
@@ -71,40 +55,22 @@ class RemoteStat:
 
 
 def stat(uri: str) -> RemoteStat | None:
-    """Return size, time and ETag of a remote file; None if it does not exist.
-
-    Parameters
-    ----------
-    uri : str
-        As `urls.remote_uri` returns it.
-
-    Raises
-    ------
-    UnreachableError
-        The server cannot be reached.
-    UnsoundError
-        The server refuses.
-    """
-    return with_retries(host_of(uri), _stat_once, uri, "HEAD", {})
+    """Return size, time and ETag of a file at a URI of `urls.remote_uri`; None if it does not exist."""
+    return http.with_retries(host_of(uri), _stat_once, uri, "HEAD", {})
 
 
 def _stat_once(uri: str, method: str, headers: dict[str, str]) -> RemoteStat | None:
-    with ask(method, _address(uri), host_of(uri), headers) as answer:
-        if is_gone(answer):
+    with http.ask(method, _address(uri), host_of(uri), headers) as answer:
+        if http.is_gone(answer):
             return None
         if method == "HEAD" and answer.status_code in _HEAD_REFUSED:
             return _stat_once(uri, "GET", {"Range": "bytes=0-0"})
-        require_ok(answer)
+        http.require_ok(answer)
         return _stat_of(answer)
 
 
 def read(uri: str, found: RemoteStat, start: int = 0, stop: int | None = None) -> bytes:
-    """Return the bytes of a remote file from `start` to before `stop`, or all of them.
-
-    Parameters
-    ----------
-    found : RemoteStat
-        The file's size, time and ETag, as `stat` returned them.
+    """Return the bytes of a remote file, which `stat` found, from `start` to before `stop`, or all of them.
 
     Raises
     ------
@@ -112,31 +78,27 @@ def read(uri: str, found: RemoteStat, start: int = 0, stop: int | None = None) -
         The server sends the whole file instead; nothing is read.
     ChangedError
         The file is not the one that was found.
-    UnsoundError
-        The server refuses, or the file is too large.
-    UnreachableError
-        The server cannot be reached.
     """
-    return with_retries(host_of(uri), _read_once, uri, found, start, stop)
+    return http.with_retries(host_of(uri), _read_once, uri, found, start, stop)
 
 
 def _read_once(uri: str, found: RemoteStat, start: int, stop: int | None) -> bytes:
     headers = {} if stop is None else {"Range": f"bytes={start}-{stop - 1}"}
-    with ask("GET", _address(uri), host_of(uri), headers) as answer:
-        require_ok(answer)
+    with http.ask("GET", _address(uri), host_of(uri), headers) as answer:
+        http.require_ok(answer)
         size_byte = found.size_byte if stop is None else stop - start
         if stop is None and _is_encoded(answer) and not uri.endswith(".gz"):
             raise UnsoundError("the server sends it compressed")
         if stop is not None and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-{stop - 1}/"):
-            raise NoRangesError("the server sends whole files only")
+            raise http.NoRangesError("the server sends whole files only")
         now = _stat_of(answer)
         # What the server leaves out is not a change.
         pairs = ((found.etag, now.etag), (found.mtime_ns, now.mtime_ns), (found.size_byte, now.size_byte))
         if any(before != after for before, after in pairs if before and after):
-            raise ChangedError("it changed while it was read")
-        content = b"".join(read_body(answer))
+            raise http.ChangedError("it changed while it was read")
+        content = b"".join(http.read_body(answer))
     if size_byte is not None and len(content) != size_byte:
-        raise BrokenAnswerError(f"connection dropped after {len(content):,} bytes")
+        raise http.BrokenAnswerError(f"connection dropped after {len(content):,} bytes")
     return content
 
 
@@ -149,15 +111,13 @@ def list_objects(prefix: str) -> dict[str, RemoteStat]:
     ------
     UsageError
         The bucket cannot be listed, or has more than `LARGEST_LISTING` objects below the prefix.
-    UnreachableError
-        The server cannot be reached.
     """
     bucket, key = bucket_and_key(prefix if prefix.endswith("/") else f"{prefix}/")
     found: dict[str, RemoteStat] = {}
     query: dict[str, str] | None = {"list-type": "2", "encoding-type": "url", "prefix": key}
     while query is not None:
         try:
-            query = with_retries(host_of(prefix), _list_page, bucket, query, found)
+            query = http.with_retries(host_of(prefix), _list_page, bucket, query, found)
         except UnsoundError as error:
             raise UsageError(
                 f"{prefix} cannot be listed: {error}.", "Name a public bucket, such as s3://stpubdata."
@@ -172,20 +132,20 @@ def list_objects(prefix: str) -> dict[str, RemoteStat]:
 
 def _list_page(bucket: str, query: dict[str, str], found: dict[str, RemoteStat]) -> dict[str, str] | None:
     """Add one page of a listing to what was found and return the query for the next one."""
-    with ask("GET", _bucket_address(bucket), f"s3://{bucket}", params=query) as answer:
-        require_ok(answer)
-        content = b"".join(read_body(answer))
+    with http.ask("GET", _bucket_address(bucket), f"s3://{bucket}", params=query) as answer:
+        http.require_ok(answer)
+        content = b"".join(http.read_body(answer))
     try:
         page = ET.fromstring(content)  # noqa: S314  expat bounds the growth of entities
     except ET.ParseError as error:
-        raise BrokenAnswerError("its listing is not XML") from error
+        raise http.BrokenAnswerError("its listing is not XML") from error
     for entry in page.findall("{*}Contents"):
         texts = {name: entry.findtext(f"{{*}}{name}") or "" for name in ("Key", "Size", "ETag", "LastModified")}
         try:
             modified = _nanoseconds(datetime.fromisoformat(texts["LastModified"]))
         except ValueError:
             modified = 0
-        stat = RemoteStat(whole_number(texts["Size"]), modified, clean(texts["ETag"])[:200] or None)
+        stat = RemoteStat(http.whole_number(texts["Size"]), modified, clean(texts["ETag"])[:200] or None)
         found[f"s3://{bucket}/{unquote_plus(texts['Key'])}"] = stat
     token = page.findtext("{*}NextContinuationToken")
     return query | {"continuation-token": token} if token else None
@@ -209,7 +169,7 @@ def _bucket_address(bucket: str) -> str:
 def _stat_of(answer: requests.Response) -> RemoteStat:
     headers = answer.headers
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "")) if answer.status_code == 206 else None
-    size_byte = whole_number(found[3] if found else headers.get("Content-Length"))
+    size_byte = http.whole_number(found[3] if found else headers.get("Content-Length"))
     try:
         modified = _nanoseconds(parsedate_to_datetime(headers.get("Last-Modified", "")))
     except ValueError:
