@@ -6,7 +6,6 @@ import time
 from contextlib import contextmanager
 from functools import lru_cache
 from http.client import responses
-from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -29,6 +28,7 @@ CONNECT_S, SILENCE_S, TOTAL_S = 10.0, 30.0, 900.0
 TRIES, BACK_OFF_S = 3, 0.5
 """Attempts for a request that may succeed later, and the wait after the first one; it doubles with each attempt."""
 
+GONE = {404, 410}
 _TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 
 _NO_CONNECTION = {
@@ -84,12 +84,11 @@ class Adapter(HTTPAdapter):
 
 
 class _Session(requests.Session):
-    """A session without cookies and .netrc logins, whose redirections stay on https."""
+    """A session without the logins of .netrc, whose redirections stay on https."""
 
     def __init__(self) -> None:
         super().__init__()
         self.auth = lambda request: request  # without any, requests reads .netrc
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self.max_redirects = 5
         self.headers.update({"User-Agent": f"sbcdark/{SOFTWARE_VERSION}", "Accept-Encoding": "identity"})
         for scheme in ("https://", "http://"):
@@ -141,17 +140,12 @@ def ask(
 def require_ok(response: requests.Response) -> None:
     """Raise an `UnsoundError` for an answer without content (a `ChangedError` if the file is shorter than before)."""
     status = response.status_code
-    if is_gone(response):
+    if status in GONE:
         raise UnsoundError(f"it does not exist: the server answers {status}")
     if status == 416:
         raise ChangedError("it changed while it was read")
     if status not in {200, 206}:
         raise UnsoundError(f"the server answers {_phrase(status)}")
-
-
-def is_gone(response: requests.Response) -> bool:
-    """Return whether the server says that there is no such file."""
-    return response.status_code in {404, 410}
 
 
 def read_body(response: requests.Response) -> Iterator[bytes]:

@@ -35,9 +35,15 @@ _DATASETS_A_QUERY = 200
 _NAME = re.compile(r"[a-z][a-z0-9]{8}")
 _FILE_NAME = re.compile(r"([a-z][a-z0-9]{8})_(raw|flt|asn)\.fits")
 
-_CRITERIA = ("sci_pep_id", "sci_instrume", "sci_targname", "sci_instrument_config")
-_COLUMNS = (*_CRITERIA, "sci_actual_duration", "sci_start_time", "sci_archive_date")
 _NAME_COLUMN = "sci_data_set_name"
+_COLUMNS = (
+    "sci_targname",
+    "sci_instrument_config",
+    "sci_actual_duration",
+    "sci_start_time",
+    "sci_pep_id",
+    "sci_archive_date",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +99,17 @@ class Archive:
 
         self.server = str(conf.server).rstrip("/")
         self._client = MastMissions(mission="hst")
-        # astroquery has no time limit for connections, nor for its list of columns: it is given the few that are used.
-        self._client.columns["hst"] = Table([_CRITERIA], names=["name"])
         adapter = Adapter(min(float(conf.timeout), _LONGEST_SILENCE_S))
-        for one in (session(), self._client._service_api_connection._session):  # noqa: SLF001
+        for one in (session(), self._client._service_api_connection._session):  # noqa: SLF001  it has no time limit
             one.mount(self.server, adapter)
+        # astroquery would ask for the list of columns without a time limit.
+        self._columns = [_text(row, "column_name") for row in self._rows(self._column_list)]
+        self._client.columns["hst"] = Table([self._columns], names=["name"])
+
+    def _column_list(self) -> Any:
+        response = session().get(f"{self.server}/search/util/api/v0.1/column_list", params={"mission": "hst"})
+        response.raise_for_status()
+        return response.json()
 
     def program(self, program: int) -> list[Dataset]:
         """Return the SBC data sets of a program, in order of time."""
@@ -144,7 +156,8 @@ class Archive:
         """Return the SBC data sets that meet the criteria, each once, in order of time."""
 
         def page_from(offset: int) -> Any:
-            options = {"select_cols": list(_COLUMNS), "limit": _PAGE, "offset": offset, "sort_by": _NAME_COLUMN}
+            columns = [name for name in _COLUMNS if name in self._columns]
+            options = {"select_cols": columns, "limit": _PAGE, "offset": offset, "sort_by": _NAME_COLUMN}
             return self._client.query_criteria(**criteria, **options)
 
         found: dict[str, Dataset] = {}

@@ -61,7 +61,7 @@ def stat(uri: str) -> RemoteStat | None:
 
 def _stat_once(uri: str, method: str, headers: dict[str, str]) -> RemoteStat | None:
     with http.ask(method, _address(uri), host_of(uri), headers) as answer:
-        if http.is_gone(answer):
+        if answer.status_code in http.GONE:
             return None
         if method == "HEAD" and answer.status_code in _HEAD_REFUSED:
             return _stat_once(uri, "GET", {"Range": "bytes=0-0"})
