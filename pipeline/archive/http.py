@@ -141,9 +141,9 @@ def require_ok(response: requests.Response) -> None:
     """Raise an `UnsoundError` for an answer without content (a `ChangedError` if the file is shorter than before)."""
     status = response.status_code
     if status in GONE:
-        raise UnsoundError(f"it does not exist: the server answers {status}")
+        raise UnsoundError(f"does not exist: the server answers {status}")
     if status == 416:
-        raise ChangedError("it changed while it was read")
+        raise ChangedError("changed while it was read")
     if status not in {200, 206}:
         raise UnsoundError(f"the server answers {_phrase(status)}")
 
@@ -174,7 +174,7 @@ def read_body(response: requests.Response) -> Iterator[bytes]:
 def require_size(count: int | None) -> None:
     """Raise an `UnsoundError` for a number of bytes that no file of an SBC exposure has."""
     if count is not None and count > LARGEST_FILE:
-        raise UnsoundError(f"it has more than {LARGEST_FILE:,} bytes; an SBC file has at most 10.5 MB")
+        raise UnsoundError(f"has more than {LARGEST_FILE:,} bytes; an SBC file has at most 10.5 MB")
 
 
 def with_retries(host: str, call: Callable[..., _T], *arguments: Any) -> _T:
@@ -212,7 +212,7 @@ def user_error(host: str, error: Exception) -> UnreachableError | BrokenAnswerEr
             return unreachable(host, what)
     if "Connection aborted" in text or "Connection broken" in text:
         return BrokenAnswerError("connection dropped")
-    return BrokenAnswerError(f"its answer is unusable ({type(error).__name__})")
+    return BrokenAnswerError(f"unusable answer ({type(error).__name__})")
 
 
 def _phrase(status: int) -> str:

@@ -95,7 +95,7 @@ def _read_once(uri: str, found: RemoteStat, start: int, stop: int | None) -> byt
         # What the server leaves out is not a change.
         pairs = ((found.etag, now.etag), (found.mtime_ns, now.mtime_ns), (found.size_byte, now.size_byte))
         if any(before != after for before, after in pairs if before and after):
-            raise http.ChangedError("it changed while it was read")
+            raise http.ChangedError("changed while it was read")
         content = b"".join(http.read_body(answer))
     if size_byte is not None and len(content) != size_byte:
         raise http.BrokenAnswerError(f"connection dropped after {len(content):,} bytes")
@@ -138,7 +138,7 @@ def _list_page(bucket: str, query: dict[str, str], found: dict[str, RemoteStat])
     try:
         page = ET.fromstring(content)  # noqa: S314  expat bounds the growth of entities
     except ET.ParseError as error:
-        raise http.BrokenAnswerError("its listing is not XML") from error
+        raise http.BrokenAnswerError("the listing is not XML") from error
     for entry in page.findall("{*}Contents"):
         texts = {name: entry.findtext(f"{{*}}{name}") or "" for name in ("Key", "Size", "ETag", "LastModified")}
         try:

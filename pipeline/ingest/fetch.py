@@ -228,7 +228,7 @@ class Fetch:
                 self.report.here += 1
                 whole += [target] if only_here else []
             elif not file.public:
-                self._fail(target, "it is not public yet")
+                self._fail(target, "not public yet")
             else:
                 missing.append((file, target))
         return missing, whole
@@ -250,7 +250,7 @@ class Fetch:
                 report.fetched_files.append(str(target))
                 whole.append(target)
             elif isinstance(outcome, OSError):
-                self._fail(target, f"it cannot be written: {outcome.strerror or outcome}")
+                self._fail(target, f"cannot be written: {outcome.strerror or outcome}")
             else:
                 reason = getattr(outcome, "what", str(outcome)).rstrip(".")
                 if isinstance(outcome, UnreachableError):

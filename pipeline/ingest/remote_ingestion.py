@@ -88,7 +88,7 @@ def discover_remote(uris: Iterable[str], report: IngestReport) -> dict[str, Remo
             if exposure_files.product_kind(name) is None:
                 report.ignore(clean(key), exposure_files.why_ignored(name))
             elif not _is_accepted(key):
-                report.reject(clean(key), "its key has characters that are not supported")
+                report.reject(clean(key), "key has characters that are not supported")
             elif found.get(key) is None:
                 found[key] = entry
     return found
@@ -179,7 +179,7 @@ def _read(uri: str, kind: str, found: RemoteStat | None, *, checksum: bool) -> F
     from sbcdark.pipeline.archive.http import NoRangesError, require_size  # noqa: PLC0415
 
     if found is None:
-        raise UnsoundError("it does not exist: the server answers 404")
+        raise UnsoundError("does not exist: the server answers 404")
     size = found.size_byte
     require_size(size)
     # Only the checksum of the whole file shows a change if the server does not.
@@ -217,7 +217,7 @@ def _open_remote(uri: str, found: RemoteStat) -> io.RawIOBase:
         def _fetch_range(self, start: int, end: int) -> bytes:
             self.reads += 1
             if self.reads > _MOST_READS:
-                raise UnsoundError("its headers are longer than those of an SBC file")
+                raise UnsoundError("headers are longer than those of an SBC file")
             return remote_files.read(uri, found, start, end)
 
     file: io.RawIOBase = RemoteFile(None, uri, block_size=_AHEAD, cache_type="readahead", size=found.size_byte)

@@ -270,7 +270,7 @@ def test_what_is_not_public_is_told(asking_sqlite: Callable[..., Done], mast: Ma
     mast.access = "RESTRICTED"
     done = asking_sqlite("fetch", "--program", "13961", "--json")
     assert done.code == 6
-    assert done.json()["failures"][0]["reason"] == "it is not public yet"
+    assert done.json()["failures"][0]["reason"] == "not public yet"
     assert not mast.of("file")
 
 
