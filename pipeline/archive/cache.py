@@ -1,7 +1,8 @@
 """A folder with copies of remote files; a size limit removes the least recently used ones.
 
 fsspec's caches have no size limit and do not know other processes. A copy's name contains a hash of the URI, size, time
-and ETag in the catalog, so that it belongs to one content. Copies in use are locked, and stay.
+and ETag in the catalog, so that it belongs to one content. Copies in use are locked, and stay; a copy is written by one
+process at a time, which never replaces a whole one.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import fcntl
 import hashlib
 import os
 import re
-import time
-import uuid
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT_MB = 2000
 """190 FLTs, or 900 RAW darks."""
-
-_STALE_S = 86_400.0
-"""Age at which the temporary file of a killed process counts as a copy that nobody uses, s."""
 
 _locked: ContextVar[ExitStack | None] = ContextVar("_locked", default=None)
 """The open and locked copies of the innermost `keeping_files`."""
@@ -146,28 +142,28 @@ def _lock(copy: Path, size_byte: int) -> bool:
 
 
 def _store(content: bytes, copy: Path) -> None:
-    """Write a copy to a temporary name and rename it."""
-    folder = copy.parent
+    """Write a copy to a temporary name and rename it, unless another process was faster."""
+    folder, part = copy.parent, copy.parent / "part"
     folder.mkdir(parents=True, exist_ok=True)
-    _make_room(folder, len(content))
-    part = folder / f"{uuid.uuid4().hex}.part"
-    try:
-        with part.open("xb") as file:
-            file.write(content)
-        part.replace(copy)
-    finally:
-        part.unlink(missing_ok=True)
+    with (folder / "lock").open("wb") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if copy.is_file() and copy.stat().st_size == len(content):
+            return
+        _make_room(folder, len(content))
+        try:
+            part.write_bytes(content)
+            part.replace(copy)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _make_room(folder: Path, needed_byte: int) -> None:
     """Remove the least recently used copies until the limit leaves room for more bytes; locked copies stay."""
     copies = []
-    for path in folder.rglob("*"):
+    for path in folder.rglob("*_*"):
         with suppress(OSError):
             status = path.stat()
-            unfinished = path.suffix == ".part" and time.time() - status.st_mtime < _STALE_S
-            if path.is_file() and not unfinished:
-                copies.append((status.st_mtime_ns, status.st_size, path))
+            copies.append((status.st_mtime_ns, status.st_size, path))
     excess_byte = needed_byte + sum(size for _, size, _ in copies) - _limit_byte()
     for _, size, path in sorted(copies):
         if excess_byte <= 0:

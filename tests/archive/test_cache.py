@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +48,7 @@ def recorded(url: str) -> FileRecord:
 def copies() -> dict[str, int]:
     """Return the sizes of the files in the cache, by name without the hash."""
     folder = Path(os.environ["SBCDARK_CACHE"])
-    return {
-        re.sub("^[0-9a-f]{32}_", "", path.name): path.stat().st_size for path in folder.rglob("*") if path.is_file()
-    }
+    return {re.sub("^[0-9a-f]{32}_", "", path.name): path.stat().st_size for path in folder.glob("*_*")}
 
 
 def test_file_is_fetched_once_and_keeps_its_name(web: RangeServer) -> None:
@@ -128,6 +125,14 @@ def test_processes_that_want_the_same_file_do_no_harm(web: RangeServer) -> None:
     assert copies() == {"a_raw.fits": 5 * MB}
 
 
+def test_slower_process_does_not_replace_a_copy_in_use(web: RangeServer) -> None:
+    with keeping_files():
+        place = path_of(record(web, "a"))
+        locked = place.stat().st_ino
+        cache._store(place.read_bytes(), place)
+        assert place.stat().st_ino == locked, "another process could remove a file without its lock"
+
+
 def test_fetching_ahead_leaves_what_is_gone_to_whoever_asks(web: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [record(web, name) for name in "abc"]
     del web.files["/b_raw.fits"]
@@ -195,7 +200,7 @@ def test_full_disk_is_told_and_leaves_nothing_behind(
     opened = Path.open
 
     def open_on_a_full_disk(path: Path, mode: str = "r") -> Any:
-        if path.suffix == ".part":
+        if path.name == "part":
             path.touch()
             return opened(full, "wb")
         return opened(path, mode)
@@ -204,7 +209,7 @@ def test_full_disk_is_told_and_leaves_nothing_behind(
     with pytest.raises(SbcdarkError, match="cannot be used: No space left on device"):
         path_of(file)
     assert copies() == {}
-    assert not list((tmp_path / "cache").glob("*.part"))
+    assert not (tmp_path / "cache" / "part").exists()
 
 
 def test_limit_that_is_no_number_is_told(web: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,17 +219,12 @@ def test_limit_that_is_no_number_is_told(web: RangeServer, monkeypatch: pytest.M
         path_of(file)
 
 
-def test_what_a_killed_process_left_goes_first(
-    web: RangeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("SBCDARK_CACHE_LIMIT", "1")
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    for name, age in (("old.part", 90_000), ("new.part", 10)):
-        (folder / name).write_bytes(b"half")
-        os.utime(folder / name, (time.time() - age,) * 2)
+def test_what_a_killed_process_left_is_overwritten(web: RangeServer, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "part").write_bytes(b"half")
     path_of(record(web, "a"))
-    assert set(copies()) == {"a_raw.fits", "new.part"}
+    assert not (tmp_path / "cache" / "part").exists()
+    assert set(copies()) == {"a_raw.fits"}
 
 
 def test_folder_is_the_users_own_unless_another_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
