@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT_MB = 2000
 """190 FLTs, or 900 RAW darks."""
 
+_COPY = re.compile(r"[0-9a-f]{32}[_/]")
+"""The path of a copy in the cache folder; the user may keep other files there, which are never removed."""
+
 _locked: ContextVar[ExitStack | None] = ContextVar("_locked", default=None)
 """The open and locked copies of the innermost `keeping_files`."""
 
@@ -143,9 +146,9 @@ def _lock(copy: Path, size_byte: int) -> bool:
 
 def _store(content: bytes, copy: Path) -> None:
     """Write a copy to a temporary name and rename it, unless another process was faster."""
-    folder, part = copy.parent, copy.parent / "part"
+    folder, part = copy.parent, copy.parent / ".sbcdark.part"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("wb") as guard:
+    with (folder / ".sbcdark.lock").open("wb") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         if copy.is_file() and copy.stat().st_size == len(content):
             return
@@ -160,10 +163,11 @@ def _store(content: bytes, copy: Path) -> None:
 def _make_room(folder: Path, needed_byte: int) -> None:
     """Remove the least recently used copies until the limit leaves room for more bytes; locked copies stay."""
     copies = []
-    for path in folder.rglob("*_*"):
-        with suppress(OSError):
-            status = path.stat()
-            copies.append((status.st_mtime_ns, status.st_size, path))
+    for path in (*folder.glob("*_*"), *folder.glob("*/*")):  # earlier releases had a folder for each copy
+        if _COPY.match(path.relative_to(folder).as_posix()):
+            with suppress(OSError):
+                status = path.stat()
+                copies.append((status.st_mtime_ns, status.st_size, path))
     excess_byte = needed_byte + sum(size for _, size, _ in copies) - _limit_byte()
     for _, size, path in sorted(copies):
         if excess_byte <= 0:

@@ -125,6 +125,22 @@ def test_processes_that_want_the_same_file_do_no_harm(web: RangeServer) -> None:
     assert copies() == {"a_raw.fits": 5 * MB}
 
 
+def test_other_files_in_the_folder_stay(web: RangeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SBCDARK_CACHE_LIMIT", "0")
+    own = [tmp_path / "cache" / "my_raw.fits", tmp_path / "cache" / "folder" / "my_flt.fits"]
+    own[1].parent.mkdir(parents=True)
+    for path in own:
+        path.write_bytes(b"the user's own")
+    old = tmp_path / "cache" / ("0" * 32) / "x_raw.fits"
+    old.parent.mkdir()
+    old.write_bytes(b"a copy of an earlier release")
+    with keeping_files():
+        path_of(record(web, "a"))
+    assert not old.exists()
+    assert all(path.is_file() for path in own)
+    assert len(list((tmp_path / "cache").glob("*_*"))) == 1
+
+
 def test_slower_process_does_not_replace_a_copy_in_use(web: RangeServer) -> None:
     with keeping_files():
         place = path_of(record(web, "a"))
@@ -200,7 +216,7 @@ def test_full_disk_is_told_and_leaves_nothing_behind(
     opened = Path.open
 
     def open_on_a_full_disk(path: Path, mode: str = "r") -> Any:
-        if path.name == "part":
+        if path.name == ".sbcdark.part":
             path.touch()
             return opened(full, "wb")
         return opened(path, mode)
@@ -209,7 +225,7 @@ def test_full_disk_is_told_and_leaves_nothing_behind(
     with pytest.raises(SbcdarkError, match="cannot be used: No space left on device"):
         path_of(file)
     assert copies() == {}
-    assert not (tmp_path / "cache" / "part").exists()
+    assert not (tmp_path / "cache" / ".sbcdark.part").exists()
 
 
 def test_limit_that_is_no_number_is_told(web: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,9 +237,9 @@ def test_limit_that_is_no_number_is_told(web: RangeServer, monkeypatch: pytest.M
 
 def test_what_a_killed_process_left_is_overwritten(web: RangeServer, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "part").write_bytes(b"half")
+    (tmp_path / "cache" / ".sbcdark.part").write_bytes(b"half")
     path_of(record(web, "a"))
-    assert not (tmp_path / "cache" / "part").exists()
+    assert not (tmp_path / "cache" / ".sbcdark.part").exists()
     assert set(copies()) == {"a_raw.fits"}
 
 
