@@ -143,7 +143,9 @@ def test_passwords_of_the_user_are_sent_to_nobody(
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert taken(read_remote(web.put("/jcrx01iiq_raw.fits", unpacked_raw(shared_data)))).size_byte == 2_134_080
+    url = web.put("/jcrx01iiq_raw.fits", unpacked_raw(shared_data))
+    assert taken(read_remote(url)).size_byte == 2_134_080
+    assert taken(read_remote(web.put("/moved_raw.fits", b"", leads_to=url))).size_byte == 2_134_080
     assert not any(one.signed for one in web.asked)
 
 
