@@ -270,11 +270,11 @@ class Catalog:
                 "Give a program or ask for an update, not both.",
                 "Run: sbcdark fetch --program N [--visit V], or sbcdark fetch --update",
             )
-        wish = fetch.Wish(None if folder is None else Path(folder), dry_run, renew, talk or fetch.Talk())
+        options = fetch.FetchOptions(None if folder is None else Path(folder), dry_run, renew, talk or fetch.Talk())
         engine = self._to_fill(dry_run=dry_run)
         if program is None:
-            return programs.fetch_update(engine, wish, since=since)
-        return fetch.fetch_program(engine, program, wish, visit=visit, darks=darks, science=science)
+            return programs.fetch_update(engine, options, since=since)
+        return fetch.fetch_program(engine, program, options, visit=visit, darks=darks, science=science)
 
     def programs(self, *, near: str | None = None) -> list[DarkProgram]:
         """List the programs with SBC darks at MAST, and how many of their darks are in the catalog.
