@@ -1,0 +1,61 @@
+"""A twin of the real data: simulated files with the names, times, temperatures and counts of real ones.
+
+The folder has the layout of the real data, so that tests that need no published number read either.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from sbcdark.pipeline.simulation.files import write_simulated
+from sbcdark.pipeline.simulation.twin import SOURCE_SIGMA_PIX, RealExposure, RealScience, twin_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FACTS = Path(__file__).parent / "twin"
+
+DARKS, ASSOCIATIONS, SCIENCE = REAL_FOLDERS = ("darks_13961", "associations_13655", "science_13655_standin")
+"""20 darks, 4 associations and 8 FLTs."""
+
+
+def real_darks() -> list[RealExposure]:
+    """Return the facts of the 20 darks of program 13961."""
+    return [RealExposure(**_typed(RealExposure, row)) for row in _rows("darks_13961.csv")]
+
+
+def real_science() -> list[RealScience]:
+    """Return the facts of the 8 science exposures of visit 11 of program 13655."""
+    return [RealScience(**_typed(RealScience, row)) for row in _rows("science_13655.csv")]
+
+
+def write_twin(folder: Path) -> None:
+    """Write the twin archive into a new folder."""
+    for name in REAL_FOLDERS:
+        (folder / name).mkdir(parents=True)
+    darks, science = real_darks(), real_science()
+    for file in twin_files(darks, science, 13961, 13655, "IRASF10594+3818"):
+        kind = file.name[:-5].rpartition("_")[2]
+        place = folder / {"raw": DARKS, "asn": ASSOCIATIONS}.get(kind, SCIENCE) / file.name
+        write_simulated(place, file)
+        if kind != "asn":
+            place.with_name(f"{file.name}.gz").write_bytes(gzip.compress(place.read_bytes(), 1, mtime=0))
+            place.unlink()
+    with (folder / SCIENCE / "truth.csv").open("w") as target:
+        fields = ["rootname", "exptime_s", "sky_count_s_pix", "source_count_s", "source_x", "source_y"]
+        writer = csv.DictWriter(target, [*fields, "source_sigma_pix"])
+        writer.writeheader()
+        for real in science:
+            writer.writerow({name: getattr(real, name) for name in fields} | {"source_sigma_pix": SOURCE_SIGMA_PIX})
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (_FACTS / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def _typed(kind: type, row: Mapping[str, str]) -> dict[str, Any]:
+    return {name: of(row[name]) for name, of in get_type_hints(kind).items()}
