@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -16,10 +17,17 @@ from sbcdark.pipeline.simulation.twin import SOURCE_SIGMA_PIX, RealExposure, Rea
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+CHECKOUT = Path(__file__).resolve().parents[1]
+
 _FACTS = Path(__file__).parent / "twin"
 
 DARKS, ASSOCIATIONS, SCIENCE = REAL_FOLDERS = ("darks_13961", "associations_13655", "science_13655_standin")
 """20 darks, 4 associations and 8 FLTs."""
+
+
+def real_data_folder() -> Path:
+    """Return where the real data are, if anywhere: `SBCDARK_SHARED`, else beside the checkout."""
+    return Path(os.environ.get("SBCDARK_SHARED", CHECKOUT.parent / "shared")) / "data"
 
 
 def real_darks() -> list[RealExposure]:
@@ -44,12 +52,14 @@ def write_twin(folder: Path) -> None:
         if kind != "asn":
             place.with_name(f"{file.name}.gz").write_bytes(gzip.compress(place.read_bytes(), 1, mtime=0))
             place.unlink()
+    names = {"source_ra": "ra_deg", "source_dec": "dec_deg"}
+    names |= {name: name for name in ("exptime_s", "sky_count_s_pix", "source_count_s", "source_x", "source_y")}
     with (folder / SCIENCE / "truth.csv").open("w") as target:
-        fields = ["rootname", "exptime_s", "sky_count_s_pix", "source_count_s", "source_x", "source_y"]
-        writer = csv.DictWriter(target, [*fields, "source_sigma_pix"])
+        writer = csv.DictWriter(target, ["rootname", *names, "source_sigma_pix"])
         writer.writeheader()
         for real in science:
-            writer.writerow({name: getattr(real, name) for name in fields} | {"source_sigma_pix": SOURCE_SIGMA_PIX})
+            row = {column: getattr(real, name) for column, name in names.items()}
+            writer.writerow(row | {"rootname": real.rootname, "source_sigma_pix": SOURCE_SIGMA_PIX})
 
 
 def _rows(name: str) -> list[dict[str, str]]:

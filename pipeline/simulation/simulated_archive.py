@@ -364,9 +364,7 @@ def association_file(name: str, members: list[str], primary: dict[str, Value]) -
     file_name = f"{name}_asn.fits"
     primary = primary | {"FILENAME": file_name, "ROOTNAME": name, "ASN_ID": name, "ASN_TAB": file_name}
     cards = (("EXTNAME", "ASN     ", "extension name"), ("EXTVER", 1, "extension version number"))
-    return SimulatedFile(
-        file_name, headers.override(headers.ASSOCIATION_PRIMARY, primary), (Extension(cards, table),)
-    )
+    return SimulatedFile(file_name, headers.override(headers.ASSOCIATION_PRIMARY, primary), (Extension(cards, table),))
 
 
 def flat_file(parameters: Parameters, name: str = FLAT_NAME) -> SimulatedFile:

@@ -68,8 +68,8 @@ class RealExposure:
 class RealScience(RealExposure):
     """A science exposure: its pointing, and the truth of sky, glow, base and source.
 
-    `base_scale` is in units of `BASE_RATE`; `source_x` and `source_y` are native pixels; `source_count_s` is the whole
-    source in native counts.
+    `base_scale` is in units of `BASE_RATE`; `source_x` and `source_y` are native pixels and lie at `ra_deg`, `dec_deg`;
+    `source_count_s` is the whole source in native counts.
     """
 
     filter: str
@@ -81,6 +81,8 @@ class RealScience(RealExposure):
     source_count_s: float
     source_x: float
     source_y: float
+    ra_deg: float
+    dec_deg: float
 
 
 def twin_files(
@@ -94,7 +96,7 @@ def twin_files(
         yield _science(number, exposure, programs)
     for name in sorted({exposure.association for exposure in science}):
         members = [exposure for exposure in science if exposure.association == name]
-        where = {"RA_TARG": members[0].crval1_deg, "DEC_TARG": members[0].crval2_deg}
+        where: dict[str, Value] = {"RA_TARG": members[0].ra_deg, "DEC_TARG": members[0].dec_deg}
         yield association_file(name, [exposure.rootname for exposure in members], programs | where)
     yield flat_file(Parameters(seed=SEED), FLAT_NAME)
 
@@ -149,8 +151,8 @@ def _science(number: int, real: RealScience, primary: dict[str, Value]) -> Simul
         draws = [_events(rng, shares, events) for _ in range(_DRAWS)]
         counts[pixels] = min(draws, key=lambda draw: abs(float((draw * per_count).sum()) - total))
     primary = primary | {
-        "RA_TARG": real.crval1_deg,
-        "DEC_TARG": real.crval2_deg,
+        "RA_TARG": real.ra_deg,
+        "DEC_TARG": real.dec_deg,
         "FILTER1": real.filter,
         "PFLTFILE": f"jref${FLAT_NAME}",
     }

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from helpers import dump
+from twin_archive import REAL_FOLDERS
 
 from sbcdark.catalog.opening import open_catalog
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 ROLES = ("owner", "ingest", "reader")
-REAL_FOLDERS = ("darks_13961", "associations_13655", "science_13655_standin")
 
 
 def statements() -> tuple[list[str], list[str]]:

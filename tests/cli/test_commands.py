@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import REAL_FOLDERS
+from twin_archive import REAL_FOLDERS
 
 from sbcdark.catalog.engine import make_engine
 from sbcdark.catalog.queries import SORT_KEYS
@@ -51,9 +51,9 @@ def test_ingest_again_changes_nothing(filled: Any, shared_data: Path) -> None:
     }
 
 
-def test_box_sums_are_those_of_the_table(filled: Any, shared_data: Path) -> None:
+def test_box_sums_are_those_of_the_table(filled: Any, real_data: Path) -> None:
     listed = json.loads(filled("darks", "--json").stdout)
-    with (shared_data / "tables" / "darks_13961_measured.csv").open() as file:
+    with (real_data / "tables" / "darks_13961_measured.csv").open() as file:
         table = {row["rootname"]: row for row in csv.DictReader(file)}
     assert {row["rootname"]: row["box_count"] for row in listed} == {
         name: float(row["box_sum"]) for name, row in table.items()
