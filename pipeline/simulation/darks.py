@@ -265,7 +265,11 @@ def raw_dark(parameters: Parameters, exposure: Exposure) -> SimulatedFile:
     rng = np.random.default_rng([parameters.seed, exposure.number, 1])
     counts = dark_counts(exposure, rng)
     association = f"{exposure.rootname[:6]}010"
-    primary: dict[str, Value] = {"PROPOSID": 99961, "PROCTIME": exposure.start_mjd + 1.0, "NRPTEXP": parameters.darks_per_run}
+    primary: dict[str, Value] = {
+        "PROPOSID": 99961,
+        "PROCTIME": exposure.start_mjd + 1.0,
+        "NRPTEXP": parameters.darks_per_run,
+    }
     return raw_file(exposure, counts, rng, association, primary)
 
 
