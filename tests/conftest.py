@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
     from sbcdark.pipeline.model.templates import DarkFrame
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the products, whose files take longest, so that no process waits for one of them at the end."""
+    items.sort(key=lambda item: item.path.parent.name != "products")
+
+
 MadeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 

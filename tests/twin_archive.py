@@ -50,7 +50,8 @@ def write_twin(folder: Path) -> None:
         place = folder / {"raw": DARKS, "asn": ASSOCIATIONS}.get(kind, SCIENCE) / file.name
         write_simulated(place, file)
         if kind != "asn":
-            place.with_name(f"{file.name}.gz").write_bytes(gzip.compress(place.read_bytes(), 1, mtime=0))
+            content = _with_groups(place.read_bytes()) if kind == "raw" else place.read_bytes()
+            place.with_name(f"{file.name}.gz").write_bytes(gzip.compress(content, 1, mtime=0))
             place.unlink()
     names = {"source_ra": "ra_deg", "source_dec": "dec_deg"}
     names |= {name: name for name in ("exptime_s", "sky_count_s_pix", "source_count_s", "source_x", "source_y")}
@@ -60,6 +61,14 @@ def write_twin(folder: Path) -> None:
         for real in science:
             row = {column: getattr(real, name) for column, name in names.items()}
             writer.writerow(row | {"rootname": real.rootname, "source_sigma_pix": SOURCE_SIGMA_PIX})
+
+
+def _with_groups(content: bytes) -> bytes:
+    """Return a RAW with the card GROUPS = F, which real ones have and astropy does not write."""
+    start, end = content.index(b"NEXTEND "), content.index(b"END".ljust(80))
+    card = b"GROUPS  =                    F / image is in group format".ljust(80)
+    assert content[end + 80 : end + 160].isspace()
+    return content[:start] + card + content[start : end + 80] + content[end + 160 :]
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -42,7 +42,10 @@ FLAT_NAME = "sbc_standin_pfl.fits"
 SOURCE_SIGMA_PIX = 9.0
 """The source of a science exposure is a round Gaussian of this sigma, native pixels."""
 
-_DRAWS = 50
+COMES_AND_GOES_XY, COMES_AND_GOES_COUNTS = (300, 400), 60
+"""Beside the hot pixels that every dark has, real darks have one to three that come and go."""
+
+_DRAWS = 200
 """How often the counts of a region of an FLT are drawn; the draw nearest to the wanted sum is taken."""
 
 
@@ -130,9 +133,9 @@ def _dark(number: int, real: RealExposure, program: int) -> SimulatedFile:
     rate = dark_rate(exposure)
     counts = rng.poisson(rate * exposure.exposure_s)
     for pixels, total in ((_box_pixels(), real.box_count), (quiet, real.quiet_count)):
-        counts[pixels] = _events(rng, rate[pixels], round(total))
-    primary: dict[str, Value] = {"PROPOSID": program, "PROCTIME": real.start_mjd + 1.0}
-    return raw_file(exposure, counts, rng, real.association, primary)
+        counts[pixels] = _events(rng, np.cumsum(rate[pixels]), round(total))
+    counts[COMES_AND_GOES_XY[::-1]] += COMES_AND_GOES_COUNTS
+    return raw_file(exposure, counts, rng, real.association, {"PROPOSID": program})
 
 
 def _science(number: int, real: RealScience, primary: dict[str, Value]) -> SimulatedFile:
@@ -148,7 +151,8 @@ def _science(number: int, real: RealScience, primary: dict[str, Value]) -> Simul
     for pixels, total in ((_box_pixels(), real.box_count), (_quiet_pixels(), real.quiet_count)):
         shares, per_count = rate[pixels], 1.0 / sensitivity[pixels]
         events = round(total / float(np.average(per_count, weights=shares)))
-        draws = [_events(rng, shares, events) for _ in range(_DRAWS)]
+        cumulative = np.cumsum(shares)
+        draws = [_events(rng, cumulative, events) for _ in range(_DRAWS)]
         counts[pixels] = min(draws, key=lambda draw: abs(float((draw * per_count).sum()) - total))
     primary = primary | {
         "RA_TARG": real.ra_deg,
@@ -160,10 +164,10 @@ def _science(number: int, real: RealScience, primary: dict[str, Value]) -> Simul
     return flt_file(exposure, counts, sensitivity, pointing, real.association, primary, (0.0, 0.0))
 
 
-def _events(rng: np.random.Generator, rate: NDArray[np.float64], number: int) -> NDArray[np.int64]:
-    """Spread so many events over pixels of given rates: given their sum, Poisson counts are multinomial."""
-    total = np.cumsum(rate)
-    return np.bincount(np.searchsorted(total, rng.random(number) * total[-1], "right"), minlength=rate.size)
+def _events(rng: np.random.Generator, cumulative: NDArray[np.float64], number: int) -> NDArray[np.int64]:
+    """Spread so many events over pixels of given, cumulated rates: given their sum, Poisson counts are multinomial."""
+    places = np.searchsorted(cumulative, rng.random(number) * cumulative[-1], "right")
+    return np.bincount(places, minlength=cumulative.size)
 
 
 def _box_pixels() -> NDArray[np.bool_]:

@@ -26,7 +26,7 @@ MB = 10**6
 SCRIPT = """
 import hashlib, sys
 from sbcdark.catalog.records import FileRecord
-from sbcdark.pipeline import cache, remote
+from sbcdark.pipeline.archive import cache, remote_files as remote
 url = sys.argv[1]; found = remote.stat(url)
 file = FileRecord(1, "RAW", url, found.size_byte, found.mtime_ns, None, "present", etag=found.etag)
 with cache.keeping_files(): print(hashlib.sha256(cache.path_of(file).read_bytes()).hexdigest())

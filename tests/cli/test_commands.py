@@ -34,7 +34,8 @@ def test_ingest_says_what_it_did(sbcdark: Any, shared_data: Path) -> None:
     assert done.code == 0
     report = done.json()
     counts = [report[key] for key in ("added", "updated", "unchanged", "ignored", "rejected")]
-    assert counts == [32, 0, 0, 3, 0]
+    others = [path for path in (shared_data / "science_13655_standin").iterdir() if "_flt." not in path.name]
+    assert counts == [32, 0, 0, len(others), 0]
 
 
 def test_ingest_again_changes_nothing(filled: Any, shared_data: Path) -> None:
@@ -86,7 +87,7 @@ def test_match_names_the_published_dark(filled: Any) -> None:
     assert list(match) == ["exposure", "rule", "tier", "darks", "nearest_rejected", "warnings"]
     assert [dark["dark"] for dark in match["darks"][:2]] == ["jcrx01ixq", "jcrx01iyq"]
     # Box sums 2319.9 against 2196 and 2445.
-    assert [round(dark["score"], 1) for dark in match["darks"][:2]] == [123.9, 125.1]
+    assert [dark["score"] for dark in match["darks"][:2]] == pytest.approx([123.9, 125.1], abs=0.05)
 
 
 def test_match_answers_for_a_program(filled: Any) -> None:
