@@ -69,7 +69,7 @@ def test_readme_targets_are_in_the_makefile() -> None:
     targets = [
         line.split()[1] for block in _blocks("README.md", "") for line in block.splitlines() if line[:5] == "make "
     ]
-    assert targets == ["demo", "test"]
+    assert targets == ["demo", "test", "test-slow"]
     assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)
 
 
