@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProgramOverview:
-    """The exposures of one program; temperatures are means of an exposure, C."""
+    """The exposures of one program; temperatures are mean temperatures of exposures, C."""
 
     program: int | None
     darks: int
     hot_darks: int
     science: int
     set_aside: int
-    """Suspect, untested and retired ones among them."""
+    """Number of suspect, untested and retired ones."""
     first_start_utc: datetime
     last_start_utc: datetime
     temperature_min_c: float
@@ -33,7 +33,7 @@ class ProgramOverview:
 
 @dataclass(frozen=True, slots=True)
 class RunOverview:
-    """A change of the catalog: an ingest, a verification, a mark."""
+    """A change of the catalog: an ingest, a verification, a change of quality."""
 
     id: int
     action: str
@@ -67,7 +67,7 @@ def overview(session: Session, *, hot_above_c: float, runs: int = 5) -> Overview
     hot_above_c : float
         Mean temperature above which a dark counts as hot, C.
     runs : int
-        How many of the last changes.
+        Number of last changes.
     """
     table = models.Exposure
     dark = table.kind == "dark"

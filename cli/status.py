@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table
 
@@ -33,7 +34,7 @@ _RUNS = (
 
 @app.command()
 def status(as_json: JsonOption = False) -> None:
-    """Show the catalog at a glance: programs, last changes, files, stored results. Nothing is asked of the archive."""
+    """Show the catalog at a glance: programs, last changes, files, stored results. Does not contact the archive."""
     known = catalog().status()
     if as_json:
         print_json(known)
@@ -42,14 +43,14 @@ def status(as_json: JsonOption = False) -> None:
     if known.size_byte is not None:
         where["size"] = f"{known.size_byte / 1e6:.1f} MB"
     seen = known.overview
-    where["files"] = ", ".join(f"{number} {state}" for state, number in seen.files.items()) or "none"
-    where["rejected"] = f"{seen.rejected_files} files, not in the catalog"
+    where["files"] = ", ".join(f"{count} {state}" for state, count in seen.files.items()) or "none"
+    where["rejected"] = f"{number(seen.rejected_files, 'file')}, not in the catalog"
     where["stored"] = (
-        f"{seen.selections} selections, {seen.products} products, {seen.photometry} rows of photometry, "
-        f"{seen.associations} associations"
+        f"{number(seen.selections, 'selection')}, {number(seen.products, 'product')}, "
+        f"{number(seen.photometry, 'photometry row')}, {number(seen.associations, 'association')}"
     )
     for key, value in where.items():
         typer.echo(f"{key:10}{value}")
-    title = "\nPrograms; hot is above 25 C on average, set aside is suspect, untested or retired"
+    title = "\nPrograms; hot is a mean above 25 C, set aside is suspect, untested or retired"
     print_table([asdict(one) for one in seen.programs], _PROGRAMS, title)
     print_table([asdict(one) for one in seen.last_runs], _RUNS, "\nLast changes")

@@ -167,7 +167,7 @@ class FillingCatalog(OpenCatalog):
         return exposures(self.engine, ExposureFilter(kind, **given), **order)
 
     def status(self) -> Status:
-        """Return the catalog at a glance; nothing is asked of the archive."""
+        """Return an overview of the catalog; the archive is not contacted."""
         from sbcdark.catalog.engine import reading, redacted  # noqa: PLC0415  each job loads what it needs
         from sbcdark.catalog.overview import overview  # noqa: PLC0415
         from sbcdark.catalog.queries import HOT_ABOVE_C  # noqa: PLC0415

@@ -44,6 +44,7 @@ COMMANDS = (
     "retire",
     "run",
     "show",
+    "status",
     "subtract",
     "validate",
     "verify",

@@ -204,7 +204,7 @@ def test_verify_asks_and_draws_nothing(web: RangeServer, empty_catalog: sa.Engin
     assert (found.present, found.missing, found.changed, found.unchecked) == (2, 1, 1, 1)
     assert [one.reason for one in found.findings] == [
         "does not exist on the server",
-        "its size, time or ETag is another",
+        "size, time or ETag differs",
         "the server answers 403 (Forbidden)",
     ]
     with reading(empty_catalog) as session:
