@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from sbcdark.catalog.records import PhotometryRecord as Photometry
+    from sbcdark.catalog.result_records import PhotometryRecord as Photometry
 
     Change = Callable[[Any], None]
 
