@@ -1,11 +1,15 @@
 # make demo: sets up a virtual environment and runs the main job on the embedded database.
-# make test: sets it up with the test tools and runs every test.
+# make test: sets it up with the test tools and runs the tests of every change, in less than five minutes.
+# make test-slow: runs the rest: Monte Carlo statistics, bad input, kills, long jobs.
+# make data: fetches the real darks of program 13961 and the exposures of program 13655 from MAST.
 # make torture: kills it, fills its disks and lets many write at once, for up to 20 minutes, and prints what came of it.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+DATA ?= mast
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 
-.PHONY: demo test torture lint clean
+.PHONY: demo test test-slow data torture lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'sbcdark needs Python 3.11 or later')"
@@ -26,7 +30,15 @@ demo: $(VENV)/.installed
 	$(BIN)/sbcdark demo -o demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --numprocesses auto --durations 10 $(PYTEST_ARGUMENTS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGUMENTS)
+
+test-slow: $(VENV)/.installed-test
+	$(PYTEST) -m slow $(PYTEST_ARGUMENTS)
+
+data: $(VENV)/.installed
+	mkdir -p $(DATA)
+	$(BIN)/sbcdark --db sqlite:///$(DATA)/catalog.db fetch --program 13961 --darks -o $(DATA)/13961
+	$(BIN)/sbcdark --db sqlite:///$(DATA)/catalog.db fetch --program 13655 --science -o $(DATA)/13655
 
 torture: $(VENV)/.installed-test
 	PYTHONPATH=tests $(BIN)/python -m torture $(TORTURE_ARGUMENTS)

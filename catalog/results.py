@@ -15,14 +15,16 @@ from sqlalchemy.orm import aliased
 
 from sbcdark.catalog import models
 from sbcdark.catalog.queries import catalog_revision, file_record
-from sbcdark.catalog.records import ScoredDark, StoredProduct, StoredSelection
+from sbcdark.catalog.records import ScoredDark
+from sbcdark.catalog.result_records import StoredProduct, StoredSelection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy.orm import Session
 
-    from sbcdark.catalog.records import Match, NewProduct, PhotometryRecord
+    from sbcdark.catalog.records import Match
+    from sbcdark.catalog.result_records import NewProduct, PhotometryRecord
 
 
 def write_selection(session: Session, match: Match, software_version: str) -> int:

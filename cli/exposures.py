@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sbcdark.catalog.records import ExposureRecord
-    from sbcdark.front_door import ExposureKeywords
+    from sbcdark.keywords import ExposureKeywords
 
 ProgramOption = Annotated[
     int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="Only this program.")

@@ -29,7 +29,7 @@ from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Rule
 
 if TYPE_CHECKING:
     from sbcdark.catalog.records import Match
-    from sbcdark.front_door import MatchKeywords
+    from sbcdark.keywords import MatchKeywords
     from sbcdark.pipeline.products.aperture_preview import Outlook
 
 RuleOption = Annotated[Rule, typer.Option("--rule", help="The quantity that is compared.")]

@@ -33,7 +33,7 @@ from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sbcdark.catalog.records import PhotometryRecord
+    from sbcdark.catalog.result_records import PhotometryRecord
     from sbcdark.pipeline.products.options import BuildKeywords
     from sbcdark.pipeline.products.run import Outcome
 

@@ -1,9 +1,11 @@
-"""Fixtures: the shared real data, and a throw-away catalog on each engine."""
+"""Fixtures: the real data or their twin, and a throw-away catalog on each engine."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,10 @@ import pytest
 import sqlalchemy as sa
 from postgres import create_database, drop_database, refill_database, started_server
 from range_server import range_server
+from twin_archive import REAL_FOLDERS, real_data_folder, write_twin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from commands import Commands, Done
     from mast_server import MastServer
@@ -21,22 +24,54 @@ if TYPE_CHECKING:
 
     from sbcdark.pipeline.model.templates import DarkFrame
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the products, whose files take longest, so that no process waits for one of them at the end."""
+    items.sort(key=lambda item: item.path.parent.name != "products")
+
+
+MadeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Return the folder of real darks, associations and stand-in science frames."""
-    shared = Path(os.environ.get("SBCDARK_SHARED", CHECKOUT.parent / "shared"))
-    data = shared / "data"
-    if not data.is_dir():
-        pytest.skip(f"no real data: {data} is missing; set SBCDARK_SHARED to the folder that holds data/")
-    return data
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Return a function that fills a folder once for all processes of this run of the tests, and returns it."""
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder = common / name
+        with (common / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                unfinished = folder.with_name(f"{name}.unfinished")
+                make(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def shared_data(made_once: MadeOnce) -> Path:
+    """Return the folder of real darks, associations and stand-in science frames, else of their twins."""
+    real = real_data_folder()
+    return real if real.is_dir() else made_once("twin", write_twin)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real data, for what is compared with published numbers; without it the test is skipped."""
+    real = real_data_folder()
+    if not real.is_dir():
+        pytest.skip(f"no real data: {real} is missing; set SBCDARK_SHARED to the folder that holds data/")
+    return real
 
 
 @pytest.fixture(scope="session")
 def darks(shared_data: Path) -> list[DarkFrame]:
-    """Return the 20 real darks."""
+    """Return the 20 darks of program 13961."""
     from dark_frames import load_darks  # noqa: PLC0415  most tests need no scipy
 
     frames = load_darks(shared_data / "darks_13961")
@@ -82,20 +117,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-REAL_FOLDERS = ("darks_13961", "associations_13655", "science_13655_standin")
-"""20 darks, 4 associations and 8 FLTs."""
-
-
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated_file(made_once: MadeOnce) -> Path:
     """Return a SQLite catalog without rows, to be copied: that takes less time than to migrate one."""
-    return _catalog_file(tmp_path_factory.mktemp("migrated"), ())
+    return _catalog_file(made_once, "migrated", ())
 
 
 @pytest.fixture(scope="session")
-def real_file(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
-    """Return a SQLite catalog of the real files, to be copied."""
-    return _catalog_file(tmp_path_factory.mktemp("real"), [shared_data / folder for folder in REAL_FOLDERS])
+def real_file(made_once: MadeOnce, shared_data: Path) -> Path:
+    """Return a SQLite catalog of the real files or their twins, to be copied."""
+    return _catalog_file(made_once, "real", [shared_data / folder for folder in REAL_FOLDERS])
 
 
 @pytest.fixture(scope="session")
@@ -110,9 +141,12 @@ def real_database(postgres_server: str, shared_data: Path) -> str:
     return _catalog_database(postgres_server, [shared_data / folder for folder in REAL_FOLDERS])
 
 
-def _catalog_file(folder: Path, ingested: Sequence[Path]) -> Path:
-    _make_catalog(f"sqlite:///{folder / 'catalog.db'}", ingested)
-    return folder / "catalog.db"
+def _catalog_file(made_once: MadeOnce, name: str, ingested: Sequence[Path]) -> Path:
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        _make_catalog(f"sqlite:///{folder / 'catalog.db'}", ingested)
+
+    return made_once(name, make) / "catalog.db"
 
 
 def _catalog_database(server: str, ingested: Sequence[Path]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import sqlalchemy as sa
 
 from sbcdark.catalog import models, schema
@@ -30,6 +31,9 @@ SCI_HEADER = 5 * BLOCK
 """Where the SCI header of the real RAW darks begins: their primary header fills five blocks."""
 
 BOX_PIXELS = 40_000
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For a test in which the engine makes no difference: `database_url` is that of a SQLite catalog alone."""
 
 OLD_CATALOGS = sorted((Path(__file__).parent / "old_catalogs").glob("*.db.gz"))
 """Catalogs of earlier releases, one a revision."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
 import gzip
 import struct
@@ -10,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from twin_archive import ASSOCIATIONS, DARKS, SCIENCE, real_darks, real_science
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -97,36 +98,26 @@ class Row:
         }
 
 
-def real_darks(data: Path, first: int, last: int) -> Iterator[tuple[Row, list[Served]]]:
-    """Give some of the 20 real darks of program 13961, with names of products that nobody shall ask for."""
-    with (data / "tables" / "sbc_darks_13961_headers.csv").open() as file:
-        lines = list(csv.DictReader(row for row in file if not row.startswith("#")))[first:last]
-    for line in lines:
-        name = line["file"][:9]
+def darks(data: Path, first: int, last: int) -> Iterator[tuple[Row, list[Served]]]:
+    """Give some of the 20 darks of program 13961, with names of products that nobody shall ask for."""
+    for real in real_darks()[first:last]:
+        name = real.rootname
         noise = [f"{name}_spt.fits", f"{name}_jit.fits", f"{name}_flt.fits"]
-        row = Row(name, "DARK", 13961, float(line["expstart"]), float(line["exptime"]), products=noise)
-        yield row, [Served(f"{name}_raw.fits", data / "darks_13961" / f"{name}_raw.fits.gz")]
+        row = Row(name, "DARK", 13961, real.start_mjd, real.exptime_s, products=noise)
+        yield row, [Served(f"{name}_raw.fits", data / DARKS / f"{name}_raw.fits.gz")]
 
 
-def real_visit(data: Path) -> Iterator[tuple[Row, list[Served]]]:
-    """Give visit 11 of program 13655: real associations, stand-in FLTs, HAP duplicates, a frame of the WFC."""
-    with (data / "tables" / "notebook_flt_jcmc11.csv").open() as file:
-        lines = list(csv.DictReader(row for row in file if not row.startswith("#")))
-    starts = {line["file"][:9]: datetime.fromisoformat(line["start"]).replace(tzinfo=UTC) for line in lines}
-    members = {
-        "jcmc11010": ("jcmc11ctq", "jcmc11e6q"),
-        "jcmc11020": ("jcmc11cwq", "jcmc11dtq"),
-        "jcmc11030": ("jcmc11cxq", "jcmc11dsq"),
-        "jcmc11040": ("jcmc11deq", "jcmc11dhq"),
-    }
-    for name, exposures in members.items():
-        folder = data / "science_13655_standin"
-        files = [Served(f"{name}_asn.fits", data / "associations_13655" / f"{name}_asn.fits")]
-        files += [Served(f"{one}_flt.fits", folder / f"{one}_flt.fits.gz") for one in exposures]
+def visit(data: Path) -> Iterator[tuple[Row, list[Served]]]:
+    """Give visit 11 of program 13655: associations, FLTs, HAP duplicates, a frame of the WFC."""
+    science = real_science()
+    for name in sorted({real.association for real in science}):
+        members = [real for real in science if real.association == name]
+        exposures = [real.rootname for real in members]
+        files = [Served(f"{name}_asn.fits", data / ASSOCIATIONS / f"{name}_asn.fits")]
+        files += [Served(f"{one}_flt.fits", data / SCIENCE / f"{one}_flt.fits.gz") for one in exposures]
         noise = [f"{name}_drz.fits", *(f"{one}_raw.fits" for one in exposures)]
         noise += [f"hst_13655_11_acs_sbc_f165lp_{one[:8]}_flt.fits" for one in exposures]
-        start = (starts[exposures[0]] - MJD_EPOCH).total_seconds() / 86_400
-        yield Row(name, "NGC-7469", 13655, start, 2000.0, products=noise), files
+        yield Row(name, "NGC-7469", 13655, members[0].start_mjd, 2000.0, products=noise), files
     yield Row("jcmc11zzq", "NGC-7469", 13655, 57125.3, 30.0, detector="WFC", products=["jcmc11zzq_flt.fits"]), []
     yield Row("jcmc12010", "NGC-7469", 13655, 57130.3, 30.0, products=["jcmc12010_asn.fits"]), []
 

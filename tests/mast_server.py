@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from mast_content import COLUMNS, Row, Served, products_answer, real_darks, real_visit, search_answer
+from mast_content import COLUMNS, Row, Served, darks, products_answer, search_answer, visit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,12 +104,12 @@ class MastServer:
             self.files |= {file.name: file for file in files}
 
     def add_real_darks(self, data: Path, first: int = 0, last: int = 20) -> list[str]:
-        """Publish some of the 20 real darks of program 13961 and return their root names."""
-        return [self._added(*published) for published in real_darks(data, first, last)]
+        """Publish some of the 20 darks of program 13961 and return their root names."""
+        return [self._added(*published) for published in darks(data, first, last)]
 
     def add_real_visit(self, data: Path) -> None:
-        """Publish visit 11 of program 13655: real associations, stand-in FLTs, HAP duplicates, a frame of the WFC."""
-        for published in real_visit(data):
+        """Publish visit 11 of program 13655: associations, FLTs, HAP duplicates, a frame of the WFC."""
+        for published in visit(data):
             self._added(*published)
 
     def _added(self, row: Row, files: list[Served]) -> str:

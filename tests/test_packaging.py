@@ -51,8 +51,40 @@ def test_wheel_holds_all_of_ours_and_nothing_else(wheel: Path) -> None:
         for folder in FOLDERS
         for path in (CHECKOUT / folder).rglob("*")
         if path.suffix in {".py", ".mako", ".typed"}
-    }
+    } | {f"sbcdark/{path.name}" for path in (CHECKOUT / "front").iterdir() if path.suffix in {".py", ".typed"}}
     assert names == expected
+
+
+def test_type_checker_and_layers_see_all_of_ours() -> None:
+    links = CHECKOUT / ".dev" / "sbcdark"
+    assert {path.name for path in links.iterdir() if path.suffix == ".py"} == {
+        path.name for path in (CHECKOUT / "front").glob("*.py")
+    }
+    assert all(path.exists() for path in links.iterdir())
+    assert {path.name for path in links.iterdir() if path.suffix != ".py"} == set(FOLDERS)
+
+
+def test_front_door_opens_from_the_wheel_and_from_here(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as content:
+        content.extractall(tmp_path / "site")
+    script = (
+        "import sys, sbcdark\n"
+        "heavy = {'astropy', 'numpy', 'sqlalchemy'} & {name.partition('.')[0] for name in sys.modules}\n"
+        "assert not heavy, heavy\n"
+        "from sbcdark import Catalog, __version__\n"
+        "Catalog('none.db')\n"
+        "assert not {'astropy', 'numpy'} & {name.partition('.')[0] for name in sys.modules}\n"
+        "print(sbcdark.__file__)\n"
+    )
+    here = subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, capture_output=True, text=True)
+    assert Path(here.stdout.strip()).parent == CHECKOUT / "front"
+    without_hook = "import sys\nsys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"
+    path = f"sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+    there = subprocess.run(
+        [sys.executable, "-c", without_hook + path + script], check=True, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert Path(there.stdout.strip()).is_relative_to(tmp_path)
+    assert not (tmp_path / "none.db").exists()
 
 
 def test_migrations_run_from_the_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torture.tally import Tally
 
 from sbcdark.catalog import results
 from sbcdark.catalog.engine import writing
-from sbcdark.catalog.records import NewProduct
+from sbcdark.catalog.result_records import NewProduct
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.selection.choice import match
 from sbcdark.pipeline.selection.rules import Requirements

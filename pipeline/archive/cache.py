@@ -1,7 +1,8 @@
-"""Copies of remote files whose pixels are needed, in a folder with a size limit: the least recently used go first.
+"""A folder with copies of remote files; a size limit removes the least recently used ones.
 
-fsspec's caches have no size limit and know no other process, so this one is our own. A copy that is in use is locked
-and stays. Copies belong to one content: its size, time and ETag, as the catalog knows them, are part of their place.
+fsspec's caches have no size limit and do not know other processes. A copy's name contains a hash of the URI, size, time
+and ETag in the catalog, so that it belongs to one content. Copies in use are locked, and stay; a copy is written by one
+process at a time, which never replaces a whole one.
 """
 
 from __future__ import annotations
@@ -10,17 +11,13 @@ import fcntl
 import hashlib
 import os
 import re
-import time
-import uuid
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog.errors import BadFileError, SbcdarkError, UsageError
-from sbcdark.pipeline.archive import remote_files
-from sbcdark.pipeline.archive.remote_files import AT_ONCE, RemoteStat
+from sbcdark.pipeline.archive.concurrency import few_at_once
 from sbcdark.pipeline.archive.urls import file_name, is_remote
 from sbcdark.pipeline.frames.untrusted_fits import UnsoundError, local_path
 
@@ -32,80 +29,66 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT_MB = 2000
 """190 FLTs, or 900 RAW darks."""
 
-_STALE_S = 86_400.0
-"""What a killed process left half written is removed after so long, s."""
+_COPY = re.compile(r"[0-9a-f]{32}[_/]")
+"""The path of a copy in the cache folder; the user may keep other files there, which are never removed."""
 
-_in_use: ContextVar[ExitStack | None] = ContextVar("_in_use", default=None)
-"""Open copies with a shared lock, of the innermost `keeping_files`."""
+_locked: ContextVar[ExitStack | None] = ContextVar("_locked", default=None)
+"""The open and locked copies of the innermost `keeping_files`."""
 
 
 def path_of(file: FileRecord) -> Path:
-    """Return where the bytes of a file of the catalog are on this machine; a remote file is fetched if need be.
-
-    Two processes that want the same file may both fetch it: each writes a file of its own, and either is right.
+    """Return the local path of a file of the catalog; fetch the file into the cache if it is remote.
 
     Raises
     ------
     BadFileError
-        It is gone, or is not the file that was ingested.
+        The file no longer exists, or changed since it was ingested.
     SbcdarkError
-        The cache folder cannot be written, or `SBCDARK_CACHE_LIMIT` is not a number.
+        The cache folder cannot be used, or `SBCDARK_CACHE_LIMIT` is not a number.
     UnreachableError
-        Its host cannot be reached.
+        The server cannot be reached.
     """
     if not is_remote(file.uri):
         return local_path(file.uri)
-    folder, known = _folder(), RemoteStat(file.size_byte, file.mtime_ns, file.etag)
-    key = hashlib.sha256(f"{file.uri}\n{known.size_byte}\n{known.mtime_ns}\n{known.etag}".encode()).hexdigest()[:32]
-    place = folder / key / re.sub(r"[^A-Za-z0-9_.-]", "_", file_name(file.uri))[-80:]
+    folder = _folder()
+    content_id = f"{file.uri}\n{file.size_byte}\n{file.mtime_ns}\n{file.etag}"
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", file_name(file.uri))[-80:]
+    copy = folder / f"{hashlib.sha256(content_id.encode()).hexdigest()[:32]}_{name}"
     try:
-        if not _taken(place, file.size_byte):
-            content = _content(file.uri, known)
-            _make_room(folder, len(content))
-            _store(folder, place, content)
+        while not _lock(copy, file.size_byte):
+            _store(_content(file), copy)
     except OSError as error:
         raise SbcdarkError(
             f"The cache folder {folder} cannot be used: {error.strerror or error}.",
-            "Make room there, or name another folder with the environment variable SBCDARK_CACHE.",
+            "Free some space there, or name another folder with the environment variable SBCDARK_CACHE.",
         ) from error
-    return place
+    return copy
 
 
 def fetch_ahead(files: Sequence[FileRecord]) -> None:
-    """Fetch the remote ones among some files, a few at a time; one that is gone is left to whoever asks for it.
-
-    Raises
-    ------
-    SbcdarkError
-        The cache folder cannot be written.
-    UnreachableError
-        A host cannot be reached.
-    """
-    wanted = {file.uri: file for file in files if is_remote(file.uri)}
-    if not wanted or sum(file.size_byte for file in wanted.values()) > _limit_byte():
+    """Fetch the remote ones among some files, a few at a time; `path_of` reports those that cannot be had."""
+    remote = {file.uri: file for file in files if is_remote(file.uri)}
+    if not remote or sum(file.size_byte for file in remote.values()) > _limit_byte():
         return
 
     def fetch(file: FileRecord) -> None:
         with suppress(BadFileError):
             path_of(file)
 
-    pool = ThreadPoolExecutor(AT_ONCE)
-    try:
-        list(pool.map(fetch, wanted.values()))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    with few_at_once() as pool:
+        list(pool.map(fetch, remote.values()))
 
 
 @contextmanager
 def keeping_files() -> Iterator[None]:
-    """Keep what is fetched inside the block until its end, whatever the limit says; then the limit holds again."""
-    with ExitStack() as held:
-        token = _in_use.set(held)
+    """Keep the copies that are used inside the block until its end, even above the limit."""
+    with ExitStack() as locked:
+        token = _locked.set(locked)
         try:
             yield
         finally:
-            _in_use.reset(token)
-            held.close()
+            _locked.reset(token)
+            locked.close()
             with suppress(OSError, SbcdarkError):
                 _make_room(_folder(), 0)
 
@@ -128,77 +111,68 @@ def _limit_byte() -> int:
     return int(text) * 10**6
 
 
-def _content(uri: str, known: RemoteStat) -> bytes:
-    again = f"Ingest it again: sbcdark ingest {uri}"
+def _content(file: FileRecord) -> bytes:
+    from sbcdark.pipeline.archive import remote_files  # noqa: PLC0415  requests is slow to import
+
+    again = f"Ingest it again: sbcdark ingest {file.uri}"
     try:
-        found = remote_files.stat(uri)
+        found = remote_files.stat(file.uri)
         if found is None:
-            raise BadFileError(f"{uri} does not exist any more (404).", "Ingest a copy of it.")
-        if not found.is_same(known.size_byte, known.mtime_ns, known.etag):
-            raise BadFileError(f"{uri} changed since it was ingested.", again)
-        content = remote_files.read_whole(uri, found)
+            raise BadFileError(f"{file.uri} no longer exists.", "Ingest a copy of it.")
+        same = found.is_same(file.size_byte, file.mtime_ns, file.etag)
+        content = remote_files.read(file.uri, found) if same else b""
     except UnsoundError as error:
-        raise BadFileError(f"{uri} cannot be fetched: {error}.", again) from error
-    if len(content) != known.size_byte:
-        raise BadFileError(f"{uri} has {len(content):,} bytes; {known.size_byte:,} were ingested.", again)
+        raise BadFileError(f"{file.uri} cannot be fetched: {error}.", again) from error
+    if not same or len(content) != file.size_byte:
+        raise BadFileError(f"{file.uri} changed since it was ingested.", again)
     return content
 
 
-def _taken(place: Path, size_byte: int) -> bool:
-    """Lock a copy and mark it as used now, if it exists and is whole."""
+def _lock(copy: Path, size_byte: int) -> bool:
+    """Mark a copy as used and lock it until `keeping_files` ends; return False if there is no whole copy."""
     with suppress(FileNotFoundError), ExitStack() as opened:
-        file = opened.enter_context(place.open("rb"))
+        file = opened.enter_context(copy.open("rb"))
         fcntl.flock(file, fcntl.LOCK_SH)
-        os.utime(place)
+        os.utime(copy)
+        status = copy.stat()
         # Another process may have removed it before it was locked; a power cut may have left it short.
-        if os.path.samestat(os.fstat(file.fileno()), place.stat()) and place.stat().st_size == size_byte:
-            _keep(opened)
+        if os.path.samestat(os.fstat(file.fileno()), status) and status.st_size == size_byte:
+            locked = _locked.get()
+            if locked is not None:
+                locked.enter_context(opened.pop_all())
             return True
     return False
 
 
-def _keep(opened: ExitStack) -> None:
-    """Hand an open copy, and so its lock, over to the innermost `keeping_files`."""
-    held = _in_use.get()
-    if held is not None:
-        held.enter_context(opened.pop_all())
-
-
-def _store(folder: Path, place: Path, content: bytes) -> None:
-    """Write a copy under another name and rename it when it is whole; it is locked before others can see it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    written = folder / f"{uuid.uuid4().hex}.part"
-    try:
-        with ExitStack() as opened:
-            file = opened.enter_context(written.open("xb"))
-            fcntl.flock(file, fcntl.LOCK_SH)
-            file.write(content)
-            file.flush()
-            place.parent.mkdir(exist_ok=True)  # another process may have removed an empty one
-            written.replace(place)
-            _keep(opened)
-    finally:
-        written.unlink(missing_ok=True)
+def _store(content: bytes, copy: Path) -> None:
+    """Write a copy to a temporary name and rename it, unless another process was faster."""
+    folder, part = copy.parent, copy.parent / ".sbcdark.part"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".sbcdark.lock").open("wb") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if copy.is_file() and copy.stat().st_size == len(content):
+            return
+        _make_room(folder, len(content))
+        try:
+            part.write_bytes(content)
+            part.replace(copy)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _make_room(folder: Path, needed_byte: int) -> None:
-    """Remove the least recently used copies that nobody uses until so many bytes more are within the limit."""
-    limit = _limit_byte()
-    for part in folder.glob("*.part"):
-        with suppress(OSError):
-            if time.time() - part.stat().st_mtime > _STALE_S:
-                part.unlink()
+    """Remove the least recently used copies until the limit leaves room for more bytes; locked copies stay."""
     copies = []
-    for place in folder.glob("*/*"):
-        with suppress(OSError):
-            status = place.stat()
-            copies.append((status.st_mtime_ns, status.st_size, place))
-    total = needed_byte + sum(size for _, size, _ in copies)
-    for _, size, place in sorted(copies):
-        if total <= limit:
+    for path in (*folder.glob("*_*"), *folder.glob("*/*")):  # earlier releases had a folder for each copy
+        if _COPY.match(path.relative_to(folder).as_posix()):
+            with suppress(OSError):
+                status = path.stat()
+                copies.append((status.st_mtime_ns, status.st_size, path))
+    excess_byte = needed_byte + sum(size for _, size, _ in copies) - _limit_byte()
+    for _, size, path in sorted(copies):
+        if excess_byte <= 0:
             return
-        with suppress(OSError), place.open("rb") as file:
+        with suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            place.unlink()
-            total -= size
-            place.parent.rmdir()
+            path.unlink()
+            excess_byte -= size

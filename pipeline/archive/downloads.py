@@ -1,7 +1,7 @@
-"""Getting files from the archive: each whole or not at all, a few at a time.
+"""Downloads: each file whole or not at all, a few at a time.
 
-A file goes to a temporary name beside its final one. When its length is right and it opens as a whole FITS file of the
-exposure that was asked for, it takes the final name. One that breaks off starts over: it has 2 to 10 MB.
+A file is written to a temporary name, checked to be a whole FITS file of the exposure, and renamed. A download that
+breaks off starts over, since a file has 2 to 10 MB.
 """
 
 from __future__ import annotations
@@ -10,83 +10,56 @@ import os
 import threading
 import time
 import uuid
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from sbcdark.catalog.errors import BadFileError, UnreachableError
-from sbcdark.pipeline.archive.http import (
-    BrokenError,
-    RefusedError,
-    ask,
-    read_body,
-    require_ok,
-    whole_number,
-    with_retries,
-)
-from sbcdark.pipeline.archive.remote_files import AT_ONCE
-from sbcdark.pipeline.frames.untrusted_fits import LARGEST_FILE, UnsoundError, require_whole
+from sbcdark.pipeline.archive.concurrency import AT_ONCE, few_at_once
+from sbcdark.pipeline.archive.http import BrokenAnswerError, ask, read_body, require_ok, with_retries
+from sbcdark.pipeline.frames.untrusted_fits import UnsoundError, require_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sbcdark.pipeline.archive.mast import ArchiveFile
 
 _STALE_S = 86_400.0
-"""What a killed process left half written is removed after so long, s."""
-
-_MOST_LOST = AT_ONCE
-"""So many files in a row that cannot be asked for, and the others are not tried: the archive is gone."""
+"""Age at which the temporary file of a killed process is removed, s."""
 
 
-class ByteProgress(Protocol):
-    """What a download says while it goes on."""
-
-    def __call__(self, done_byte: int, total_byte: int) -> None:
-        """Say that `done_byte` of `total_byte` bytes are here."""
+ByteProgress: TypeAlias = Callable[[int, int], None]
+"""A function that shows how many bytes have arrived, and how many are expected."""
 
 
-def is_whole(target: Path) -> bool:
-    """Tell whether a file exists that is a whole one of the exposure that its name begins with."""
+def is_whole(path: Path) -> bool:
+    """Return whether a file exists and is a whole one of the exposure that its name begins with."""
     try:
-        require_whole(target, target.name[:9])
+        require_whole(path, path.name[:9])
     except BadFileError:
         return False
     return True
 
 
-def download(
-    url: str,
-    target: Path,
-    arrived: Callable[[int], None] = lambda _count: None,
-    stop: threading.Event | None = None,
-) -> int:
-    """Get a FITS file whose name begins with its root name, in place of what is at its final name.
+def download(url: str, target: Path, arrived: Callable[[int], None] = lambda _count: None) -> int:
+    """Download a FITS file, replace what is at its target, and return its size in bytes.
 
     Parameters
     ----------
     target : Path
-        The file's final name; its folder exists.
+        The file's final path: its folder exists, its name begins with the root name.
     arrived : callable
-        Receives the number of bytes that are here.
-    stop : Event, optional
-        Set where the download shall end soon.
-
-    Returns
-    -------
-    int
-        Its bytes.
+        Receives the number of bytes that have arrived.
 
     Raises
     ------
     UnsoundError
-        It cannot be had.
-    UnreachableError
-        The server cannot be reached.
-    OSError
-        It cannot be written.
+        The server does not send this file.
+    UnreachableError, OSError
+        The server cannot be reached; the file cannot be written.
     """
     for left in target.parent.glob(f"{target.name}.*.part"):
         with suppress(OSError):
@@ -95,32 +68,25 @@ def download(
     part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
     host = urlsplit(url).netloc
     try:
-        return with_retries(host, _download_once, url, host, part, target, arrived, stop or threading.Event())
+        return with_retries(host, _download_once, url, host, part, target, arrived)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _download_once(
-    url: str, host: str, part: Path, target: Path, arrived: Callable[[int], None], stop: threading.Event
-) -> int:
+def _download_once(url: str, host: str, part: Path, target: Path, arrived: Callable[[int], None]) -> int:
     count = 0
     with ask("GET", url, host) as answer, part.open("wb") as file:
         require_ok(answer)
-        length = whole_number(answer.headers.get("Content-Length"))
-        if length is not None and length > LARGEST_FILE:
-            raise RefusedError(f"it has {length:,} bytes; an SBC file has at most {LARGEST_FILE:,}")
-        for chunk in read_body(answer, LARGEST_FILE, length):
+        for chunk in read_body(answer):
             file.write(chunk)
             count += len(chunk)
             arrived(count)
-            if stop.is_set():
-                raise RefusedError("stopped")
         file.flush()
         os.fsync(file.fileno())
     try:
         require_whole(part, target.name[:9])
     except BadFileError as error:
-        raise BrokenError(f"it is not a whole file of {target.name[:9]}: {error.what}") from error
+        raise BrokenAnswerError(f"not a whole file of {target.name[:9]}: {error.what}") from error
     part.replace(target)
     return count
 
@@ -130,42 +96,46 @@ def download_all(
 ) -> Iterator[tuple[Path, int | Exception]]:
     """Download files, a few at a time, and give each as it is finished.
 
+    After `AT_ONCE` failures to reach the archive in a row the others are not tried.
+
     Parameters
     ----------
     files : sequence of (ArchiveFile, Path)
-        What to get, and the final name of each; the folders exist.
+        Each file and its final path; the folders exist.
 
     Yields
     ------
     (Path, int or Exception)
-        The final name, and its bytes or why it could not be had; `UnreachableError` where the archive is lost.
+        The final path, and the size in bytes or the error: `UnreachableError` if the archive cannot be reached.
     """
-    stop, here, lost = threading.Event(), dict[Path, int](), 0
+    stopped, arrived, unreached = threading.Event(), dict[Path, int](), 0
     total = sum(file.size_byte or 0 for file, _ in files)
 
-    def get(file: ArchiveFile, target: Path) -> int:
-        nonlocal lost
-        if lost >= _MOST_LOST:
-            raise UnreachableError("it is not tried: the archive cannot be reached")
-        try:
-            count = download(file.url, target, lambda count: here.update({target: count}), stop)
-        except UnreachableError:
-            lost += 1
-            raise
-        lost = 0
-        return count
+    def get(file: ArchiveFile, target: Path) -> int | Exception:
+        nonlocal unreached
+        if unreached >= AT_ONCE:
+            return UnreachableError("not tried: the archive cannot be reached")
 
-    pool = ThreadPoolExecutor(AT_ONCE)
+        def count_bytes(count: int) -> None:
+            if stopped.is_set():
+                raise UnsoundError("stopped")
+            arrived[target] = count
+
+        try:
+            size_byte = download(file.url, target, count_bytes)
+        except (UnreachableError, UnsoundError, OSError) as error:
+            unreached = unreached + 1 if isinstance(error, UnreachableError) else 0
+            return error
+        unreached = 0
+        return size_byte
+
     try:
-        waiting = {pool.submit(get, file, target): target for file, target in files}
-        while waiting:
-            for future in wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                error = future.exception()
-                if error is not None and not isinstance(error, UnsoundError | UnreachableError | OSError):
-                    raise error
-                yield waiting.pop(future), error if isinstance(error, Exception) else future.result()
-            if progress is not None:
-                progress(sum(list(here.values())), total)
+        with few_at_once() as pool:
+            waiting = {pool.submit(get, file, target): target for file, target in files}
+            while waiting:
+                for future in wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED).done:
+                    yield waiting.pop(future), future.result()
+                if progress is not None:
+                    progress(sum(list(arrived.values())), total)
     finally:
-        stop.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+        stopped.set()

@@ -1,12 +1,11 @@
-"""Asking servers by HTTP: one session, one retry policy, one set of time limits, one set of words for faults."""
+"""HTTP requests: one session, one retry policy, one set of time limits and of error messages."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
 from functools import lru_cache
-from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
+from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -15,60 +14,64 @@ from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as urllib3_errors
 from urllib3.util import Retry
 
-from sbcdark.catalog.errors import SbcdarkError, UnreachableError
+from sbcdark.catalog.errors import UnreachableError
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.urls import is_loopback
-from sbcdark.pipeline.frames.untrusted_fits import UnsoundError, clean
+from sbcdark.pipeline.frames.untrusted_fits import LARGEST_FILE, UnsoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CONNECT_S, SILENCE_S, WHOLE_ANSWER_S = 10.0, 30.0, 900.0
-"""Longest wait for a connection, longest silence, and longest answer: 64 MB at 600 kbit/s."""
+CONNECT_S, SILENCE_S, TOTAL_S = 10.0, 30.0, 900.0
+"""Longest waits: for a connection, for the next bytes, and for a whole answer (64 MB at 600 kbit/s)."""
 
-TRIES = 3
-BACK_OFF_S = 0.5
-"""A request that fails for what may pass is made so often; the waits double."""
+TRIES, BACK_OFF_S = 3, 0.5
+"""Attempts for a request that may succeed later, and the wait after the first one; it doubles with each attempt."""
 
-_MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
-_CHUNK = 2**16
+GONE = {404, 410}
+_TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
+
+_NO_CONNECTION = {
+    "ProxyError": "cannot be reached: the proxy refuses the connection",
+    "NameResolutionError": "cannot be reached: its name cannot be resolved",
+    "Connection refused": "cannot be reached: Connection refused",
+    "unreachable": "cannot be reached: Network is unreachable",
+    "No route to host": "cannot be reached: No route to host",
+    "CERTIFICATE_VERIFY_FAILED": "cannot be reached: its certificate cannot be verified",
+    "SSLError": "cannot be reached: no TLS connection can be made",
+    "ConnectTimeout": "cannot be reached: the connection timed out",
+    "Timeout": "does not answer",
+    "timed out": "does not answer",
+}
+"""What the text of an exception says about the server, and how a message says it."""
+
 _T = TypeVar("_T")
 
 
-class RefusedError(UnsoundError):
-    """The server answers, and does not give this file."""
-
-
-class GoneError(RefusedError):
-    """The server has no such file."""
-
-
-class BrokenError(RefusedError):
-    """The answer is incomplete or unusable; another request may help. `silent` where the server stopped sending."""
-
-    silent = False
+class BrokenAnswerError(UnsoundError):
+    """The answer is incomplete or unusable; another request may succeed."""
 
 
 class ChangedError(UnsoundError):
-    """The file is not the one that was looked up."""
+    """The file changed after its size, time and ETag were read."""
 
 
-class NoRangesError(SbcdarkError):
-    """The server sends files whole only."""
+class NoRangesError(UnsoundError):
+    """The server sends whole files only."""
 
 
 class Adapter(HTTPAdapter):
-    """A transport with the retry policy, and time limits that a caller cannot forget."""
+    """A transport that repeats failed requests and always has time limits."""
 
     def __init__(self, silence_s: float) -> None:
         self._limits = (CONNECT_S, silence_s)
-        # A silent server is asked once more only. Retry-After is not obeyed: it may name any time.
+        # Retry-After is ignored, since it may name any time.
         retry = Retry(
             total=TRIES - 1,
             read=1,
             redirect=False,
             allowed_methods=None,
-            status_forcelist=_MAY_PASS,
+            status_forcelist=_TEMPORARY,
             backoff_factor=BACK_OFF_S,
             raise_on_status=False,
             respect_retry_after_header=False,
@@ -81,31 +84,27 @@ class Adapter(HTTPAdapter):
 
 
 class _Session(requests.Session):
-    """Sends no cookie and no login of `.netrc`, and leaves https for no other scheme."""
+    """A session without the logins of .netrc, whose redirections stay on https."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.auth = lambda request: request  # requests looks into .netrc where there is none
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self.auth = lambda request: request  # without any, requests reads .netrc
         self.max_redirects = 5
         self.headers.update({"User-Agent": f"sbcdark/{SOFTWARE_VERSION}", "Accept-Encoding": "identity"})
         for scheme in ("https://", "http://"):
             self.mount(scheme, Adapter(SILENCE_S))
 
     def rebuild_auth(self, *_: Any) -> None:
-        """Add no login after a redirection."""
+        """Add no login after a redirection; requests would take one from .netrc."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
-        try:
-            parts = None if target is None else urlsplit(urljoin(resp.url, target))
-            here = parts is not None and resp.url.startswith("http://") and is_loopback(parts.hostname or "")
-        except ValueError as error:
-            resp.close()
-            raise RefusedError("redirected to a malformed address") from error
-        if parts is not None and parts.scheme != "https" and not (here and parts.scheme == "http"):
-            resp.close()
-            raise RefusedError("redirected to a non-HTTPS address")
+        if target is not None:
+            parts = urlsplit(urljoin(resp.url, target))
+            local = parts.scheme == "http" and resp.url.startswith("http:") and is_loopback(parts.hostname or "")
+            if parts.scheme != "https" and not local:
+                resp.close()
+                raise UnsoundError("redirected to a non-HTTPS address")
         return target
 
 
@@ -119,151 +118,107 @@ def session() -> requests.Session:
 def ask(
     method: str, url: str, host: str, headers: dict[str, str] | None = None, params: dict[str, str] | None = None
 ) -> Iterator[requests.Response]:
-    """Send a request and give its answer, whatever its status; the body is not read yet.
-
-    Parameters
-    ----------
-    host : str
-        How messages name the server.
+    """Send a request and give the answer, whatever its status, before its body is read; messages name the `host`.
 
     Raises
     ------
     UnreachableError
-        No connection is made, or nothing is answered.
-    RefusedError
-        The answer is no HTTP, or redirects where nobody should follow.
+        There is no connection or no answer.
+    BrokenAnswerError
+        The answer is not HTTP.
+    UnsoundError
+        The server redirects to a non-HTTPS address.
     """
     try:
         response = session().request(method, url, headers=headers, params=params, stream=True, allow_redirects=True)
     except (requests.RequestException, urllib3_errors.HTTPError, ValueError) as error:
-        if isinstance(error, requests.Timeout) or _is_in(error, urllib3_errors.ReadTimeoutError):
-            raise unreachable(host, "does not answer") from error
-        lost = (urllib3_errors.NewConnectionError, urllib3_errors.ConnectTimeoutError)
-        if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.SSLError) or _is_in(error, *lost):
-            raise unreachable(host, f"cannot be reached: {why(error)}") from error
-        raise BrokenError(why(error)) from error
+        raise user_error(host, error) from error
     with response:
         yield response
 
 
 def require_ok(response: requests.Response) -> None:
-    """Refuse an answer without content.
-
-    Raises
-    ------
-    GoneError, ChangedError, RefusedError
-    """
+    """Raise an `UnsoundError` for an answer without content (a `ChangedError` if the file is shorter than before)."""
     status = response.status_code
-    if status in {404, 410}:
-        raise GoneError(f"it does not exist: the server answers {status}")
-    if status in {412, 416}:
-        raise ChangedError("it changed while it was read")
+    if status in GONE:
+        raise UnsoundError(f"does not exist: the server answers {status}")
+    if status == 416:
+        raise ChangedError("changed while it was read")
     if status not in {200, 206}:
-        phrase = f" ({HTTPStatus(status).phrase})" if status in set(HTTPStatus) else ""
-        raise RefusedError(f"the server answers {status}{phrase}")
+        raise UnsoundError(f"the server answers {_phrase(status)}")
 
 
-def read_body(response: requests.Response, limit: int, length: int | None) -> Iterator[bytes]:
+def read_body(response: requests.Response) -> Iterator[bytes]:
     """Give the body of an answer as it was sent, piece by piece.
 
-    Parameters
-    ----------
-    limit : int
-        More bytes are refused.
-    length : int or None
-        The bytes that are expected.
-
     Raises
     ------
-    BrokenError
-        The body ends early.
-    RefusedError
-        It is too long.
+    BrokenAnswerError
+        The connection drops.
+    UnsoundError
+        The body is larger than `LARGEST_FILE`, or takes longer than `TOTAL_S`.
     """
-    count, deadline = 0, time.monotonic() + WHOLE_ANSWER_S
+    count, deadline = 0, time.monotonic() + TOTAL_S
+    require_size(whole_number(response.headers.get("Content-Length")))
     try:
-        for chunk in response.raw.stream(_CHUNK, decode_content=False):
+        for chunk in response.raw.stream(2**16, decode_content=False):
             count += len(chunk)
-            if count > limit:
-                raise RefusedError(f"the server sends more than {limit:,} bytes")
+            require_size(count)
             yield chunk
             if time.monotonic() > deadline:
-                raise RefusedError(f"the server sent {count:,} bytes in {WHOLE_ANSWER_S:.0f} s")
+                raise UnsoundError(f"the server sent only {count:,} bytes in {TOTAL_S:.0f} s")
     except (urllib3_errors.HTTPError, ValueError) as error:
-        broken = BrokenError(f"connection dropped after {count:,} bytes")
-        broken.silent = isinstance(error, urllib3_errors.ReadTimeoutError)
-        raise broken from error
-    if length is not None and count < length:
-        raise BrokenError(f"connection dropped after {count:,} bytes")
+        raise BrokenAnswerError(f"connection dropped after {count:,} bytes") from error
+
+
+def require_size(count: int | None) -> None:
+    """Raise an `UnsoundError` for a number of bytes that no file of an SBC exposure has."""
+    if count is not None and count > LARGEST_FILE:
+        raise UnsoundError(f"has more than {LARGEST_FILE:,} bytes; an SBC file has at most 10.5 MB")
 
 
 def with_retries(host: str, call: Callable[..., _T], *arguments: Any) -> _T:
-    """Return what a call returns, made again where its answer is broken: urllib3 retries only what has no answer yet.
+    """Return what a call returns; repeat it after a broken answer, since urllib3 repeats only what has no answer.
 
-    Raises
-    ------
-    BrokenError
-        The last answer is broken, too.
-    UnreachableError
-        The server stops sending each time.
+    The last `BrokenAnswerError` stands; it becomes an `UnreachableError` if the server stopped sending.
     """
     for number in range(TRIES):
         try:
             return call(*arguments)
-        except BrokenError as error:
+        except BrokenAnswerError as error:
             if number == TRIES - 1:
-                if error.silent:
+                if isinstance(error.__cause__, urllib3_errors.ReadTimeoutError):
                     raise unreachable(host, "does not answer") from error
                 raise
             time.sleep(BACK_OFF_S * 2**number)
-    raise AssertionError  # pragma: no cover  the last round returns or raises
+    raise AssertionError  # pragma: no cover  the last attempt returns or raises
 
 
 def unreachable(host: str, what: str) -> UnreachableError:
-    """Return the error of a server that cannot be used."""
+    """Return the error for a server that cannot be used."""
     return UnreachableError(
         f"{host} {what}.",
         "Check the network, the address (and https_proxy, if it is set), then run it again: finished files are kept.",
     )
 
 
+def user_error(host: str, error: Exception) -> UnreachableError | BrokenAnswerError:
+    """Return the error for an exception of requests, urllib3 or astroquery, whose own text may hold an address."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return unreachable(host, f"answers {_phrase(error.response.status_code)}")
+    text = f"{type(error).__name__} {error}"
+    for sign, what in _NO_CONNECTION.items():
+        if sign in text:
+            return unreachable(host, what)
+    if "Connection aborted" in text or "Connection broken" in text:
+        return BrokenAnswerError("connection dropped")
+    return BrokenAnswerError(f"unusable answer ({type(error).__name__})")
+
+
+def _phrase(status: int) -> str:
+    return f"{status} ({responses[status]})" if status in responses else str(status)
+
+
 def whole_number(text: str | None) -> int | None:
-    """Return the value of a header that is a count of bytes; None for anything else."""
+    """Return the value of a header that counts bytes; None if it is not a number."""
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def why(error: BaseException) -> str:
-    """Return in a few words why a server cannot be asked; the texts of libraries may hold addresses."""
-    response = getattr(error, "response", None)
-    if isinstance(error, requests.HTTPError) and response is not None:
-        return f"it answers {response.status_code} {clean(str(response.reason))[:60]}"
-    text = " ".join(repr(one) for one in _chain(error))
-    known = (
-        ("ProxyError", "the proxy refuses"),
-        ("NameResolutionError", "its name cannot be resolved"),
-        ("Connection refused", "Connection refused"),
-        ("unreachable", "Network is unreachable"),
-        ("No route to host", "No route to host"),
-        ("CERTIFICATE_VERIFY_FAILED", "its certificate cannot be verified"),
-        ("timed out", "the connection timed out"),
-        ("JSONDecodeError", "its answer is not JSON"),
-        ("Connection aborted", "connection dropped"),
-        ("Connection broken", "connection dropped"),
-    )
-    return next((words for sign, words in known if sign in text), f"its answer is unusable ({type(error).__name__})")
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Give an error, what it wraps and what it came from."""
-    waiting, seen = [error], set[int]()
-    while waiting:
-        one = waiting.pop()
-        if id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            inner = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
-            waiting += [step for step in inner if isinstance(step, BaseException)]
-
-
-def _is_in(error: BaseException, *kinds: type[BaseException]) -> bool:
-    return any(isinstance(one, kinds) for one in _chain(error))

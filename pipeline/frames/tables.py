@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.errors import SbcdarkError, UsageError
-from sbcdark.catalog.records import PhotometryRecord
+from sbcdark.catalog.result_records import PhotometryRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

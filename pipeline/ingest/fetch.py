@@ -1,4 +1,4 @@
-"""Fetching: what MAST has and the catalog has not, downloaded a few files at a time, then ingested."""
+"""Fetch: download the files of MAST that the catalog does not have, then ingest them."""
 
 from __future__ import annotations
 
@@ -33,24 +33,16 @@ _VISIT = re.compile(r"[0-9a-z]{1,2}")
 
 @dataclass(slots=True)
 class FetchReport:
-    """What a fetch did.
+    """The result of a fetch.
 
     Attributes
     ----------
-    wanted : int
-        Files at the archive that were asked for; `here` of them were here before.
+    wanted, here, fetched, failed : int
+        Files at the archive that the fetch selects; those of them that are here already, arrive, and do not.
     differing : list
-        Name, place and difference of files here that are not those of the archive.
+        Name, path and difference of files here that are not those of the archive.
     to_fetch : list
-        Name and size (as the archive lists it) of those that were not here, or are renewed.
-    fetched_byte : int
-        Bytes that travelled.
-    failures : list
-        Path and reason of what could not be had.
-    ingest : IngestReport
-        What the ingest of the files did.
-    update : UpdateReport or None
-        What an update found at the archive.
+        Name and listed size of the files to download.
     """
 
     wanted: int = 0
@@ -66,7 +58,7 @@ class FetchReport:
     update: UpdateReport | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the keys of an ingest and beside them those of the fetch."""
+        """Return the keys of the ingest and those of the fetch."""
         own = asdict(self)
         read: dict[str, Any] = own.pop("ingest")
         return read | {key: value for key, value in own.items() if value is not None}
@@ -74,7 +66,7 @@ class FetchReport:
 
 @dataclass(frozen=True, slots=True)
 class UpdateReport:
-    """What an update found: darks at the archive, those of them in the catalog, and since when news counts."""
+    """What an update finds at the archive; darks are new if they were first seen after the baseline."""
 
     darks_at_archive: int
     darks_in_catalog: int
@@ -85,7 +77,7 @@ class UpdateReport:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """How a fetch says what it does: `say` takes a sentence, the others the progress of download and ingest."""
+    """Callbacks of a fetch: `say` takes a message, the others the progress of the download and of the ingest."""
 
     say: Callable[[str], None] = lambda _text: None
     bytes_here: ByteProgress | None = None
@@ -93,17 +85,17 @@ class Talk:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is asked of a fetch.
+class FetchOptions:
+    """Options of a fetch.
 
     Attributes
     ----------
     folder : Path, optional
-        Where the files go; by default the program's folder below `default_folder`.
+        Folder for the files; by default the program's folder below `default_folder`.
     dry_run : bool
-        Ask the archive and report, get nothing.
+        Report the files to download; download nothing.
     renew : bool
-        Get also what is here and differs from the archive's in size, or is older than that.
+        Also download files that are here and differ from the archive's in size, or are older.
     """
 
     folder: Path | None = None
@@ -113,7 +105,7 @@ class Wish:
 
 
 def default_folder() -> Path:
-    """Return where fetched files go unless the user says otherwise: a folder for each program below this one."""
+    """Return the default folder of fetched files, which has a folder for each program."""
     from platformdirs import user_data_path  # noqa: PLC0415  only where no folder is named
 
     return Path(user_data_path("sbcdark")) / "archive"
@@ -122,29 +114,29 @@ def default_folder() -> Path:
 def fetch_program(
     engine: sa.Engine | None,
     program: int,
-    wish: Wish,
+    options: FetchOptions,
     *,
     visit: str | None = None,
     darks: bool = True,
     science: bool = True,
 ) -> FetchReport:
-    """Get the RAW of a program's darks and the FLT and ASN of its science exposures, then ingest them.
+    """Fetch the RAW of a program's darks and the FLT and ASN of its science exposures, and ingest them.
 
     Parameters
     ----------
     engine : Engine or None
-        The catalog; None (with a dry run) stands for one that does not exist yet.
+        The catalog; None (in a dry run) if it does not exist yet.
     visit : str, optional
         The two letters or digits of a visit.
 
     Raises
     ------
     UsageError
-        The visit is malformed, or a folder cannot be made.
+        The visit is malformed, or a folder cannot be created.
     NothingMatchedError
         The archive has no such exposure.
     UnreachableError
-        The archive cannot be asked, or gave not one file.
+        The archive cannot be reached.
     """
     wanted_visit = None if visit is None else visit.strip().lower().zfill(2)
     if wanted_visit is not None and not _VISIT.fullmatch(wanted_visit):
@@ -160,13 +152,13 @@ def fetch_program(
         of_visit = "" if wanted_visit is None else f", visit {wanted_visit}"
         raise NothingMatchedError(
             f"The archive has no {what} of program {program}{of_visit}.",
-            "Check the number; the programs with darks are listed by: sbcdark programs",
+            "Check the number; to list the programs with darks: sbcdark programs",
         )
-    where = wish.folder if wish.folder is not None else default_folder() / str(program)
+    folder = options.folder if options.folder is not None else default_folder() / str(program)
     offered = [
         file
         for file in archive.files(datasets)
-        # Of a dark what was read out, of science what is flat-fielded.
+        # The detector's counts of a dark, the flat-fielded counts of a science exposure.
         if file.kind in (("RAW",) if file.dataset.dark else ("FLT", "ASN"))
         and (wanted_visit is None or file.rootname[4:6] == wanted_visit)
     ]
@@ -175,41 +167,40 @@ def fetch_program(
             f"The archive lists {number(len(datasets), 'data set')} of program {program}, but no RAW, FLT or ASN.",
             "They may be in processing: run the same command again later.",
         )
-    return Job(engine, archive.server, wish).run([(file, where / file.name) for file in offered])
+    return Fetch(engine, options).run([(file, folder / file.name) for file in offered])
 
 
-class Job:
-    """One fetch: what is missing or differs, getting it, ingesting it."""
+class Fetch:
+    """One fetch of some files: `report` is complete when `run` returns or raises."""
 
-    def __init__(self, engine: sa.Engine | None, server: str, wish: Wish) -> None:
-        self._engine, self._server, self._wish = engine, server, wish
-        self._report = FetchReport()
+    def __init__(self, engine: sa.Engine | None, options: FetchOptions) -> None:
+        self.report = FetchReport()
+        self._engine, self._options, self._talk = engine, options, options.talk
 
     def run(self, offered: Sequence[tuple[ArchiveFile, Path]]) -> FetchReport:
-        """Do it for some files of the archive, each with its final name, and report."""
-        if self._engine is None and not self._wish.dry_run:
+        """Download and ingest what is missing among some files of the archive, each with its final path."""
+        if self._engine is None and not self._options.dry_run:
             raise SbcdarkError("There is no catalog to write to.")
-        report, say = self._report, self._wish.talk.say
+        report, say = self.report, self._talk.say
         report.wanted = len(offered)
         missing, whole = self._missing(offered)
-        total = sum(file.size_byte or 0 for file, _ in missing)
+        total_byte = sum(file.size_byte or 0 for file, _ in missing)
         report.to_fetch = [{"file": file.name, "size_byte": file.size_byte} for file, _ in missing]
         say(
-            f"{number(len(missing), 'file')} to get, {total / 1e6:.1f} MB; {report.here} already here"
+            f"{number(len(missing), 'file')} to get, {total_byte / 1e6:.1f} MB; {report.here} already here"
             + (f"; {report.failed} not public" if report.failed else "")
         )
-        if report.differing and not self._wish.renew:
+        if report.differing and not self._options.renew:
             differ = "file differs" if len(report.differing) == 1 else "files differ"
             say(f"{len(report.differing)} {differ} from the archive's; get the archive's with --renew")
-        if self._wish.dry_run or self._engine is None:
+        if self._options.dry_run or self._engine is None:
             return report
-        lost = self._get(missing, whole)
+        unreachable = self._download(missing, whole)
         if whole:
-            report.ingest = ingest(self._engine, whole, progress=self._wish.talk.files_read)
-        if lost and not report.fetched:
-            files = "The file" if len(missing) == 1 else f"Not one of {len(missing)} files"
+            report.ingest = ingest(self._engine, whole, progress=self._talk.files_read)
+        if unreachable and not report.fetched:
             raise UnreachableError(
-                f"{files} could be had from {self._server}: {lost}.".replace("The file could", "The file could not"),
+                f"0 of {number(len(missing), 'file')} arrived: {unreachable}.",
                 "Check the network (and https_proxy, if it is set), then run the same command again.",
             )
         return report
@@ -217,7 +208,7 @@ class Job:
     def _missing(
         self, offered: Sequence[tuple[ArchiveFile, Path]]
     ) -> tuple[list[tuple[ArchiveFile, Path]], list[Path]]:
-        """Return what has to be downloaded, and what is whole in its folder and not in the catalog."""
+        """Return the files to download, and the paths of those that are whole here but not in the catalog."""
         present: dict[tuple[str, str], list[PresentFile]] = {}
         if self._engine is not None:
             with reading(self._engine) as session:
@@ -225,68 +216,64 @@ class Job:
         missing, whole = [], []
         for file, target in offered:
             copies = present.get((file.rootname, file.kind), [])
-            is_whole_here = not copies and is_whole(target)
-            if is_whole_here:
+            only_here = not copies and is_whole(target)
+            if only_here:
                 status = target.stat()
                 copies = [archive_listings.PresentFile(target.as_uri(), status.st_size, status.st_mtime_ns)]
             differences = [_difference(file, copy) for copy in copies]
             differs = bool(copies) and all(differences)
             if differs:
-                entry = {"file": file.name, "path": _place(copies[0]), "how": differences[0]}
-                self._report.differing.append(entry)
-            if copies and not (differs and self._wish.renew):
-                self._report.here += 1
-                whole += [target] if is_whole_here else []
+                path = str(local_path(copies[0].uri)) if copies[0].uri.startswith("file:") else clean(copies[0].uri)
+                self.report.differing.append({"file": file.name, "path": path, "how": differences[0]})
+            if copies and not (differs and self._options.renew):
+                self.report.here += 1
+                whole += [target] if only_here else []
             elif not file.public:
-                self._fail(target, "it is not public yet")
+                self._fail(target, "not public yet")
             else:
                 missing.append((file, target))
         return missing, whole
 
-    def _get(self, missing: Sequence[tuple[ArchiveFile, Path]], whole: list[Path]) -> str:
-        """Download; return why the archive was lost on the way, or an empty text."""
+    def _download(self, missing: Sequence[tuple[ArchiveFile, Path]], whole: list[Path]) -> str:
+        """Download files and add their paths to `whole`; return why the archive could not be reached, if so."""
         for folder in {target.parent for _, target in missing}:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UsageError(
-                    f"The folder {folder} cannot be made: {error.strerror}.", "Give -o another place."
+                    f"The folder {folder} cannot be created: {error.strerror}.", "Name another folder with -o."
                 ) from error
-        report, lost = self._report, ""
-        for target, outcome in download_all(missing, self._wish.talk.bytes_here):
+        report, unreachable = self.report, ""
+        for target, outcome in download_all(missing, self._talk.bytes_here):
             if isinstance(outcome, int):
                 report.fetched += 1
                 report.fetched_byte += outcome
                 report.fetched_files.append(str(target))
                 whole.append(target)
             elif isinstance(outcome, OSError):
-                self._fail(target, f"it cannot be written: {outcome.strerror or outcome}")
+                self._fail(target, f"cannot be written: {outcome.strerror or outcome}")
             else:
                 reason = getattr(outcome, "what", str(outcome)).rstrip(".")
-                lost = lost or (reason if isinstance(outcome, UnreachableError) else "")
+                if isinstance(outcome, UnreachableError):
+                    unreachable = unreachable or reason
                 self._fail(target, reason)
         report.fetched_files.sort()
         report.failures.sort(key=lambda failure: failure["path"])
-        return lost
+        return unreachable
 
     def _fail(self, target: Path, reason: str) -> None:
-        self._report.failed += 1
-        self._report.failures.append({"path": str(target), "reason": reason})
+        self.report.failed += 1
+        self.report.failures.append({"path": str(target), "reason": reason})
 
 
 def _difference(file: ArchiveFile, copy: PresentFile) -> str:
-    """Return how a file here differs from the archive's; an empty text where it does not, as far as can be told."""
-    size = None if copy.uri.endswith((".gz", ".bz2", ".xz", ".fz")) else copy.size_byte
-    if size is not None and file.size_byte is not None and size != file.size_byte:
-        return f"{size:,} bytes here, {file.size_byte:,} bytes at the archive"
+    """Return how a file here differs from the archive's; an empty text if no difference shows."""
+    is_packed = copy.uri.endswith((".gz", ".bz2", ".xz", ".fz"))
+    if not is_packed and file.size_byte not in {None, copy.size_byte}:
+        return f"{copy.size_byte:,} bytes here, {file.size_byte:,} bytes at the archive"
     archived_utc, here_s = file.dataset.archived_utc, copy.mtime_ns / 1e9
-    # A copy may have kept the time of its processing, some hours before it came into the archive.
-    is_dated = archived_utc is not None and copy.uri.startswith("file:") and here_s > 0
-    if archived_utc is not None and is_dated and here_s + 86_400 < archived_utc.timestamp():
+    # A copy may keep the time of its processing, some hours before it was archived.
+    if archived_utc is not None and copy.uri.startswith("file:") and 0 < here_s < archived_utc.timestamp() - 86_400:
         here = datetime.fromtimestamp(here_s, UTC)
         return f"of {here:%Y-%m-%d %H:%M} here, archived on {archived_utc:%Y-%m-%d %H:%M} UTC"
     return ""
-
-
-def _place(copy: PresentFile) -> str:
-    return str(local_path(copy.uri)) if copy.uri.startswith("file:") else clean(copy.uri)

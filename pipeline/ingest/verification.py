@@ -12,7 +12,6 @@ from sbcdark.catalog.errors import BadFileError, UnreachableError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.records import FileChange
 from sbcdark.catalog.version import SOFTWARE_VERSION
-from sbcdark.pipeline.archive import remote_files
 from sbcdark.pipeline.archive.urls import host_of, is_remote
 from sbcdark.pipeline.frames.untrusted_fits import UnsoundError, file_sha256, local_path, modified_ns
 from sbcdark.pipeline.selection.choice import resolve_target
@@ -189,6 +188,8 @@ def _look(file: StoredFile, silent: set[str], *, checksum: bool) -> _Look:
 
 def _check_remote(file: StoredFile, silent: set[str]) -> _Look:
     """Ask the server about a file, unless the server did not answer before; nothing is downloaded."""
+    from sbcdark.pipeline.archive import remote_files  # noqa: PLC0415  requests is slow to import
+
     host = host_of(file.uri)
     if host in silent:
         return _Look(None, f"{host} cannot be reached")

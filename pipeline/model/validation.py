@@ -1,7 +1,7 @@
 """How well is the dark known? Each dark in turn is a blank science frame, and the others predict it.
 
-The truth are the frame's own counts in random apertures. A uniform sky can be added to them as Poisson counts; the
-model then predicts dark and sky together, as they are subtracted from a source.
+The truth are the frame's own counts in random apertures, hot pixels included. A uniform sky can be added to them as
+Poisson counts; the model then predicts dark and sky together, as they are subtracted from a source.
 """
 
 from __future__ import annotations
@@ -233,17 +233,18 @@ def _predicted(
     model, scaled, published = [], [], []
     by_box = sorted(others, key=lambda one: abs(_box_rate(one) - float(counts[BOX.slices].mean()) / time))
     for shape in shapes:
-        inside = shape & templates.good
-        true = float(counts[inside].sum())
+        true = float(counts[shape].sum())
         fit = fit_dark(counts, time, templates, ~shape, sky=sky > 0)
-        both = aperture_dark([(fit, inside.astype(np.float64))], templates, include_sky=True)
-        expected = max(both.rate * time, 1.0)
+        both = aperture_dark([(fit, shape.astype(np.float64))], templates, include_sky=True)
+        # Counts of a hot pixel that are subtracted from themselves do not scatter.
+        own = fit.hot_rate * fit.hot_own * shape[templates.hot.y, templates.hot.x]
+        expected = max((both.rate - float(own.sum())) * time, 1.0)
         difference = both.rate * time - true
         model.append((difference, expected, difference / math.sqrt((both.error * time) ** 2 + expected)))
         nearest = by_box[0]
-        published.append((float(nearest.counts[inside].sum()) * time / nearest.exptime_s - true, expected, math.nan))
+        published.append((float(nearest.counts[shape].sum()) * time / nearest.exptime_s - true, expected, math.nan))
         scaled.append(
-            (_scaled_dark(counts, by_box[:_CANDIDATES], templates.good & ~shape, inside) - true, expected, math.nan)
+            (_scaled_dark(counts, by_box[:_CANDIDATES], templates.good & ~shape, shape) - true, expected, math.nan)
         )
     for method, values in ((MODEL, model), (SCALED, scaled), (PUBLISHED, published)):
         yield method, np.array(values).T

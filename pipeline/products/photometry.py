@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sbcdark.catalog.records import PhotometryRecord
+from sbcdark.catalog.result_records import PhotometryRecord
 from sbcdark.pipeline.model.poisson_source import source_counts
 from sbcdark.pipeline.products.apertures import aperture_sum, sky_position
 from sbcdark.pipeline.products.compatibility import last_calibrated

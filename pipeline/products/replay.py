@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from numpy.typing import NDArray
 
-    from sbcdark.catalog.records import StoredProduct, StoredSelection
+    from sbcdark.catalog.result_records import StoredProduct, StoredSelection
 
 
 @dataclass(frozen=True, slots=True)

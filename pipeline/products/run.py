@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from sbcdark.catalog.records import PhotometryRecord
+    from sbcdark.catalog.result_records import PhotometryRecord
     from sbcdark.pipeline.products.job import Job
     from sbcdark.pipeline.products.records import Built, Masterdark
 

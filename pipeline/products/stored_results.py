@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog import results
 from sbcdark.catalog.engine import writing
-from sbcdark.catalog.records import NewProduct
+from sbcdark.catalog.result_records import NewProduct
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.frames.untrusted_fits import file_sha256
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from numpy.typing import NDArray
 
-    from sbcdark.catalog.records import PhotometryRecord
+    from sbcdark.catalog.result_records import PhotometryRecord
     from sbcdark.pipeline.products.options import BuildOptions
     from sbcdark.pipeline.products.records import Built
     from sbcdark.pipeline.selection.choice import Target

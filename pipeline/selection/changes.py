@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy.orm import Session
 
-    from sbcdark.catalog.records import Match, StoredSelection
+    from sbcdark.catalog.records import Match
+    from sbcdark.catalog.result_records import StoredSelection
 
 
 @dataclass(frozen=True, slots=True)

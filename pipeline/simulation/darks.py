@@ -264,17 +264,47 @@ def raw_dark(parameters: Parameters, exposure: Exposure) -> SimulatedFile:
         As in the archive: int16, with constant ERR and DQ arrays that are not written out.
     """
     rng = np.random.default_rng([parameters.seed, exposure.number, 1])
-    pixels = raw_pixels(dark_counts(exposure, rng))
-    name = f"{exposure.rootname}_raw.fits"
+    counts = dark_counts(exposure, rng)
     association = f"{exposure.rootname[:6]}010"
-    primary = exposure_cards(exposure) | {
-        "FILENAME": name,
+    primary: dict[str, Value] = {
         "PROPOSID": 99961,
         "PROCTIME": exposure.start_mjd + 1.0,
-        "ASN_ID": association.upper(),
-        "ASN_TAB": f"{association}_asn.fits",
         "NRPTEXP": parameters.darks_per_run,
     }
+    return raw_file(exposure, counts, rng, association, primary)
+
+
+def raw_file(
+    exposure: Exposure,
+    counts: NDArray[np.int64],
+    rng: np.random.Generator,
+    association: str,
+    primary: dict[str, Value],
+) -> SimulatedFile:
+    """Make the RAW file of a dark with given counts.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Its name, times and temperatures.
+    counts : ndarray of int64, shape (1024, 1024)
+        Its counts.
+    rng : numpy.random.Generator
+        Draws GLOBRATE.
+    association : str
+        The association that it belongs to.
+    primary : dict
+        More primary cards.
+
+    Returns
+    -------
+    SimulatedFile
+        As the archive has them: int16, constant ERR and DQ arrays that are not written out.
+    """
+    pixels = raw_pixels(counts)
+    name = f"{exposure.rootname}_raw.fits"
+    primary = exposure_cards(exposure) | primary
+    primary |= {"FILENAME": name, "ASN_ID": association.upper(), "ASN_TAB": f"{association}_asn.fits"}
     names: dict[str, Value] = {"ROOTNAME": exposure.rootname, "EXPNAME": exposure.rootname}
     total_rate = float(pixels.sum()) / exposure.exposure_s
     # The statistics of real RAW darks are offset by 32768.

@@ -267,22 +267,68 @@ def flat_fielded(parameters: Parameters, association: Association, member: Scien
     sensitivity = flat(parameters.seed)
     shown = association.sky_count_s_pix + source_rate(association.source, member.pointing)
     photons = rng.poisson(shown * sensitivity * row_sensitivity() * exposure.exposure_s)
+    primary: dict[str, Value] = {
+        "RA_TARG": association.source.ra_deg,
+        "DEC_TARG": association.source.dec_deg,
+        "FILTER1": association.filter,
+        "PFLTFILE": f"jref${FLAT_NAME}",
+    }
     counts = dark_counts(exposure, rng) + photons
+    photometry = PHOTOMETRY[association.filter]
+    return flt_file(exposure, counts, sensitivity, member.pointing, association.name, primary, photometry)
+
+
+def flt_file(
+    exposure: Exposure,
+    counts: NDArray[np.int64],
+    sensitivity: NDArray[np.float32],
+    pointing: tuple[float, float],
+    association: str,
+    primary: dict[str, Value],
+    photometry: tuple[float, float],
+) -> SimulatedFile:
+    """Make an FLT with given counts.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Its name, times and temperatures.
+    counts : ndarray of int64, shape (1024, 1024)
+        What the detector counted.
+    sensitivity : ndarray of float32, shape (1024, 1024)
+        The flat that SCI and ERR are divided by.
+    pointing : tuple of float
+        RA and Dec of the reference pixel, degree.
+    association : str
+        The association that it belongs to.
+    primary : dict
+        More primary cards; FILTER1 among them.
+    photometry : tuple of float
+        PHOTFLAM (erg/s/cm2/A per count/s) and PHOTPLAM (A).
+
+    Returns
+    -------
+    SimulatedFile
+        SCI and ERR float32 in counts, DQ int16; ERR is calacs's max(sqrt(N), 1), divided by the flat like SCI.
+    """
+    name = f"{exposure.rootname}_flt.fits"
+    primary = exposure_cards(exposure) | headers.SCIENCE_PRIMARY | primary
+    primary |= {"FILENAME": name, "ASN_ID": association.upper(), "ASN_TAB": f"{association}_asn.fits"}
     quality = np.zeros(DETECTOR_SHAPE, dtype=np.int16)
     quality[FLAGGED_ROWS] = 4
     for x, y in HOT_PIXELS_XY:
         quality[y, x] |= 16
     names: dict[str, Value] = {"ROOTNAME": exposure.rootname, "EXPNAME": exposure.rootname}
-    wcs: dict[str, Value] = {"CRVAL1": member.pointing[0], "CRVAL2": member.pointing[1]}
+    wcs: dict[str, Value] = {"CRVAL1": pointing[0], "CRVAL2": pointing[1]}
     wcs |= {keyword: headers.DISTORTION[keyword] for keyword in headers.LINEAR}
-    photflam, photplam = PHOTOMETRY[association.filter]
+    photflam, photplam = photometry
     pixels = (counts / sensitivity).astype(np.float32)
     science = names | headers.DISTORTION | wcs
     science |= {
         "CTYPE1": "RA---TAN-SIP",
         "CTYPE2": "DEC--TAN-SIP",
         "DATAMAX": float(pixels.max()),
-        "PHOTMODE": f"ACS SBC {association.filter} MJD#{exposure.start_mjd:.4f}",
+        "PHOTMODE": f"ACS SBC {primary['FILTER1']} MJD#{exposure.start_mjd:.4f}",
         "PHOTFLAM": photflam,
         "PHOTPLAM": photplam,
         "PHOTZPT": -21.1,
@@ -292,8 +338,8 @@ def flat_fielded(parameters: Parameters, association: Association, member: Scien
     }
     errors = (np.sqrt(counts).clip(1.0) / sensitivity).astype(np.float32)
     return SimulatedFile(
-        name=f"{exposure.rootname}_flt.fits",
-        cards=headers.override(headers.PRIMARY, _science_primary(association, member)),
+        name=name,
+        cards=headers.override(headers.PRIMARY, primary),
         extensions=(
             Extension(headers.override(headers.SCIENCE, science), pixels),
             Extension(headers.override(headers.ERROR, names | wcs | {"EXTNAME": "ERR"}), errors),
@@ -302,37 +348,26 @@ def flat_fielded(parameters: Parameters, association: Association, member: Scien
     )
 
 
-def _science_primary(association: Association, member: ScienceExposure) -> dict[str, Value]:
-    return (
-        exposure_cards(member.exposure)
-        | headers.SCIENCE_PRIMARY
-        | {
-            "FILENAME": f"{member.exposure.rootname}_flt.fits",
-            "RA_TARG": association.source.ra_deg,
-            "DEC_TARG": association.source.dec_deg,
-            "FILTER1": association.filter,
-            "PFLTFILE": f"jref${FLAT_NAME}",
-            "ASN_ID": association.name.upper(),
-            "ASN_TAB": f"{association.name}_asn.fits",
-        }
-    )
-
-
 def association_table(association: Association) -> SimulatedFile:
     """Make the table of an association: its members and its product."""
-    rows = [(member.exposure.rootname.upper(), "EXP-DTH", True) for member in association.exposures]
-    rows.append((association.name.upper(), "PROD-DTH", True))
-    table = np.array(rows, dtype=[("MEMNAME", "S14"), ("MEMTYPE", "S14"), ("MEMPRSNT", "?")])
-    name = f"{association.name}_asn.fits"
     source = association.source
-    primary: dict[str, Value] = {"FILENAME": name, "ROOTNAME": association.name, "TARGNAME": headers.TARGET}
-    primary |= {"RA_TARG": source.ra_deg, "DEC_TARG": source.dec_deg, "PROPOSID": headers.SCIENCE_PROGRAM}
-    primary |= {"ASN_ID": association.name, "ASN_TAB": name}
+    primary: dict[str, Value] = {"TARGNAME": headers.TARGET, "PROPOSID": headers.SCIENCE_PROGRAM}
+    primary |= {"RA_TARG": source.ra_deg, "DEC_TARG": source.dec_deg}
+    return association_file(association.name, [member.exposure.rootname for member in association.exposures], primary)
+
+
+def association_file(name: str, members: list[str], primary: dict[str, Value]) -> SimulatedFile:
+    """Make an association's table from its name, the root names of its members and more primary cards."""
+    rows = [(member.upper(), "EXP-DTH", True) for member in members]
+    rows.append((name.upper(), "PROD-DTH", True))
+    table = np.array(rows, dtype=[("MEMNAME", "S14"), ("MEMTYPE", "S14"), ("MEMPRSNT", "?")])
+    file_name = f"{name}_asn.fits"
+    primary = primary | {"FILENAME": file_name, "ROOTNAME": name, "ASN_ID": name, "ASN_TAB": file_name}
     cards = (("EXTNAME", "ASN     ", "extension name"), ("EXTVER", 1, "extension version number"))
-    return SimulatedFile(name, headers.override(headers.ASSOCIATION_PRIMARY, primary), (Extension(cards, table),))
+    return SimulatedFile(file_name, headers.override(headers.ASSOCIATION_PRIMARY, primary), (Extension(cards, table),))
 
 
-def flat_file(parameters: Parameters) -> SimulatedFile:
+def flat_file(parameters: Parameters, name: str = FLAT_NAME) -> SimulatedFile:
     """Make the file of the flat, for the folder of the environment variable `jref`."""
     cards = (
         ("TELESCOP", "HST", "telescope used to acquire data"),
@@ -343,4 +378,4 @@ def flat_file(parameters: Parameters) -> SimulatedFile:
         ("DESCRIP", "Simulated flat", "what the file is"),
     )
     extension = (("EXTNAME", "SCI     ", "extension name"), ("EXTVER", 1, "extension version number"))
-    return SimulatedFile(FLAT_NAME, cards, (Extension(extension, flat(parameters.seed)),))
+    return SimulatedFile(name, cards, (Extension(extension, flat(parameters.seed)),))

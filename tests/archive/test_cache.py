@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,8 @@ MB = 10**6
 SCRIPT = """
 import hashlib, sys
 from sbcdark.catalog.records import FileRecord
-from sbcdark.pipeline import cache, remote
-url = sys.argv[1]; found = remote.stat(url)
+from sbcdark.pipeline.archive import cache, remote_files
+url = sys.argv[1]; found = remote_files.stat(url)
 file = FileRecord(1, "RAW", url, found.size_byte, found.mtime_ns, None, "present", etag=found.etag)
 with cache.keeping_files(): print(hashlib.sha256(cache.path_of(file).read_bytes()).hexdigest())
 """
@@ -46,16 +46,16 @@ def recorded(url: str) -> FileRecord:
 
 
 def copies() -> dict[str, int]:
-    """Return the sizes of what lies in the cache, by name."""
+    """Return the sizes of the files in the cache, by name without the hash."""
     folder = Path(os.environ["SBCDARK_CACHE"])
-    return {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    return {re.sub("^[0-9a-f]{32}_", "", path.name): path.stat().st_size for path in folder.glob("*_*")}
 
 
 def test_file_is_fetched_once_and_keeps_its_name(web: RangeServer) -> None:
     file = record(web, "a")
     with keeping_files():
         place = path_of(file)
-        assert place.name == "a_raw.fits"
+        assert place.name.endswith("_a_raw.fits")
         assert place.read_bytes() == web.files["/a_raw.fits"].content
         drawn = web.body_bytes()
         assert path_of(file) == place
@@ -78,8 +78,8 @@ def test_name_from_a_server_never_leaves_the_folder(web: RangeServer, tmp_path: 
     web.put("/a/..%2F..%2F..%2Fx%1B_raw.fits", b"anything")
     place = path_of(recorded(f"{web.url}/a/..%2F..%2F..%2Fx%1B_raw.fits"))
     assert place.read_bytes() == b"anything"
-    assert place.parent.parent == tmp_path / "cache"
-    assert place.name == ".._.._.._x__raw.fits"
+    assert place.parent == tmp_path / "cache"
+    assert place.name.endswith("_.._.._.._x__raw.fits")
 
 
 def test_limit_holds_and_the_least_recently_used_go_first(web: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +125,30 @@ def test_processes_that_want_the_same_file_do_no_harm(web: RangeServer) -> None:
     assert copies() == {"a_raw.fits": 5 * MB}
 
 
+def test_other_files_in_the_folder_stay(web: RangeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SBCDARK_CACHE_LIMIT", "0")
+    own = [tmp_path / "cache" / "my_raw.fits", tmp_path / "cache" / "folder" / "my_flt.fits"]
+    own[1].parent.mkdir(parents=True)
+    for path in own:
+        path.write_bytes(b"the user's own")
+    old = tmp_path / "cache" / ("0" * 32) / "x_raw.fits"
+    old.parent.mkdir()
+    old.write_bytes(b"a copy of an earlier release")
+    with keeping_files():
+        path_of(record(web, "a"))
+    assert not old.exists()
+    assert all(path.is_file() for path in own)
+    assert len(list((tmp_path / "cache").glob("*_*"))) == 1
+
+
+def test_slower_process_does_not_replace_a_copy_in_use(web: RangeServer) -> None:
+    with keeping_files():
+        place = path_of(record(web, "a"))
+        locked = place.stat().st_ino
+        cache._store(place.read_bytes(), place)
+        assert place.stat().st_ino == locked, "another process could remove a file without its lock"
+
+
 def test_fetching_ahead_leaves_what_is_gone_to_whoever_asks(web: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [record(web, name) for name in "abc"]
     del web.files["/b_raw.fits"]
@@ -143,7 +167,7 @@ def test_other_content_than_was_ingested_is_refused(web: RangeServer) -> None:
         path_of(file)
     assert told.value.todo == f"Ingest it again: sbcdark ingest {file.uri}"
     del web.files["/a_raw.fits"]
-    with pytest.raises(BadFileError, match="does not exist any more"):
+    with pytest.raises(BadFileError, match="no longer exists"):
         path_of(file)
     web.put("/a_raw.fits", b"", statuses=[403], always=True)
     with pytest.raises(BadFileError, match="403"):
@@ -192,7 +216,7 @@ def test_full_disk_is_told_and_leaves_nothing_behind(
     opened = Path.open
 
     def open_on_a_full_disk(path: Path, mode: str = "r") -> Any:
-        if path.suffix == ".part":
+        if path.name == ".sbcdark.part":
             path.touch()
             return opened(full, "wb")
         return opened(path, mode)
@@ -201,7 +225,7 @@ def test_full_disk_is_told_and_leaves_nothing_behind(
     with pytest.raises(SbcdarkError, match="cannot be used: No space left on device"):
         path_of(file)
     assert copies() == {}
-    assert not list((tmp_path / "cache").glob("*.part"))
+    assert not (tmp_path / "cache" / ".sbcdark.part").exists()
 
 
 def test_limit_that_is_no_number_is_told(web: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,14 +235,12 @@ def test_limit_that_is_no_number_is_told(web: RangeServer, monkeypatch: pytest.M
         path_of(file)
 
 
-def test_what_a_killed_process_left_is_taken_away(web: RangeServer, tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    for name, age in (("old.part", 90_000), ("new.part", 10)):
-        (folder / name).write_bytes(b"half")
-        os.utime(folder / name, (time.time() - age,) * 2)
+def test_what_a_killed_process_left_is_overwritten(web: RangeServer, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / ".sbcdark.part").write_bytes(b"half")
     path_of(record(web, "a"))
-    assert set(copies()) == {"a_raw.fits", "new.part"}
+    assert not (tmp_path / "cache" / ".sbcdark.part").exists()
+    assert set(copies()) == {"a_raw.fits"}
 
 
 def test_folder_is_the_users_own_unless_another_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

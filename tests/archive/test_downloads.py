@@ -94,7 +94,7 @@ def test_a_fault_that_stays_leaves_nothing(
 
 
 def test_what_is_not_there_is_asked_for_once(mast: MastServer, get: Callable[..., int], tmp_path: Path) -> None:
-    with pytest.raises(http.GoneError, match="404"):
+    with pytest.raises(UnsoundError, match="404"):
         get("jcrx01ijq_raw.fits")
     assert len(mast.of("file")) == 1
     assert not list(tmp_path.iterdir())
@@ -129,9 +129,9 @@ def test_another_exposures_file_is_refused(
 def test_what_is_too_large_is_refused(
     mast: MastServer, get: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sbcdark.pipeline.archive.downloads.LARGEST_FILE", 1_000_000)
+    monkeypatch.setattr(http, "LARGEST_FILE", 1_000_000)
     mast.pause_s = 0.01
-    with pytest.raises(UnsoundError, match="at most 1,000,000"):
+    with pytest.raises(UnsoundError, match="more than 1,000,000 bytes"):
         get()
     assert mast.sent[NAME] < RAW_BYTES
 

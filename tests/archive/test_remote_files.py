@@ -119,8 +119,8 @@ def test_packed_files_and_associations_are_read_whole_and_have_a_checksum(web: R
 
 @pytest.mark.parametrize(
     "behaviour",
-    [{"ranges": False}, {"tells_no_ranges": True}, {"tells_size": False}, {"etag": None, "modified": None}],
-    ids=["ignores ranges", "says none", "no length", "no mark"],
+    [{"ranges": False}, {"tells_size": False}, {"etag": None, "modified": None}],
+    ids=["ignores ranges", "no length", "no mark"],
 )
 def test_where_parts_are_not_to_be_had_the_whole_is_taken_with_its_checksum(
     web: RangeServer, empty_catalog: sa.Engine, shared_data: Path, behaviour: dict[str, Any]

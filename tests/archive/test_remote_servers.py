@@ -11,7 +11,7 @@ import pytest
 from helpers import refused, taken, unpacked_raw
 
 from sbcdark.catalog.errors import UnreachableError
-from sbcdark.pipeline.archive import remote_files
+from sbcdark.pipeline.archive import http, remote_files
 from sbcdark.pipeline.ingest.remote_ingestion import read_remote
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_too_large_a_file_is_not_begun_with(web: RangeServer) -> None:
 def test_more_than_was_announced_is_not_drawn(
     web: RangeServer, shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_files, "LARGEST_FILE", 1_000_000)
+    monkeypatch.setattr(http, "LARGEST_FILE", 1_000_000)
     url = web.put("/jcrx01iiq_raw.fits", unpacked_raw(shared_data), tells_size=False)
     assert "more than 1,000,000 bytes" in refused(read_remote(url))
 
@@ -90,15 +90,15 @@ def test_silence_ends(web: RangeServer, shared_data: Path) -> None:
 def test_two_versions_are_never_mixed(web: RangeServer, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = unpacked_raw(shared_data), unpacked_raw(shared_data, "jcrx01iyq")
     url = web.put("/jcrx01iiq_raw.fits", first)
-    read_range = remote_files.read_range
+    read = remote_files.read
     changes = iter(range(100))
 
     def change_then_read(uri: str, found: RemoteStat, start: int, stop: int) -> bytes:
         if start > 0 and (number := next(changes)) < most:
             web.put("/jcrx01iiq_raw.fits", second, etag=f'"change {number}"')
-        return read_range(uri, found, start, stop)
+        return read(uri, found, start, stop)
 
-    monkeypatch.setattr(remote_files, "read_range", change_then_read)
+    monkeypatch.setattr(remote_files, "read", change_then_read)
     most = 1
     found = taken(read_remote(url))
     assert found.exposure is not None
@@ -115,9 +115,7 @@ def test_redirects_are_followed_but_not_away_from_safety(web: RangeServer, share
     assert len(web.asked) < 40
 
 
-@pytest.mark.parametrize(
-    "target", ["http://192.0.2.1/x_raw.fits", "//192.0.2.1/x_raw.fits", "ftp://192.0.2.1/x", "http://[no"]
-)
+@pytest.mark.parametrize("target", ["http://192.0.2.1/x_raw.fits", "//192.0.2.1/x_raw.fits", "ftp://192.0.2.1/x"])
 def test_redirect_to_plain_http_elsewhere_is_not_followed(web: RangeServer, target: str) -> None:
     # Nobody has that address (RFC 5737): following it would take until the time limit.
     assert refused(read_remote(web.put("/jcrx01iiq_raw.fits", b"", leads_to=target)))
@@ -145,7 +143,9 @@ def test_passwords_of_the_user_are_sent_to_nobody(
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert taken(read_remote(web.put("/jcrx01iiq_raw.fits", unpacked_raw(shared_data)))).size_byte == 2_134_080
+    url = web.put("/jcrx01iiq_raw.fits", unpacked_raw(shared_data))
+    assert taken(read_remote(url)).size_byte == 2_134_080
+    assert taken(read_remote(web.put("/moved_raw.fits", b"", leads_to=url))).size_byte == 2_134_080
     assert not any(one.signed for one in web.asked)
 
 

@@ -104,7 +104,7 @@ def test_whole_objects_come_whole(s3: S3Server, shared_data: Path) -> None:
     found = remote_files.stat(uri)
     assert found is not None
     whole = gzip.decompress((shared_data / "darks_13961" / "jcrx01iiq_raw.fits.gz").read_bytes())
-    assert remote_files.read_whole(uri, found) == whole
+    assert remote_files.read(uri, found) == whole
     assert s3.asked()
 
 
@@ -119,7 +119,7 @@ def test_object_that_changes_is_noticed(s3: S3Server, shared_data: Path) -> None
     assert found is not None
     s3.put(f"{PREFIX}/jchg/x_raw.fits", contents[1])
     with pytest.raises(http.ChangedError):
-        remote_files.read_range(uri, found, 0, 100)
+        remote_files.read(uri, found, 0, 100)
     # What a listing said before is looked up again.
     reading = read_remote(uri, None, found)
     assert isinstance(reading, FileReading)

@@ -9,15 +9,14 @@ naming the folder that holds ``data/darks_13961`` where that is not beside the c
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
 from benchmarks import extrapolation
+from twin_archive import real_data_folder
 
 from sbcdark.pipeline.detector.regions import BOX, DETECTOR_SHAPE, QUIET
 from sbcdark.pipeline.model.dark_error import aperture_dark
@@ -25,6 +24,8 @@ from sbcdark.pipeline.model.dark_fit import dark_rate, fit_dark
 from sbcdark.pipeline.model.templates import SMOOTH_BASE, SMOOTH_GLOW, DarkFrame, build_templates
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.detector.defects import Image
@@ -53,8 +54,7 @@ def load_darks(folder: Path) -> tuple[list[DarkFrame], Image]:
 
 def real_darks() -> tuple[list[DarkFrame], Image]:
     """Read the 20 real darks and their mean temperatures (C)."""
-    shared = Path(os.environ.get("SBCDARK_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-    folder = shared / "data" / "darks_13961"
+    folder = real_data_folder() / "darks_13961"
     if not folder.is_dir():
         raise SystemExit(f"no real darks: {folder} is missing; set SBCDARK_SHARED to the folder that holds data/")
     return load_darks(folder)

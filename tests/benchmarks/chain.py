@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import os
 import tempfile
 import time
 import warnings
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
+from twin_archive import real_data_folder
 
 from sbcdark.catalog.opening import open_catalog
 from sbcdark.pipeline.ingest.ingestion import ingest
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sbcdark.catalog.records import PhotometryRecord
+    from sbcdark.catalog.result_records import PhotometryRecord
     from sbcdark.pipeline.products.records import Member
 
 CARRIER = "jcmc11ctq"
@@ -85,10 +85,10 @@ class Chain:
 
 def shared_folder() -> Path:
     """Return the folder of the real darks and of the stand-ins."""
-    shared = Path(os.environ.get("SBCDARK_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-    if not (shared / "data" / "darks_13961").is_dir():
-        raise SystemExit(f"no real darks in {shared}; set SBCDARK_SHARED to the folder that holds data/")
-    return shared / "data"
+    data = real_data_folder()
+    if not (data / "darks_13961").is_dir():
+        raise SystemExit(f"no real darks in {data}; set SBCDARK_SHARED to the folder that holds data/")
+    return data
 
 
 def apertures(data: Path, places: Iterable[Place] = (*SMOOTH, *HOT)) -> list[str]:

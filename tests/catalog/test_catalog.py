@@ -15,7 +15,7 @@ from sbcdark.catalog import models, nearest_darks, queries, results
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import SORT_KEYS, ExposureFilter
-from sbcdark.catalog.records import NewProduct, PhotometryRecord
+from sbcdark.catalog.result_records import NewProduct, PhotometryRecord
 from sbcdark.catalog.writes import refresh_exposures
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS
 from sbcdark.pipeline.ingest.ingestion import ingest

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +11,17 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from helpers import dump
+from twin_archive import REAL_FOLDERS
 
 from sbcdark.catalog.opening import open_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from commands import Commands, Done
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 ROLES = ("owner", "ingest", "reader")
-REAL_FOLDERS = ("darks_13961", "associations_13655", "science_13655_standin")
 
 
 def statements() -> tuple[list[str], list[str]]:
@@ -68,20 +67,11 @@ def urls(postgres_server: str) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def sbcdark(urls: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def sbcdark(commands: Commands, urls: dict[str, str], tmp_path: Path) -> Callable[..., Done]:
     """Return a function that runs the program as one of the roles."""
 
-    def run(role: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "sbcdark.cli", *map(str, arguments)],
-            env=os.environ | {"SBCDARK_DB": urls[role]},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-            cwd=tmp_path,
-        )
-        assert "Traceback" not in done.stderr
+    def run(role: str, *arguments: str | Path) -> Done:
+        done = commands.run(tmp_path, urls[role], *arguments)
         assert "change-me" not in done.stdout + done.stderr
         return done
 
@@ -90,25 +80,25 @@ def sbcdark(urls: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Co
 
 @pytest.mark.slow
 def test_reader_reads_ingest_fills_and_neither_can_more(
-    sbcdark: Callable[..., subprocess.CompletedProcess[str]],
+    sbcdark: Callable[..., Done],
     urls: dict[str, str],
     shared_data: Path,
     tmp_path: Path,
 ) -> None:
     folders = [shared_data / folder for folder in REAL_FOLDERS]
     refused = sbcdark("reader", "ingest", *folders)
-    assert refused.returncode == 1
+    assert refused.code == 1
     assert "No permission to write" in refused.stderr
-    assert sbcdark("ingest", "ingest", *folders).returncode == 0
+    assert sbcdark("ingest", "ingest", *folders).code == 0
     rejected = tmp_path / "x_raw.fits"
     for content in ("no FITS", "still none"):
         rejected.write_text(content)
-        assert sbcdark("ingest", "ingest", rejected).returncode == 6
-    assert sbcdark("ingest", "retire", "jcrx01iiq", "--reason", "a try").returncode == 0
-    assert sbcdark("ingest", "match", "jcmc11e6q", "--save").returncode == 0
+        assert sbcdark("ingest", "ingest", rejected).code == 6
+    assert sbcdark("ingest", "retire", "jcrx01iiq", "--reason", "a try").code == 0
+    assert sbcdark("ingest", "match", "jcmc11e6q", "--save").code == 0
     done = sbcdark("ingest", "run", "jcmc11010", "-o", tmp_path / "products", "--aperture", "circle:735,710,40")
-    assert done.returncode == 0, done.stderr
-    assert sbcdark("ingest", "verify").returncode == 0
+    assert done.code == 0, done.stderr
+    assert sbcdark("ingest", "verify").code == 0
     engine = open_catalog(urls["owner"])
     before = dump(engine)
     for reading in (
@@ -122,18 +112,18 @@ def test_reader_reads_ingest_fills_and_neither_can_more(
         ("replay", "2", "-o", tmp_path / "again"),
     ):
         done = sbcdark("reader", *reading)
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.stderr
     for writing in (
         ("match", "jcmc11e6q", "--save", "--top", "1"),
         ("restore", "jcrx01iiq", "--reason", "a try"),
         ("run", "jcmc11010", "-o", tmp_path / "no"),
     ):
         done = sbcdark("reader", *writing)
-        assert done.returncode == 1, writing
+        assert done.code == 1, writing
         assert "No permission to write" in done.stderr
     for role in ("reader", "ingest"):
         done = sbcdark(role, "db", "downgrade", "base", "--yes")
-        assert done.returncode == 1
+        assert done.code == 1
         assert "No permission to write" in done.stderr
     for statement in ("DELETE FROM files", "DROP TABLE files", "UPDATE alembic_version SET version_num = '9999'"):
         for role in ("reader", "ingest"):

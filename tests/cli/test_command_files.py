@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from helpers import ON_SQLITE
 
 if TYPE_CHECKING:
     from commands import Commands
@@ -63,6 +64,7 @@ def test_table_is_refused_before_any_work(commands: Commands, tmp_path: Path) ->
     assert not (tmp_path / "none.db").exists()
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-", ">&- 2>&-"])
 def test_streams_may_be_closed(database_url: str, tmp_path: Path, shared_data: Path, closed: str) -> None:
     dark = shared_data / "darks_13961" / "jcrx01iiq_raw.fits.gz"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bad_input import Case, corpus, flipped, flips, keywords, overwritten, run_bad_input, sound
 from bombs import bombs
+from helpers import ON_SQLITE
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -27,10 +28,9 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-PROGRAM = Path(sys.executable).with_name("sbcdark")
+pytestmark = pytest.mark.slow
 
-FEW = 13
-"""Of the corpus one case in so many is tried by every run of the tests, and all by CI."""
+PROGRAM = Path(sys.executable).with_name("sbcdark")
 
 SEED = 20261124
 FLIPS = 1000
@@ -63,23 +63,16 @@ def test_corpus_is_large_and_the_same_each_time(shared_data: Path) -> None:
     assert all(case.content(1) != sound(shared_data, case.kind, 1) for case in cases[::50])
 
 
-def test_some_of_the_corpus(empty_catalog: sa.Engine, shared_data: Path, memory: Path) -> None:
-    cases = [*corpus(shared_data)[::FEW], *flips(shared_data, SEED, 60)]
-    cases += [flipped(shared_data, seed, place) for seed, place in FOUND_BY_SEED]
-    tried = run_bad_input(shared_data, empty_catalog, memory, cases)
-    assert tried.total() == len(cases)
-    assert min(tried["added"], tried["rejected"]) > 20
-
-
-@pytest.mark.slow
 def test_all_of_the_corpus(empty_catalog: sa.Engine, shared_data: Path, memory: Path) -> None:
     # Keywords reach the database, and are tried on both engines; the rest is dealt between them.
     cases = corpus(shared_data)
     names = {case.name for case in keywords(shared_data)}
     dealt = [case for case in cases if case.name not in names] + flips(shared_data, SEED, FLIPS)
     hand = dealt[empty_catalog.dialect.name == "sqlite" :: 2]
-    tried = run_bad_input(shared_data, empty_catalog, memory, [*hand, *(case for case in cases if case.name in names)])
-    assert tried.total() > 2000
+    hand += [case for case in cases if case.name in names]
+    hand += [flipped(shared_data, seed, place) for seed, place in FOUND_BY_SEED]
+    tried = run_bad_input(shared_data, empty_catalog, memory, hand)
+    assert tried.total() == len(hand) > 2000
     assert tried["ignored"] > 10
     assert min(tried["added"], tried["rejected"]) > 500
 
@@ -104,6 +97,7 @@ def run_limited(*arguments: str | Path, db: str, cwd: Path, stdin: bytes = b"") 
     return done
 
 
+@ON_SQLITE
 def test_bombs_are_rejected_in_bounded_time_and_memory(database_url: str, shared_data: Path, memory: Path) -> None:
     folder = memory / "files"
     folder.mkdir()

@@ -16,10 +16,11 @@ from mast_server import Fault, MastServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 RAW_BYTES = 2_134_080
 
 
-@pytest.mark.slow
 def test_faults_that_stay_cost_their_files_alone(
     asking_sqlite: Callable[..., Done], mast: MastServer, shared_data: Path, tmp_path: Path
 ) -> None:
@@ -85,7 +86,6 @@ def _sizes_in_catalog(folder: Path) -> list[int]:
         return [row[0] for row in catalog.execute("SELECT size_byte FROM files")]
 
 
-@pytest.mark.slow
 def test_two_fetches_and_a_run_do_the_whole_job_whatever_goes_wrong(
     asking_sqlite: Callable[..., Done], mast: MastServer, shared_data: Path, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sbcdark.catalog.records import PhotometryRecord
+    from sbcdark.catalog.result_records import PhotometryRecord
 
 pytestmark = pytest.mark.slow
 

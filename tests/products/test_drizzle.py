@@ -105,7 +105,6 @@ def test_every_flag_but_that_of_a_cosmic_ray_drops_a_pixel() -> None:
     assert flagged(flags.astype(np.uint16).view(np.int16)).tolist() == expected
 
 
-@pytest.mark.slow
 def test_nothing_leaks(drizzled: Drizzled) -> None:
     assert drizzled.after == drizzled.before
     assert "AstroDrizzle" in (drizzled.work / "science.log").read_text()
@@ -120,7 +119,6 @@ def test_process_says_nothing_here(
     assert (captured.out, captured.err) == ("", "")
 
 
-@pytest.mark.slow
 def test_product_is_a_rate_with_weight_and_nan(drizzled: Drizzled) -> None:
     product = drizzled.science
     assert [hdu.name for hdu in product.hdus][:3] == ["PRIMARY", "SCI", "WHT"]
@@ -131,7 +129,6 @@ def test_product_is_a_rate_with_weight_and_nan(drizzled: Drizzled) -> None:
     assert scale == pytest.approx(0.025, rel=1e-12)
 
 
-@pytest.mark.slow
 def test_other_images_go_through_the_same_kernel(drizzled: Drizzled, drizzler: Drizzler, tmp_path: Path) -> None:
     """The frames' own counts, put on the grid again, are the science product to the last bit."""
     product = drizzler.drizzle(copies(drizzled.frames, tmp_path), folder=tmp_path, log=tmp_path / "log")
@@ -141,14 +138,12 @@ def test_other_images_go_through_the_same_kernel(drizzled: Drizzled, drizzler: D
     np.testing.assert_array_equal(product.science, drizzled.science.science)
 
 
-@pytest.mark.slow
 def test_one_count_in_t_seconds_gives_one_over_t(drizzled: Drizzled) -> None:
     rate, weight = drizzled.images["uniform"], drizzled.science.weight
     # A weighted mean of equal float32 values: a few roundings for each of the up to 2 x 9 native pixels.
     assert np.abs(rate[weight > 0] * 1200.0 - 1.0).max() < 40 * FLOAT32
 
 
-@pytest.mark.slow
 def test_weight_is_time_over_area_factor(drizzled: Drizzled) -> None:
     weight = drizzled.science.weight
     ny, nx = weight.shape
@@ -159,7 +154,6 @@ def test_weight_is_time_over_area_factor(drizzled: Drizzled) -> None:
     assert middle.mean() == pytest.approx(2400.0 / factor, rel=0.005)
 
 
-@pytest.mark.slow
 def test_drizzled_sum_is_area_factor_times_native_counts(drizzled: Drizzled) -> None:
     rate = drizzled.images["source"]
     truth = drizzled.association.source.drizzled_count_s
@@ -190,7 +184,6 @@ def aperture(product: DrizzledProduct, spec: str) -> np.ndarray[Any, Any]:
     return share
 
 
-@pytest.mark.slow
 def test_truth_of_the_aperture_is_what_the_products_hold(drizzled: Drizzled) -> None:
     association = drizzled.association
     inside = aperture(drizzled.science, association.aperture)
@@ -213,7 +206,6 @@ def test_truth_of_the_aperture_is_what_the_products_hold(drizzled: Drizzled) -> 
     assert abs(science - expected) < 5 * math.sqrt(1.25 * 1.63 * expected / 2400.0)
 
 
-@pytest.mark.slow
 def test_flagged_pixels_bring_nothing(drizzled: Drizzled, drizzler: Drizzler, tmp_path: Path) -> None:
     frame = drizzled.frames[0]
     flt = tmp_path / "flagged_flt.fits"

@@ -156,7 +156,6 @@ def test_weights_are_those_of_the_drizzle_by_definition(pair: Pair) -> None:
             np.testing.assert_allclose(mine.full(), exact, rtol=0, atol=1e-11)
 
 
-@pytest.mark.slow
 def test_weights_spare_what_the_drizzle_drops(pair: Pair) -> None:
     over_dead_rows = PixelEllipse(700.0, 780.0, 60.0, 60.0, 0.0, "over the dead rows")
     found = 0
@@ -167,7 +166,6 @@ def test_weights_spare_what_the_drizzle_drops(pair: Pair) -> None:
     assert found > 0  # the test looks at a place with dropped pixels
 
 
-@pytest.mark.slow
 def test_an_aperture_off_one_frame_or_off_all(pair: Pair) -> None:
     ny, nx = pair.product.science.shape
     off = native_weights(PixelEllipse(-500.0, 5.0, 3.0, 3.0, 0.0, "off"), pair.product)
@@ -180,7 +178,6 @@ def test_an_aperture_off_one_frame_or_off_all(pair: Pair) -> None:
     assert sorted(weight.values.size > 0 for weight in edge) == [False, True]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.025, 0.05])
 def test_sums_over_the_product_are_weighted_sums_of_native_pixels(
     frames: list[Path], drizzler: Drizzler, tmp_path: Path, scale: float
@@ -211,7 +208,6 @@ def broken(pair: Pair, ingredient: str) -> tuple[DrizzledProduct, list[NDArray[n
     return replace(pair.product, frames=(first, second)), rates
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ingredient", ["mask", "mapping", "time", None])
 def test_check_sees_each_wrong_ingredient(pair: Pair, ingredient: str | None) -> None:
     product, rates = broken(pair, ingredient or "")
@@ -224,7 +220,6 @@ def test_check_sees_each_wrong_ingredient(pair: Pair, ingredient: str | None) ->
             check_weights(total, weights, rates, "it")
 
 
-@pytest.mark.slow
 def test_fractions_sum_to_the_area_of_the_aperture_in_native_pixels(pair: Pair) -> None:
     for mapping, good in zip(pair.product.frames, pair.good, strict=True):
         fractions = native_fractions(CIRCLE, SHAPE, mapping)

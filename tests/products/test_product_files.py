@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from astropy.io import fits
 from astropy.table import Table
+from helpers import ON_SQLITE
 
 from sbcdark.catalog import models
 from sbcdark.catalog.engine import reading
@@ -51,6 +52,7 @@ def apertures_in(folder: Path) -> list[str]:
     return list(Table.read(folder / f"{NAME}_sbcdark_phot.ecsv")["aperture"])
 
 
+@ON_SQLITE
 def test_nothing_that_is_there_is_lost(real_catalog: sa.Engine, tmp_path: Path) -> None:
     # What the archive calls its own products lies in the same folder.
     (tmp_path / f"{NAME}_drz.fits").write_bytes(b"of the archive")
@@ -79,6 +81,7 @@ def test_nothing_that_is_there_is_lost(real_catalog: sa.Engine, tmp_path: Path) 
         assert session.scalar(sa.select(sa.func.count()).select_from(models.ProductSelection)) == 4 * 3 * 2
 
 
+@ON_SQLITE
 def test_products_of_other_inputs_are_replaced_on_demand_alone(real_catalog: sa.Engine, tmp_path: Path) -> None:
     (first,) = make(real_catalog, [NAME], Job(tmp_path, BuildOptions(Combine.NEAREST), (FIRST,)))
     assert first.failure is None
@@ -95,6 +98,7 @@ def test_products_of_other_inputs_are_replaced_on_demand_alone(real_catalog: sa.
     assert set(content(tmp_path)) == {f"{NAME}_sbcdark_drz.fits", f"{NAME}_sbcdark_dark.fits"}
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("name", ["drz.fits", "phot.ecsv", "products.png"])
 def test_file_of_another_program_is_refused(real_catalog: sa.Engine, tmp_path: Path, name: str) -> None:
     mine = tmp_path / f"{NAME}_sbcdark_{name}"
@@ -126,6 +130,7 @@ def test_header_and_rows_agree_while_the_catalog_changes(
     assert kinds == {"FLT"}
 
 
+@ON_SQLITE
 def test_replay_says_what_is_different(shared_data: Path, database_url: str, tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     shutil.copytree(shared_data / "darks_13961", folder)

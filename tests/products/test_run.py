@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-pytestmark = pytest.mark.slow
-
 GRID = ("NAXIS1", "NAXIS2", "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
 """The keywords that say which pixel lies where on the sky."""
 
@@ -50,10 +49,8 @@ def flats(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def catalog(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> sa.Engine:
-    engine = open_catalog(f"sqlite:///{tmp_path_factory.mktemp('catalog') / 'catalog.db'}", create=True)
-    ingest(engine, [shared_data / name for name in ("darks_13961", "associations_13655", "science_13655_standin")])
-    return engine
+def catalog(real_file: Path, tmp_path_factory: pytest.TempPathFactory) -> sa.Engine:
+    return open_catalog(shutil.copy(real_file, tmp_path_factory.mktemp("catalog")))
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +166,7 @@ def test_errors_are_those_of_native_counts(outcomes: dict[str, Outcome]) -> None
     assert measured.science_err_count_s == pytest.approx(native, rel=0.01)
 
 
+@pytest.mark.slow
 def test_published_procedure_is_reproduced(
     catalog: sa.Engine, shared_data: Path, tmp_path: Path, outcomes: dict[str, Outcome]
 ) -> None:
@@ -204,6 +202,7 @@ def test_published_procedure_is_reproduced(
     np.testing.assert_allclose(ours[there], hand[there], rtol=12 * 2.0**-24, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_one_failure_does_not_cost_the_others(shared_data: Path, tmp_path: Path) -> None:
     """An association whose FLT is cut short fails with a message; the other is made."""
     folder = tmp_path / "files"
@@ -226,6 +225,7 @@ def test_one_failure_does_not_cost_the_others(shared_data: Path, tmp_path: Path)
     assert not list((tmp_path / "products").glob(".*"))
 
 
+@pytest.mark.slow
 def test_absent_members_are_told(shared_data: Path, tmp_path: Path) -> None:
     engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
     science = shared_data / "science_13655_standin"
@@ -238,6 +238,7 @@ def test_absent_members_are_told(shared_data: Path, tmp_path: Path) -> None:
     assert "jcmc11cwq, jcmc11dtq" in empty.failure.what
 
 
+@pytest.mark.slow
 def test_mean_of_darks_is_their_counts_over_their_time(catalog: sa.Engine, shared_data: Path, tmp_path: Path) -> None:
     options = BuildOptions(Combine.MEAN, Rule.NOTEBOOK, top=2)
     (outcome,) = make(catalog, ["jcmc11e6q"], Job(tmp_path, options))
@@ -262,6 +263,7 @@ def test_mean_of_darks_is_their_counts_over_their_time(catalog: sa.Engine, share
     assert drizzled == pytest.approx(expected, abs=3 * edge)
 
 
+@pytest.mark.slow
 def test_dark_that_is_gone_is_replaced_by_the_next(shared_data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "darks"
     folder.mkdir()
@@ -277,6 +279,7 @@ def test_dark_that_is_gone_is_replaced_by_the_next(shared_data: Path, tmp_path: 
     assert any("the RAW of jcrx01ixq is missing" in warning for warning in outcome.warnings)
 
 
+@pytest.mark.slow
 def test_aperture_off_the_data_is_told(catalog: sa.Engine, tmp_path: Path) -> None:
     apertures = tuple(parse_aperture(text) for text in ("circle:3000,700,20", "circle:2,700,20", APERTURE))
     (outcome,) = make(catalog, ["jcmc11010"], Job(tmp_path, BuildOptions(Combine.NEAREST), apertures))
@@ -294,6 +297,7 @@ def _edited(shared_data: Path, folder: Path, **cards: object) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_mask_off_the_frame_is_told(catalog: sa.Engine, tmp_path: Path) -> None:
     on, off = parse_aperture("circle:735,710,30"), parse_aperture("circle@100.5,38,2")
     options = BuildOptions(Combine.NEAREST, mask=(on, off))
@@ -303,6 +307,7 @@ def test_mask_off_the_frame_is_told(catalog: sa.Engine, tmp_path: Path) -> None:
     assert told == [f"--mask: {off.label} lies outside the exposures and masks nothing"]
 
 
+@pytest.mark.slow
 def test_frame_that_no_flat_divided_gets_an_undivided_dark(shared_data: Path, flats: Path, tmp_path: Path) -> None:
     darks = {}
     for correction in ("OMIT", "COMPLETE"):
@@ -349,6 +354,7 @@ def test_rates_for_counts_are_rejected(shared_data: Path, tmp_path: Path) -> Non
     assert report.rejections[0]["reason"] == "BUNIT of SCI is COUNTS/S, not COUNTS"
 
 
+@pytest.mark.slow
 def test_apertures_that_leave_little_are_told(catalog: sa.Engine, tmp_path: Path) -> None:
     apertures = tuple(parse_aperture(text) for text in ("circle:700,680,520", APERTURE))
     (outcome,) = make(catalog, ["jcmc11010"], Job(tmp_path, BuildOptions(), apertures))
@@ -356,6 +362,7 @@ def test_apertures_that_leave_little_are_told(catalog: sa.Engine, tmp_path: Path
     assert len(outcome.photometry) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("darks", "method", "lack"),
     [("jcrx01i[i-n]q", "scaled mean", "no glow that varies"), ("jcrx01iyq", "scaled nearest", "one dark only")],

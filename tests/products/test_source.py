@@ -17,7 +17,7 @@ from sbcdark.pipeline.selection.rules import Combine
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sbcdark.front_door import Products
+    from sbcdark.results import Products
 
 APERTURE = "ellipse:735,710,70,40,90"
 BLANK = "circle:400,420,40"

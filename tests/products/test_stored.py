@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from astropy.io import fits
+from helpers import ON_SQLITE
 
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import SbcdarkError, UsageError
@@ -60,6 +61,7 @@ def catalog(database_url: str, archive: Path) -> sa.Engine:
 
 
 @pytest.mark.slow
+@ON_SQLITE
 def test_replay_is_identical_and_notices_tampering(catalog: sa.Engine, archive: Path, tmp_path: Path) -> None:
     job = Job(tmp_path / "products", BuildOptions(flat=archive), (parse_aperture(APERTURE),))
     (outcome,) = make(catalog, ["jcmc11010"], job)
@@ -99,6 +101,7 @@ def _change_content(path: Path) -> None:
 
 
 @pytest.mark.slow
+@ON_SQLITE
 def test_stored_selection_holds_everything(catalog: sa.Engine, archive: Path, tmp_path: Path) -> None:
     job = Job(tmp_path / "products", BuildOptions(Combine.MEAN, Rule.BOX, top=2, flat=archive))
     (outcome,) = make(catalog, ["jcmc11010"], job)
@@ -157,6 +160,7 @@ def test_changes_come_and_go(catalog: sa.Engine, archive: Path, combine: Combine
 
 
 @pytest.mark.slow
+@ON_SQLITE
 def test_outlook_tells_what_each_dark_would_leave(catalog: sa.Engine, archive: Path) -> None:
     found = match(catalog, ["jcmc11e6q"], wanted=Requirements(top=3, max_sigma=20.0))
     apertures = [parse_aperture(APERTURE), parse_aperture("circle@165.5585024,38.0430789,1.5")]

@@ -12,8 +12,6 @@ from helpers import copied
 
 from sbcdark.catalog import models
 from sbcdark.catalog.errors import UsageError
-from sbcdark.catalog.opening import open_catalog
-from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.ingest.quality import retire
 from sbcdark.pipeline.selection import reasons
 from sbcdark.pipeline.selection.choice import match
@@ -26,10 +24,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def catalog(database_url: str, shared_data: Path) -> sa.Engine:
-    engine = open_catalog(database_url, create=True)
-    ingest(engine, [shared_data / "darks_13961", shared_data / "science_13655_standin"])
-    return engine
+def catalog(real_catalog: sa.Engine) -> sa.Engine:
+    return real_catalog
 
 
 def _relaxed(wanted: Requirements, options: str) -> Requirements:

@@ -12,6 +12,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from scipy import stats
+from twin_archive import real_darks
 
 from sbcdark.pipeline.detector.regions import BOX, HOT_PIXELS_XY
 from sbcdark.pipeline.simulation.darks import coarse_temperature, dark_rate, glow_map, raw_pixels, row_sensitivity
@@ -48,10 +49,10 @@ def raws(archive: SimulatedArchive) -> list[SimulatedFile]:
     return list(islice(archive.files(), len(archive.darks)))
 
 
-def test_raw_dark_has_the_cards_of_a_real_one(shared_data: Path, raws: list[SimulatedFile], tmp_path: Path) -> None:
+def test_raw_dark_has_the_cards_of_a_real_one(real_data: Path, raws: list[SimulatedFile], tmp_path: Path) -> None:
     write_simulated(tmp_path / raws[0].name, raws[0])
     with (
-        fits.open(shared_data / "darks_13961" / "jcrx01iiq_raw.fits.gz") as real,
+        fits.open(real_data / "darks_13961" / "jcrx01iiq_raw.fits.gz") as real,
         fits.open(tmp_path / raws[0].name) as ours,
     ):
         for theirs, mine in zip(real, ours, strict=True):
@@ -85,13 +86,11 @@ def test_header_tells_the_truth(archive: SimulatedArchive, raws: list[SimulatedF
         assert (science["MDECODT1"], science["MDECODT2"]) == (truth.temperature_start_c, truth.temperature_end_c)
 
 
-def test_temperatures_come_in_the_steps_of_real_ones(shared_data: Path) -> None:
-    table = np.genfromtxt(
-        shared_data / "tables" / "darks_13961_measured.csv", delimiter=",", names=True, dtype=None, encoding="utf-8"
-    )
-    assert len(table) == 20
-    for real in (*table["mdecodt1"], *table["mdecodt2"]):
-        assert coarse_temperature(float(real) + 0.12) == pytest.approx(float(real), abs=1e-4)
+def test_temperatures_come_in_the_steps_of_real_ones() -> None:
+    darks = real_darks()
+    assert len(darks) == 20
+    for real in (*(dark.temperature_start_c for dark in darks), *(dark.temperature_end_c for dark in darks)):
+        assert coarse_temperature(real + 0.12) == pytest.approx(real, abs=1e-4)
 
 
 def test_box_sums_are_poisson(archive: SimulatedArchive, raws: list[SimulatedFile]) -> None:
@@ -221,12 +220,12 @@ def test_aperture_holds_the_stated_share(archive: SimulatedArchive) -> None:
     assert (a, b) == pytest.approx((3 * source.sigma_major_arcsec, 3 * source.sigma_minor_arcsec))
 
 
-def test_association_table_is_like_a_real_one(shared_data: Path, archive: SimulatedArchive, tmp_path: Path) -> None:
+def test_association_table_is_like_a_real_one(real_data: Path, archive: SimulatedArchive, tmp_path: Path) -> None:
     tables = [file for file in archive.files() if file.name.endswith("_asn.fits")]
     assert [file.name for file in tables] == ["jzzs11010_asn.fits", "jzzs11020_asn.fits"]
     write_simulated(tmp_path / tables[0].name, tables[0])
     with (
-        fits.open(shared_data / "associations_13655" / "jcmc11010_asn.fits") as real,
+        fits.open(real_data / "associations_13655" / "jcmc11010_asn.fits") as real,
         fits.open(tmp_path / tables[0].name) as ours,
     ):
         assert [(c.name, c.format) for c in ours[1].columns] == [(c.name, c.format) for c in real[1].columns]

@@ -176,9 +176,6 @@ def bad_input(field: Field) -> list[Tally]:
     """Ingest bad files; in this process, so that one engine comes after the other."""
 
     def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        if field.archive.shared is None:
-            tally.note("the bad files are made from the real ones, which are not at hand")
-            return
         end = Deadline.after(field.effort.seconds["bad input"] / len(ENGINES))
         number = field.effort.bad_files
         bad_files.bad_files(field.archive.shared, databases, bench.folder, tally, number, field.seed, end)

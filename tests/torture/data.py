@@ -1,19 +1,19 @@
-"""Files to work on: the real ones where they are at hand, else simulated ones; and as many more darks as wanted."""
+"""Files to work on: the real ones where they are at hand, else their twins; and as many more darks as wanted."""
 
 from __future__ import annotations
 
 import gzip
-import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers import with_card
+from twin_archive import DARKS, REAL_FOLDERS, SCIENCE, real_data_folder, write_twin
 
-from sbcdark.pipeline.simulation.files import write_simulated
-from sbcdark.pipeline.simulation.simulated_archive import simulate
+from sbcdark.pipeline.simulation.twin import FLAT_NAME
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FIRST_MJD = 58_000.0
 
@@ -40,8 +40,8 @@ class Archive:
         An aperture that lies on data in all of their products.
     origin : str
         Where the files come from, in words.
-    shared : Path or None
-        The folder of real files, where they are at hand.
+    shared : Path
+        The folder that they were copied from.
     """
 
     folder: Path
@@ -52,60 +52,35 @@ class Archive:
     associations: tuple[str, ...]
     aperture: str
     origin: str
-    shared: Path | None
+    shared: Path
 
 
 def made_archive(folder: Path) -> Archive:
-    """Copy the real files into a folder, or simulate some there where there are none."""
-    shared = Path(os.environ.get("SBCDARK_SHARED", CHECKOUT.parent / "shared")) / "data"
-    archive = _real(shared, folder) if shared.is_dir() else _simulated(folder)
-    source = next(archive.darks.glob("*_raw.fits*"))
-    (archive.folder / "jt9999xxq_raw.fits").write_bytes(_plain(source)[:100_000])
-    return archive
-
-
-def _real(shared: Path, folder: Path) -> Archive:
+    """Copy the real files into a folder, or their twins where there are none."""
+    shared = real_data_folder()
+    real = shared.is_dir()
+    if not real:
+        shared = folder / "twin"
+        write_twin(shared)
     files, flats = folder / "files", folder / "flats"
-    for name in ("darks_13961", "associations_13655", "science_13655_standin"):
+    for name in REAL_FOLDERS:
         for source in sorted((shared / name).iterdir()):
             if "_raw." in source.name or "_asn." in source.name or "_flt." in source.name:
                 (files / name).mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, files / name / source.name)
     flats.mkdir()
-    flat = shared / "science_13655_standin" / "sbc_standin_pfl.fits.gz"
-    (flats / "sbc_standin_pfl.fits").write_bytes(gzip.decompress(flat.read_bytes()))
+    (flats / FLAT_NAME).write_bytes(_plain(shared / SCIENCE / f"{FLAT_NAME}.gz"))
+    (files / "jt9999xxq_raw.fits").write_bytes(_plain(next((files / DARKS).iterdir()))[:100_000])
     return Archive(
         files,
-        files / "darks_13961",
+        files / DARKS,
         flats,
-        tuple(sorted(path.name[:9] for path in (files / "science_13655_standin").glob("*_flt.*"))),
+        tuple(sorted(path.name[:9] for path in (files / SCIENCE).iterdir())),
         "jcmc11e6q",
         ("jcmc11010", "jcmc11040"),
         "ellipse:735,710,70,40,90",
-        "20 real darks, 4 real association tables and 8 stand-in FLTs",
+        "20 darks, 4 association tables and 8 FLTs, " + ("the real ones" if real else "twins of the real ones"),
         shared,
-    )
-
-
-def _simulated(folder: Path) -> Archive:
-    archive = simulate()
-    files, flats = folder / "files", folder / "flats"
-    for path in (files / "darks", flats):
-        path.mkdir(parents=True)
-    for file in archive.files():
-        raw, ours = "_raw." in file.name, "_asn." in file.name or "_flt." in file.name
-        write_simulated((files / "darks" if raw else files if ours else flats) / file.name, file)
-    science = [member.exposure.rootname for one in archive.associations for member in one.exposures]
-    return Archive(
-        files,
-        files / "darks",
-        flats,
-        tuple(science),
-        science[-1],
-        tuple(one.name for one in archive.associations),
-        archive.associations[0].aperture,
-        f"a simulated archive of {len(archive.darks)} darks and {len(science)} FLTs (the real files are not at hand)",
-        None,
     )
 
 

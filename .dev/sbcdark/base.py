@@ -1,0 +1,1 @@
+../../front/base.py

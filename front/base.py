@@ -1,0 +1,63 @@
+"""A catalog that is opened when it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import opening
+from sbcdark.catalog.engine import default_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import sqlalchemy as sa
+
+    from sbcdark.pipeline.products.apertures import ApertureSpec
+
+    Names = str | Iterable[str]
+    Several = list[str] | tuple[str, ...]
+    Folder = str | Path
+    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
+
+
+class OpenCatalog:
+    """A catalog that is opened when it is used, and created by what fills it.
+
+    Parameters
+    ----------
+    catalog : str, Path or Engine, optional
+        As for `Catalog`.
+    """
+
+    def __init__(self, catalog: str | Path | sa.Engine | None = None) -> None:
+        self._engine: sa.Engine | None = None
+        if catalog is None or isinstance(catalog, str | Path):
+            self.url = opening.url_of(default_url() if catalog is None else catalog)
+        elif hasattr(catalog, "connect"):
+            self._engine = catalog
+            self.url = catalog.url.render_as_string(hide_password=False)
+        else:
+            raise TypeError(f"catalog: expected a path, a URL or an engine, got {type(catalog).__name__}")
+
+    def __repr__(self) -> str:
+        """Show the catalog's address without the password."""
+        from sbcdark.catalog.engine import redacted  # noqa: PLC0415
+
+        return f"{type(self).__name__}({redacted(self.url)!r})"
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The SQLAlchemy engine, opened once."""
+        return self._opened(create=False)
+
+    def _opened(self, *, create: bool) -> sa.Engine:
+        if self._engine is None:
+            self._engine = opening.open_catalog(self.url, create=create)
+        return self._engine
+
+    def _to_fill(self, *, dry_run: bool) -> sa.Engine | None:
+        """Open the catalog, created if missing; a dry run creates none and gets None."""
+        if not dry_run or self._engine is not None:
+            return self._opened(create=True)
+        return opening.catalog_if_any(self.url)

@@ -1,0 +1,122 @@
+"""Choosing darks, and explaining the choice."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack, overload
+
+from sbcdark.base import OpenCatalog
+from sbcdark.catalog import records
+from sbcdark.keywords import MatchKeywords, apertures_from, names_from, requirements_from
+from sbcdark.results import Match
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sbcdark.pipeline.products.aperture_preview import Outlook
+    from sbcdark.pipeline.products.apertures import ApertureSpec
+    from sbcdark.pipeline.selection.reasons import Explanation
+
+    Names = str | Iterable[str]
+    Several = list[str] | tuple[str, ...]
+    Folder = str | Path
+    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
+
+
+class ChoosingCatalog(OpenCatalog):
+    """The jobs that choose darks."""
+
+    @overload
+    def match(self, names: str, *, save: bool = ..., **wanted: Unpack[MatchKeywords]) -> Match: ...
+    @overload
+    def match(
+        self,
+        names: Several = ...,
+        *,
+        program: int | None = ...,
+        association: str | None = ...,
+        save: bool = ...,
+        **wanted: Unpack[MatchKeywords],
+    ) -> list[Match]: ...
+    def match(
+        self,
+        names: Names = (),
+        *,
+        program: int | None = None,
+        association: str | None = None,
+        save: bool = False,
+        **wanted: Unpack[MatchKeywords],
+    ) -> Match | list[Match]:
+        """Rank the darks that fit each exposure, with every term of the score.
+
+        Parameters
+        ----------
+        names : str or iterable of str
+            Exposures, or associations, which stand for their exposures.
+        program, association : optional
+            Also all exposures of a program or an association.
+        rule : {"glow", "box", "temperature", "notebook"}
+            The quantity that is compared.
+        top : int
+            Largest number of darks, 5 by default.
+        max_sigma : float, optional
+            Largest difference in sigma; by default the ladder 2, 5, any.
+        max_days : float, optional
+            Largest separation in time, days.
+        min_exptime_s : float
+            Shortest exposure time of a dark, s; 300 by default.
+        save : bool
+            Store the selections.
+
+        Returns
+        -------
+        Match or list of Match
+            One `Match` for the name of one exposure, else a list. A match without darks has the tier ``none``.
+        """
+        from sbcdark.pipeline.selection import choice  # noqa: PLC0415  each job loads what it needs
+
+        rule, requirements = requirements_from(wanted)
+        found = choice.match(
+            self.engine,
+            names_from(names),
+            program=program,
+            association=association,
+            rule=rule,
+            wanted=requirements,
+            save=save,
+        )
+        values = [column.name for column in fields(records.Match)]
+        matches = [Match(**{name: getattr(one, name) for name in values}) for one in found]
+        alone = isinstance(names, str) and program is None and association is None and len(matches) == 1
+        return matches[0] if alone else matches
+
+    def why(self, exposure: str, dark: str, **wanted: Unpack[MatchKeywords]) -> Explanation:
+        """Explain why a dark is selected for an exposure or not, and what would admit it. Options as for `match`."""
+        from sbcdark.pipeline.selection.reasons import why  # noqa: PLC0415  each job loads what it needs
+
+        rule, requirements = requirements_from(wanted)
+        return why(self.engine, exposure, dark, rule=rule, wanted=requirements)
+
+    def advice(self, names: Names) -> str:
+        """Return what to do if no dark fits some exposures."""
+        from sbcdark.pipeline.selection.suggestions import advice  # noqa: PLC0415  each job loads what it needs
+
+        return advice(self.engine, names_from(names))
+
+    def preview(
+        self,
+        matches: Sequence[records.Match],
+        apertures: Apertures,
+        *,
+        flat: Folder | None = None,
+        **wanted: Unpack[MatchKeywords],
+    ) -> tuple[list[Outlook], list[str]]:
+        """Return the expected dark residuals in apertures for each dark of some matches, and warnings."""
+        from sbcdark.pipeline.products.aperture_preview import outlook  # noqa: PLC0415  each job loads what it needs
+
+        rule, requirements = requirements_from(wanted)
+        specs = apertures_from(apertures, None)
+        return outlook(
+            self.engine, matches, specs, rule=rule, wanted=requirements, flat=None if flat is None else Path(flat)
+        )

@@ -1,0 +1,185 @@
+"""Filling a catalog, and listing what it holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from sbcdark.base import OpenCatalog
+from sbcdark.catalog import records
+from sbcdark.results import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from astropy.table import QTable
+
+    from sbcdark.keywords import ExposureKeywords
+    from sbcdark.pipeline.ingest.fetch import FetchReport, Talk
+    from sbcdark.pipeline.ingest.programs import DarkProgram
+    from sbcdark.pipeline.ingest.report import IngestReport, Progress
+    from sbcdark.pipeline.products.apertures import ApertureSpec
+
+    Names = str | Iterable[str]
+    Several = list[str] | tuple[str, ...]
+    Folder = str | Path
+    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
+
+
+class FillingCatalog(OpenCatalog):
+    """The jobs that fill a catalog and list what it holds."""
+
+    def ingest(
+        self,
+        paths: Folder | Iterable[Folder],
+        *,
+        workers: int | None = None,
+        checksum: bool = True,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> IngestReport:
+        """Read RAW, FLT and ASN files into the catalog. Running it again changes nothing.
+
+        Parameters
+        ----------
+        paths : str, Path or iterable of these
+            Files, folders, ``https://`` and ``s3://`` addresses.
+        workers : int, optional
+            Reading processes; by default one per core.
+        checksum : bool
+            Store each file's sha256, to recognize the file later.
+        dry_run : bool
+            Read and report; write nothing.
+        progress : callable, optional
+            Called with the number of finished files and the total.
+
+        Returns
+        -------
+        IngestReport
+            It includes rejected files; they raise nothing.
+        """
+        from sbcdark.pipeline.ingest.ingestion import ingest  # noqa: PLC0415  each job loads what it needs
+
+        engine = self._to_fill(dry_run=dry_run)
+        given: list[str | Path] = [paths] if isinstance(paths, str | Path) else list(paths)
+        return ingest(engine, given, workers=workers, checksum=checksum, dry_run=dry_run, progress=progress)
+
+    def fetch(
+        self,
+        program: int | None = None,
+        *,
+        update: bool = False,
+        visit: str | None = None,
+        darks: bool = True,
+        science: bool = True,
+        since: datetime | None = None,
+        renew: bool = False,
+        folder: Folder | None = None,
+        dry_run: bool = False,
+        talk: Talk | None = None,
+    ) -> FetchReport:
+        """Get new files from MAST and ingest them.
+
+        Parameters
+        ----------
+        program : int, optional
+            The program; restricted to one `visit`, to its `darks`, its `science`, or both.
+        update : bool
+            Instead of a program: all darks that are new at the archive; with `since`, also those started since then.
+        renew : bool
+            Also get local files that differ from the archive's.
+        folder : str or Path, optional
+            Folder for the files; by default in the user's data folder.
+        dry_run : bool
+            Report the files to fetch; get nothing.
+        talk : Talk, optional
+            How to show progress.
+        """
+        from sbcdark.catalog.errors import UsageError  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.ingest import fetch, programs  # noqa: PLC0415
+
+        if update == (program is not None):
+            raise UsageError(
+                "Give a program or ask for an update, not both.",
+                "Run: sbcdark fetch --program N [--visit V], or sbcdark fetch --update",
+            )
+        options = fetch.FetchOptions(None if folder is None else Path(folder), dry_run, renew, talk or fetch.Talk())
+        engine = self._to_fill(dry_run=dry_run)
+        if program is None:
+            return programs.fetch_update(engine, options, since=since)
+        return fetch.fetch_program(engine, program, options, visit=visit, darks=darks, science=science)
+
+    def programs(self, *, near: str | None = None) -> list[DarkProgram]:
+        """List the programs with SBC darks at MAST, and how many of their darks are in the catalog.
+
+        Parameters
+        ----------
+        near : str, optional
+            An exposure in the catalog: programs are sorted by distance in time from it.
+        """
+        from sbcdark.pipeline.ingest.programs import programs  # noqa: PLC0415  each job loads what it needs
+
+        return programs(self._opened(create=near is None), near=near)
+
+    def exposures(self, kind: str | None = None, **wanted: Unpack[ExposureKeywords]) -> QTable:
+        """List exposures.
+
+        Parameters
+        ----------
+        kind : {"dark", "science"}, optional
+            Both by default.
+        program, filter, quality : optional
+            Only this program, filter or quality (good, suspect, untested, retired).
+        hot : bool
+            Only mean temperatures above 25 C.
+        temperature_c : (float or None, float or None)
+            Range of the mean temperature, C.
+        since, until : datetime, optional
+            Range of the start, UTC.
+        sort : str
+            Name of a column; `descending` reverses the order.
+
+        Returns
+        -------
+        QTable
+            With units and times; empty if nothing is found.
+        """
+        from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415  astropy is slow to import
+
+        columns = [column.name for column in fields(records.ExposureRecord)]
+        return to_qtable([asdict(record) for record in self.list_exposures(kind, **wanted)], columns)
+
+    def darks(self, **wanted: Unpack[ExposureKeywords]) -> QTable:
+        """List darks: see `exposures`."""
+        return self.exposures("dark", **wanted)
+
+    def list_exposures(
+        self, kind: str | None = None, **wanted: Unpack[ExposureKeywords]
+    ) -> list[records.ExposureRecord]:
+        """List exposures as records: see `exposures`."""
+        from sbcdark.catalog.queries import ExposureFilter  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.views.listings import exposures  # noqa: PLC0415
+
+        given: dict[str, Any] = dict(wanted)
+        order = {key: given.pop(key) for key in ("sort", "descending") if key in given}
+        return exposures(self.engine, ExposureFilter(kind, **given), **order)
+
+    def status(self) -> Status:
+        """Return an overview of the catalog; the archive is not contacted."""
+        from sbcdark.catalog.engine import reading, redacted  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.catalog.overview import overview  # noqa: PLC0415
+        from sbcdark.catalog.queries import HOT_ABOVE_C  # noqa: PLC0415
+
+        with reading(self.engine) as session:
+            seen = overview(session, hot_above_c=HOT_ABOVE_C)
+        database = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        size = Path(database).stat().st_size if database else None
+        return Status(redacted(self.url), size, seen)
+
+    def show(self, name: str) -> dict[str, Any]:
+        """Return everything known about an exposure (files, measurements, selections) or an association (members)."""
+        from sbcdark.pipeline.views.listings import show  # noqa: PLC0415  each job loads what it needs
+
+        return show(self.engine, name)

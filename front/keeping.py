@@ -1,0 +1,71 @@
+"""Keeping a catalog true: marks, verification, relocation, copies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sbcdark.base import OpenCatalog
+from sbcdark.keywords import names_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sbcdark.pipeline.ingest.relocation import Relocation
+    from sbcdark.pipeline.ingest.report import Progress
+    from sbcdark.pipeline.ingest.verification import Verification
+    from sbcdark.pipeline.products.apertures import ApertureSpec
+
+    Names = str | Iterable[str]
+    Several = list[str] | tuple[str, ...]
+    Folder = str | Path
+    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
+
+
+class KeepingCatalog(OpenCatalog):
+    """The jobs that keep a catalog true, and copy it."""
+
+    def retire(self, name: str, reason: str) -> str:
+        """Exclude an exposure from all future selections; return its root name. Stored selections stay as they are."""
+        from sbcdark.pipeline.ingest.quality import retire  # noqa: PLC0415  each job loads what it needs
+
+        return retire(self.engine, name, reason)
+
+    def restore(self, name: str, reason: str) -> str:
+        """Allow a retired or flagged exposure to be selected again; return its root name."""
+        from sbcdark.pipeline.ingest.quality import restore  # noqa: PLC0415  each job loads what it needs
+
+        return restore(self.engine, name, reason)
+
+    def verify(self, names: Names = (), *, checksum: bool = False, progress: Progress | None = None) -> Verification:
+        """Compare files with the catalog; missing and changed files are no longer selected.
+
+        Parameters
+        ----------
+        names : str or iterable of str
+            Exposures or associations; by default every file.
+        checksum : bool
+            Read every file in full and compare its sha256.
+        """
+        from sbcdark.pipeline.ingest.verification import verify  # noqa: PLC0415  each job loads what it needs
+
+        return verify(self.engine, names_from(names), checksum=checksum, progress=progress)
+
+    def relocate(self, folders: Folder | Iterable[Folder], *, progress: Progress | None = None) -> Relocation:
+        """Find moved files below some folders by their sha256, and store their new place."""
+        from sbcdark.pipeline.ingest.relocation import relocate  # noqa: PLC0415  each job loads what it needs
+
+        given = [folders] if isinstance(folders, str | Path) else list(folders)
+        return relocate(self.engine, given, progress=progress)
+
+    def export(self, path: Folder, *, overwrite: bool = False) -> dict[str, int]:
+        """Export the whole catalog to one SQLite file, itself a catalog; return the number of rows of each table."""
+        from sbcdark.catalog.transfer import export  # noqa: PLC0415  each job loads what it needs
+
+        return export(self.engine, Path(path), overwrite=overwrite)
+
+    def import_(self, path: Folder) -> dict[str, int]:
+        """Import an exported file into this catalog, which must be empty; return the number of rows of each table."""
+        from sbcdark.catalog.transfer import import_  # noqa: PLC0415  each job loads what it needs
+
+        return import_(self.url, Path(path))

@@ -1,0 +1,87 @@
+"""What the methods of a catalog take: names, folders, apertures, and their keywords."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from sbcdark.pipeline.products.apertures import ApertureSpec
+    from sbcdark.pipeline.selection.rules import Requirements, Rule
+
+    Names = str | Iterable[str]
+    Several = list[str] | tuple[str, ...]
+    Folder = str | Path
+    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
+
+
+class MatchKeywords(TypedDict, total=False):
+    """Options of a match: see `Catalog.match`."""
+
+    rule: str | Rule
+    top: int
+    max_sigma: float | None
+    max_days: float | None
+    min_exptime_s: float
+
+
+class ExposureKeywords(TypedDict, total=False):
+    """Options of a listing: see `Catalog.exposures`."""
+
+    program: int | None
+    filter: str | None
+    hot: bool
+    temperature_c: tuple[float | None, float | None]
+    since: datetime | None
+    until: datetime | None
+    quality: str | None
+    sort: str
+    descending: bool
+
+
+def names_from(names: Names) -> list[str]:
+    """Return names as a list.
+
+    Raises
+    ------
+    TypeError
+        One is not a str.
+    """
+    given = [names] if isinstance(names, str) else list(names)
+    for name in given:
+        if not isinstance(name, str):
+            raise TypeError(f"names: expected root names as str, got {type(name).__name__}")
+    return given
+
+
+def apertures_from(apertures: Apertures, regions: Folder | None) -> tuple[ApertureSpec, ...]:
+    """Return the apertures that are given one by one, as texts or parsed, and by a file of DS9 regions.
+
+    Raises
+    ------
+    UsageError
+        One of them cannot be read.
+    """
+    from sbcdark.pipeline.products.apertures import ApertureSpec  # noqa: PLC0415  each job loads what it needs
+    from sbcdark.pipeline.products.options import apertures_of  # noqa: PLC0415
+
+    given = [apertures] if isinstance(apertures, str | ApertureSpec) else list(apertures)
+    return apertures_of(given, None if regions is None else Path(regions))
+
+
+def requirements_from(wanted: MatchKeywords) -> tuple[Rule, Requirements]:
+    """Return the rule and the requirements that the keywords of a match name.
+
+    Raises
+    ------
+    UsageError
+        There is no such rule.
+    """
+    from sbcdark.pipeline.selection.rules import Requirements, rule_of  # noqa: PLC0415  each job loads what it needs
+
+    given: dict[str, Any] = dict(wanted)
+    rule = rule_of(given.pop("rule", "glow"))
+    return rule, Requirements(**given)

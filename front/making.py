@@ -1,0 +1,226 @@
+"""Making products: darks, dark-subtracted frames, masterdarks, photometry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack, overload
+
+from sbcdark.base import OpenCatalog
+from sbcdark.keywords import apertures_from, names_from
+from sbcdark.results import Products
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sbcdark.pipeline.ingest.report import Progress
+    from sbcdark.pipeline.model.validation import Validation
+    from sbcdark.pipeline.products.apertures import ApertureSpec
+    from sbcdark.pipeline.products.exposure_dark import DarkOfExposure
+    from sbcdark.pipeline.products.options import BuildKeywords
+    from sbcdark.pipeline.products.replay import Replayed
+    from sbcdark.pipeline.products.subtraction import Subtracted
+    from sbcdark.pipeline.selection.changes import Change
+
+    Names = str | Iterable[str]
+    Several = list[str] | tuple[str, ...]
+    Folder = str | Path
+    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
+
+
+class MakingCatalog(OpenCatalog):
+    """The jobs that make products of exposures and darks."""
+
+    def dark(self, exposure: str, **options: Unpack[BuildKeywords]) -> DarkOfExposure:
+        """Estimate the dark of one exposure; nothing is written.
+
+        Parameters
+        ----------
+        exposure : str
+            A science exposure in the catalog.
+        **options
+            As for `run`.
+
+        Returns
+        -------
+        DarkOfExposure
+            `rate` and `error` (1024 x 1024, count/s/pixel on the detector), `base`, `amplitude`, `sky`, `covariance`.
+        """
+        from sbcdark.pipeline.products.exposure_dark import dark_of_exposure  # noqa: PLC0415
+        from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
+
+        return dark_of_exposure(self.engine, exposure, build_options(**options))
+
+    @overload
+    def run(
+        self,
+        names: str,
+        folder: Folder,
+        *,
+        apertures: Apertures = ...,
+        regions: Folder | None = ...,
+        sky: str | None = ...,
+        pictures: bool = ...,
+        overwrite: bool = ...,
+        workers: int | None = ...,
+        talk: Callable[[str], None] = ...,
+        **options: Unpack[BuildKeywords],
+    ) -> Products: ...
+    @overload
+    def run(
+        self,
+        names: Several,
+        folder: Folder,
+        *,
+        apertures: Apertures = ...,
+        regions: Folder | None = ...,
+        sky: str | None = ...,
+        pictures: bool = ...,
+        overwrite: bool = ...,
+        workers: int | None = ...,
+        talk: Callable[[str], None] = ...,
+        **options: Unpack[BuildKeywords],
+    ) -> list[Products]: ...
+    def run(
+        self,
+        names: Names,
+        folder: Folder,
+        *,
+        apertures: Apertures = (),
+        regions: Folder | None = None,
+        sky: str | None = None,
+        pictures: bool = True,
+        overwrite: bool = False,
+        workers: int | None = None,
+        talk: Callable[[str], None] = lambda _: None,
+        **options: Unpack[BuildKeywords],
+    ) -> Products | list[Products]:
+        """Make the science product, the masterdark, the photometry and the pictures of associations.
+
+        Parameters
+        ----------
+        names : str or iterable of str
+            Associations; all single exposures together form one more target.
+        folder : str or Path
+            Folder for the products.
+        apertures : str, ApertureSpec or iterable of these
+            Apertures to measure: ``circle:x,y,r``, ``ellipse@ra,dec,a,b,pa``, ...
+        regions : str or Path, optional
+            A file of DS9 regions as additional apertures.
+        sky : str, optional
+            The sky to subtract: ``fit`` (the default with the model), ``annulus:R_IN,R_OUT`` in product pixels,
+            ``annulus@R_IN,R_OUT`` in arcsec, or ``none``.
+        pictures : bool
+            Draw the pictures.
+        overwrite : bool
+            Replace products made from other inputs.
+        workers : int, optional
+            Associations at once; by default one per core.
+        talk : callable
+            Called with a message for each finished association.
+        **options
+            `combine`, `rule`, `top`, `use`, `flat`, `mask`, `max_sigma`, `max_days`, `min_exptime_s`, `mixed`: see
+            `sbcdark.pipeline.products.options.build_options`.
+
+        Returns
+        -------
+        Products or list of Products
+            One for a single name, whose failure is raised; else a list. In a list, a failure affects only its own
+            target
+            and is in its `outcome`.
+        """
+        from sbcdark.pipeline.products.job import Job  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.products.run import make  # noqa: PLC0415
+        from sbcdark.pipeline.products.sky import parse_sky  # noqa: PLC0415
+        from sbcdark.pipeline.views.product_pictures import draw_products  # noqa: PLC0415
+
+        built = build_options(**options)
+        specs = apertures_from(apertures, regions)
+        job = Job(Path(folder), built, specs, pictures, draw_products, parse_sky(sky, built.combine), overwrite)
+        outcomes = make(self.engine, names_from(names), job, workers=workers, talk=talk)
+        if not isinstance(names, str):
+            return [Products(outcome) for outcome in outcomes]
+        (outcome,) = outcomes
+        if outcome.failure is not None:
+            raise outcome.failure
+        return Products(outcome)
+
+    def subtract(
+        self,
+        names: Names,
+        folder: Folder,
+        *,
+        sky: bool = False,
+        overwrite: bool = False,
+        **options: Unpack[BuildKeywords],
+    ) -> list[Subtracted]:
+        """Write the dark-subtracted FLT and the dark in detector pixels of each exposure.
+
+        Parameters
+        ----------
+        names : str or iterable of str
+            Associations or exposures, of any filter or prism.
+        folder : str or Path
+            Folder for ``ROOTNAME_flt.fits`` and ``ROOTNAME_drk.fits``; never the folder of the inputs.
+        sky : bool
+            Subtract the fitted sky, too.
+        overwrite : bool
+            Replace files of an earlier call with other inputs.
+        **options
+            As for `run`, without `mask` and `mixed`.
+        """
+        from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415
+
+        return subtract(
+            self.engine, names_from(names), Path(folder), build_options(**options), sky=sky, overwrite=overwrite
+        )
+
+    def validate(
+        self,
+        *,
+        program: int | None = None,
+        skies: Iterable[float] = (0.0,),
+        apertures: int = 40,
+        seed: int = 1,
+        progress: Progress | None = None,
+    ) -> tuple[Validation, tuple[str, ...]]:
+        """Test the dark model: predict each good dark of the catalog from the others.
+
+        Parameters
+        ----------
+        program : int, optional
+            Only the darks of this program.
+        skies : iterable of float
+            Levels of sky to add, count/s/pixel.
+        apertures : int
+            Random apertures in each dark.
+        seed : int
+            Seed of the apertures and of the sky.
+        progress : callable, optional
+            Called with the number of finished darks and the total.
+
+        Returns
+        -------
+        validation : Validation
+            With rows for each method and level of sky, and a verdict.
+        warnings : tuple of str
+            The darks that are left out.
+        """
+        from sbcdark.pipeline.products.catalog_validation import validate_catalog  # noqa: PLC0415
+
+        return validate_catalog(
+            self.engine, program=program, skies=tuple(skies), apertures=apertures, seed=seed, progress=progress
+        )
+
+    def replay(self, selection: int, folder: Folder, *, overwrite: bool = False) -> list[Replayed]:
+        """Make the products of a stored selection again and compare every pixel."""
+        from sbcdark.pipeline.products.replay import replay  # noqa: PLC0415  each job loads what it needs
+
+        return replay(self.engine, selection, Path(folder), overwrite=overwrite)
+
+    def changes(self) -> list[Change]:
+        """Return the stored selections that the current catalog would make differently, and why."""
+        from sbcdark.pipeline.selection.changes import changes  # noqa: PLC0415  each job loads what it needs
+
+        return changes(self.engine)

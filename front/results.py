@@ -1,0 +1,98 @@
+"""What the methods of a catalog return beside plain records: matches, products, the catalog at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+from sbcdark.catalog import records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from astropy.table import QTable
+
+    from sbcdark.catalog.overview import Overview
+    from sbcdark.pipeline.products.apertures import ApertureSpec
+    from sbcdark.pipeline.products.records import Masterdark
+    from sbcdark.pipeline.products.run import Outcome
+
+    Names = str | Iterable[str]
+    Several = list[str] | tuple[str, ...]
+    Folder = str | Path
+    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Match(records.Match):
+    """The ranked darks of one exposure."""
+
+    @property
+    def table(self) -> QTable:
+        """The darks with every term of the score; differences are science minus dark."""
+        from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415  astropy is slow to import
+
+        columns = [column.name for column in fields(records.ScoredDark) if column.name not in {"file", "file_id"}]
+        return to_qtable([asdict(dark) for dark in self.darks], columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """The products of one association.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        The records of the run: products, members, photometry, warnings, failure.
+    """
+
+    outcome: Outcome
+
+    @property
+    def photometry(self) -> QTable:
+        """One row per aperture, with units."""
+        from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, to_qtable  # noqa: PLC0415
+
+        return to_qtable([asdict(record) for record in self.outcome.photometry], PHOTOMETRY_KEYS)
+
+    @property
+    def science(self) -> Path:
+        """The drizzled science product."""
+        return self._made.science
+
+    @property
+    def masterdark(self) -> Path:
+        """The drizzled dark on the same pixels, SCI and ERR."""
+        return self._made.masterdark
+
+    @property
+    def net(self) -> Path:
+        """Science minus dark on the same pixels, SCI, ERR and WHT."""
+        return self._made.net
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """The pictures (PNG)."""
+        return self.outcome.pictures
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know before trusting the numbers."""
+        return self.outcome.warnings
+
+    @property
+    def _made(self) -> Masterdark:
+        if self.outcome.masterdark is None:
+            assert self.outcome.failure is not None  # noqa: S101  an outcome without products has a failure
+            raise self.outcome.failure
+        return self.outcome.masterdark
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where the catalog is, its size (of a SQLite file), and what it holds."""
+
+    catalog: str
+    size_byte: int | None
+    overview: Overview
