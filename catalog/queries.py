@@ -153,14 +153,17 @@ def similar_names(session: Session, name: str, limit: int = 3) -> list[str]:
     return []
 
 
-def exposure_names_of_program(session: Session, program: int) -> list[str]:
-    """Return the science exposures of a program in order of time."""
-    query = (
-        sa.select(models.Exposure.rootname)
-        .where(models.Exposure.program == program, models.Exposure.kind == "science")
-        .order_by(models.Exposure.start_mjd, models.Exposure.rootname)
-    )
-    return list(session.scalars(query))
+def science_names(
+    session: Session, *, program: int | None = None, target: str | None = None
+) -> list[tuple[str, str | None]]:
+    """Return the root name and association of science exposures of a program, a target or both, in order of time."""
+    table = models.Exposure
+    query = sa.select(table.rootname, table.association).where(table.kind == "science")
+    if program is not None:
+        query = query.where(table.program == program)
+    if target is not None:
+        query = query.where(sa.func.lower(table.target) == target.strip().lower())
+    return [(row.rootname, row.association) for row in session.execute(query.order_by(table.start_mjd, table.rootname))]
 
 
 def find_association(session: Session, name: str) -> AssociationRecord | None:

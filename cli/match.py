@@ -32,6 +32,15 @@ if TYPE_CHECKING:
     from sbcdark.keywords import MatchKeywords
     from sbcdark.pipeline.products.aperture_preview import Outlook
 
+ProgramOption = Annotated[
+    int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="All science of a program.")
+]
+AssociationOption = Annotated[
+    str | None, typer.Option("--association", metavar="A", help="All exposures of an association.")
+]
+TargetOption = Annotated[
+    str | None, typer.Option("--target", metavar="NAME", help="All science of a target, by its TARGNAME.")
+]
 RuleOption = Annotated[Rule, typer.Option("--rule", help="The quantity that is compared.")]
 MaxSigmaOption = Annotated[
     float | None, typer.Option("--max-sigma", min=0.0, help="Largest |z|; default: the ladder 2, 5, any.")
@@ -86,14 +95,12 @@ _RESIDUAL_COLUMNS = (
 
 @app.command()
 def match(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Exposures or associations.")] = None,
-    program: Annotated[
-        int | None,
-        typer.Option("--program", metavar="N", min=1, max=999_999, help="All science of a program."),
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Exposures, associations, or their files.")
     ] = None,
-    association: Annotated[
-        str | None, typer.Option("--association", metavar="A", help="All exposures of an association.")
-    ] = None,
+    program: ProgramOption = None,
+    association: AssociationOption = None,
+    target: TargetOption = None,
     rule: RuleOption = Rule.GLOW,
     top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Largest number of darks.")] = 5,
     max_sigma: MaxSigmaOption = None,
@@ -117,7 +124,7 @@ def match(
         "max_days": max_days,
         "min_exptime_s": min_exptime,
     }
-    found = known.match(names or [], program=program, association=association, save=save, **wanted)
+    found = known.match(names or [], program=program, association=association, target=target, save=save, **wanted)
     outlooks, warnings = known.preview(found, aperture, flat=flat, **wanted) if aperture else ([], [])
     for warning in warnings:
         say(f"warning: {warning}")

@@ -14,7 +14,17 @@ from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.errors import shown
-from sbcdark.cli.match import ApertureOption, FlatOption, MaxDaysOption, MaxSigmaOption, MinExptimeOption, RuleOption
+from sbcdark.cli.match import (
+    ApertureOption,
+    AssociationOption,
+    FlatOption,
+    MaxDaysOption,
+    MaxSigmaOption,
+    MinExptimeOption,
+    ProgramOption,
+    RuleOption,
+    TargetOption,
+)
 from sbcdark.cli.output import (
     Column,
     CsvOption,
@@ -28,6 +38,7 @@ from sbcdark.cli.output import (
     scaled,
 )
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS
+from sbcdark.pipeline.selection.names import Selector
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule
 
 if TYPE_CHECKING:
@@ -37,7 +48,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.options import BuildKeywords
     from sbcdark.pipeline.products.run import Outcome
 
-NamesArgument = Annotated[list[str], typer.Argument(metavar="ASSOCIATION|EXPOSURE...", help="Targets.")]
+NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="ASSOCIATION|EXPOSURE...", help="Targets.")]
 FolderOption = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the products.")]
 CombineOption = Annotated[
     Combine | None, typer.Option("--combine", help="How darks are combined; default: model, with --use nearest.")
@@ -105,8 +116,11 @@ _MEMBER_COLUMNS = (
 class DarkOptions:
     """The common options of commands that make files: targets, folder, and how the dark is made."""
 
-    names: NamesArgument
     folder: FolderOption
+    names: NamesArgument = None
+    program: ProgramOption = None
+    association: AssociationOption = None
+    target: TargetOption = None
     combine: CombineOption = None
     rule: RuleOption = Rule.GLOW
     top: TopOption = None
@@ -116,6 +130,11 @@ class DarkOptions:
     max_days: MaxDaysOption = None
     min_exptime: MinExptimeOption = MIN_EXPTIME_S
     overwrite: OverwriteOption = False
+
+    @property
+    def selector(self) -> Selector:
+        """What is selected."""
+        return Selector(tuple(self.names or ()), self.program, self.association, self.target)
 
     def keywords(self) -> BuildKeywords:
         """Return the options of the dark as keywords of `Catalog`."""
@@ -150,7 +169,7 @@ class Build(DarkOptions):
         """Make the products of each target with the catalog."""
         options: BuildKeywords = {**self.keywords(), "mask": self.mask, "mixed": self.mixed}
         made = catalog().run(
-            self.names,
+            self.selector,
             self.folder,
             apertures=apertures,
             regions=regions,

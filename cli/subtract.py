@@ -29,7 +29,9 @@ def subtract(
     as_json: JsonOption = False,
 ) -> None:
     """Write dark-subtracted FLTs, ready for AstroDrizzle, hstaxe or DOLPHOT, and the dark of each exposure."""
-    made = catalog().subtract(options.names, options.folder, sky=sky, overwrite=options.overwrite, **options.keywords())
+    made = catalog().subtract(
+        options.selector, options.folder, sky=sky, overwrite=options.overwrite, **options.keywords()
+    )
     for warning in dict.fromkeys(f"{one.exposure}: {text}" for one in made for text in one.warnings):
         say(f"warning: {warning}")
     if as_json:

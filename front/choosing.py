@@ -36,6 +36,7 @@ class ChoosingCatalog(OpenCatalog):
         *,
         program: int | None = ...,
         association: str | None = ...,
+        target: str | None = ...,
         save: bool = ...,
         **wanted: Unpack[MatchKeywords],
     ) -> list[Match]: ...
@@ -45,6 +46,7 @@ class ChoosingCatalog(OpenCatalog):
         *,
         program: int | None = None,
         association: str | None = None,
+        target: str | None = None,
         save: bool = False,
         **wanted: Unpack[MatchKeywords],
     ) -> Match | list[Match]:
@@ -54,8 +56,8 @@ class ChoosingCatalog(OpenCatalog):
         ----------
         names : str or iterable of str
             Exposures, or associations, which stand for their exposures.
-        program, association : optional
-            Also all exposures of a program or an association.
+        program, association, target : optional
+            Further exposures: all science of a program, of an association, of a target (TARGNAME).
         rule : {"glow", "box", "temperature", "notebook"}
             The quantity that is compared.
         top : int
@@ -82,13 +84,16 @@ class ChoosingCatalog(OpenCatalog):
             names_from(names),
             program=program,
             association=association,
+            target=target,
             rule=rule,
             wanted=requirements,
             save=save,
         )
         values = [column.name for column in fields(records.Match)]
         matches = [Match(**{name: getattr(one, name) for name in values}) for one in found]
-        alone = isinstance(names, str) and program is None and association is None and len(matches) == 1
+        alone = (
+            isinstance(names, str) and program is None and association is None and target is None and len(matches) == 1
+        )
         return matches[0] if alone else matches
 
     def why(self, exposure: str, dark: str, **wanted: Unpack[MatchKeywords]) -> Explanation:

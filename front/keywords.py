@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sbcdark.pipeline.products.apertures import ApertureSpec
+    from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.rules import Requirements, Rule
 
     Names = str | Iterable[str]
-    Several = list[str] | tuple[str, ...]
+    Several = list[str] | tuple[str, ...] | Selector
     Folder = str | Path
     Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
 
@@ -55,6 +56,19 @@ def names_from(names: Names) -> list[str]:
         if not isinstance(name, str):
             raise TypeError(f"names: expected root names as str, got {type(name).__name__}")
     return given
+
+
+def selector_from(names: Names | Selector) -> Selector:
+    """Return what is selected: names, or a selector as it is.
+
+    Raises
+    ------
+    TypeError
+        A name is not a str.
+    """
+    from sbcdark.pipeline.selection.names import Selector  # noqa: PLC0415  each job loads what it needs
+
+    return names if isinstance(names, Selector) else Selector(tuple(names_from(names)))
 
 
 def apertures_from(apertures: Apertures, regions: Folder | None) -> tuple[ApertureSpec, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
 from sbcdark.base import OpenCatalog
-from sbcdark.keywords import apertures_from, names_from
+from sbcdark.keywords import apertures_from, selector_from
 from sbcdark.results import Products
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.replay import Replayed
     from sbcdark.pipeline.products.subtraction import Subtracted
     from sbcdark.pipeline.selection.changes import Change
+    from sbcdark.pipeline.selection.names import Selector
 
     Names = str | Iterable[str]
     Several = list[str] | tuple[str, ...]
@@ -68,7 +69,7 @@ class MakingCatalog(OpenCatalog):
     @overload
     def run(
         self,
-        names: Several,
+        names: Several | Selector,
         folder: Folder,
         *,
         apertures: Apertures = ...,
@@ -82,7 +83,7 @@ class MakingCatalog(OpenCatalog):
     ) -> list[Products]: ...
     def run(
         self,
-        names: Names,
+        names: Names | Selector,
         folder: Folder,
         *,
         apertures: Apertures = (),
@@ -98,8 +99,9 @@ class MakingCatalog(OpenCatalog):
 
         Parameters
         ----------
-        names : str or iterable of str
-            Associations; all single exposures together form one more target.
+        names : str, iterable of str or Selector
+            Associations; all single exposures together form one more target. A
+            `sbcdark.pipeline.selection.names.Selector` selects by program or target, too.
         folder : str or Path
             Folder for the products.
         apertures : str, ApertureSpec or iterable of these
@@ -125,8 +127,7 @@ class MakingCatalog(OpenCatalog):
         -------
         Products or list of Products
             One for a single name, whose failure is raised; else a list. In a list, a failure affects only its own
-            target
-            and is in its `outcome`.
+            target and is in its `outcome`.
         """
         from sbcdark.pipeline.products.job import Job  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
@@ -137,7 +138,7 @@ class MakingCatalog(OpenCatalog):
         built = build_options(**options)
         specs = apertures_from(apertures, regions)
         job = Job(Path(folder), built, specs, pictures, draw_products, parse_sky(sky, built.combine), overwrite)
-        outcomes = make(self.engine, names_from(names), job, workers=workers, talk=talk)
+        outcomes = make(self.engine, selector_from(names), job, workers=workers, talk=talk)
         if not isinstance(names, str):
             return [Products(outcome) for outcome in outcomes]
         (outcome,) = outcomes
@@ -147,7 +148,7 @@ class MakingCatalog(OpenCatalog):
 
     def subtract(
         self,
-        names: Names,
+        names: Names | Selector,
         folder: Folder,
         *,
         sky: bool = False,
@@ -173,7 +174,7 @@ class MakingCatalog(OpenCatalog):
         from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415
 
         return subtract(
-            self.engine, names_from(names), Path(folder), build_options(**options), sky=sky, overwrite=overwrite
+            self.engine, selector_from(names), Path(folder), build_options(**options), sky=sky, overwrite=overwrite
         )
 
     def validate(

@@ -14,7 +14,7 @@ from sbcdark.catalog.times import mjd_of_utc, utc_of_mjd
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.mast import Archive
 from sbcdark.pipeline.ingest.fetch import Fetch, UpdateReport, default_folder
-from sbcdark.pipeline.selection.choice import resolve_exposure
+from sbcdark.pipeline.selection.names import resolve_exposure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

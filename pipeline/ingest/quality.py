@@ -11,7 +11,7 @@ from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.frames.untrusted_fits import clean
 from sbcdark.pipeline.ingest.outliers import judge
-from sbcdark.pipeline.selection.choice import resolve_exposure
+from sbcdark.pipeline.selection.names import resolve_exposure
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from sbcdark.catalog.records import FileChange
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.urls import host_of, is_remote
 from sbcdark.pipeline.frames.untrusted_fits import UnsoundError, file_sha256, local_path, modified_ns
-from sbcdark.pipeline.selection.choice import resolve_target
+from sbcdark.pipeline.selection.names import resolve_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

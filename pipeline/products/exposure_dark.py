@@ -9,7 +9,7 @@ from sbcdark.catalog.engine import reading
 from sbcdark.pipeline.model.combination import combine_darks
 from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
 from sbcdark.pipeline.products.masterdark import matches_of
-from sbcdark.pipeline.selection.choice import resolve_exposure
+from sbcdark.pipeline.selection.names import resolve_exposure
 
 if TYPE_CHECKING:
     import numpy as np

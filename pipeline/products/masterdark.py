@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.job import Job
     from sbcdark.pipeline.products.options import BuildOptions
     from sbcdark.pipeline.products.records import Flat
-    from sbcdark.pipeline.selection.choice import Target
+    from sbcdark.pipeline.selection.names import Target
 
 _SPARE = 5
 """So many more are asked for, to take the place of darks whose file is gone."""

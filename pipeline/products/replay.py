@@ -25,7 +25,7 @@ from sbcdark.pipeline.products.options import BuildOptions
 from sbcdark.pipeline.products.product_files import ProductFiles
 from sbcdark.pipeline.products.run import write_products
 from sbcdark.pipeline.products.stored_results import circumstances, pixels_sha256
-from sbcdark.pipeline.selection.choice import Target
+from sbcdark.pipeline.selection.names import Target
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from sbcdark.pipeline.products.masterdark import build
 from sbcdark.pipeline.products.product_files import ProductFiles
 from sbcdark.pipeline.products.provenance import provenance
 from sbcdark.pipeline.products.stored_results import record
-from sbcdark.pipeline.selection.choice import Target, resolve_target
+from sbcdark.pipeline.selection.names import Target, resolve_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sbcdark.catalog.result_records import PhotometryRecord
     from sbcdark.pipeline.products.job import Job
     from sbcdark.pipeline.products.records import Built, Masterdark
+    from sbcdark.pipeline.selection.names import Selector
 
 Talk = Callable[[str], None]
 
@@ -71,7 +72,7 @@ class Outcome:
 
 def make(
     catalog: sa.Engine | str | Path,
-    names: Sequence[str],
+    names: Selector | Sequence[str],
     job: Job,
     *,
     workers: int | None = None,
@@ -83,7 +84,7 @@ def make(
     ----------
     catalog : Engine, str or Path
         The catalog.
-    names : sequence of str
+    names : Selector or sequence of str
         Associations, one target each; all lone exposures together are one more.
     workers : int, optional
         Targets at once; by default one a core.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sbcdark.catalog.result_records import PhotometryRecord
     from sbcdark.pipeline.products.options import BuildOptions
     from sbcdark.pipeline.products.records import Built
-    from sbcdark.pipeline.selection.choice import Target
+    from sbcdark.pipeline.selection.names import Target
 
 
 def record(

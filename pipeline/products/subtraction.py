@@ -19,7 +19,7 @@ from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, r
 from sbcdark.pipeline.products.masterdark import matches_of
 from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key
 from sbcdark.pipeline.products.provenance import dark_cards
-from sbcdark.pipeline.selection.choice import resolve_target
+from sbcdark.pipeline.selection.names import resolve_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.model.combination import ExposureDark
     from sbcdark.pipeline.products.options import BuildOptions
     from sbcdark.pipeline.products.records import ScienceInput
-    from sbcdark.pipeline.selection.choice import Target
+    from sbcdark.pipeline.selection.names import Selector, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Subtracted:
 
 def subtract(
     engine: sa.Engine,
-    names: Sequence[str],
+    names: Selector | Sequence[str],
     folder: Path,
     options: BuildOptions,
     *,
@@ -82,7 +82,7 @@ def subtract(
     ----------
     engine : Engine
         The catalog.
-    names : sequence of str
+    names : Selector or sequence of str
         Associations or exposures, of any filter or prism.
     folder : Path
         Where the files go; made if it is not there.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.records import Match, RejectedDark
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.selection import file_state, match_warnings, rules
+from sbcdark.pipeline.selection.names import Selector, named_exposures, resolve_exposure
 from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
 
 if TYPE_CHECKING:
@@ -31,81 +32,6 @@ _REJECTED_SHOWN = 3
 
 _REJECTED_SEARCHED = 256
 """Number of nearest darks in which rejected ones are searched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A target: an association with its exposures, or single exposures."""
-
-    name: str
-    exposures: tuple[str, ...]
-    absent: tuple[str, ...] = ()
-
-
-def resolve_exposure(session: Session, name: str) -> str:
-    """Return the root name of an exposure given in upper or lower case, with 8 or 9 characters.
-
-    Raises
-    ------
-    UsageError
-        The catalog has no such exposure; the message suggests similar names.
-    """
-    wanted = name.strip().lower()
-    if wanted.isalnum() and len(wanted) == 9 and queries.find_exposure(session, wanted) is not None:
-        return wanted
-    plain = wanted.isalnum() and wanted.isascii()
-    if plain and len(wanted) == 8:
-        complete = queries.completions(session, wanted)
-        if len(complete) == 1:
-            return complete[0]
-    near = queries.similar_names(session, wanted) if plain else []
-    hint = f" Did you mean {', '.join(near)}?" if near else ""
-    raise UsageError(f"The catalog has no exposure {name!r}.{hint}", "List them: sbcdark exposures")
-
-
-def resolve_target(session: Session, names: Sequence[str]) -> list[Target]:
-    """Return the targets: each association, and all single exposures together as one target, without duplicates.
-
-    Raises
-    ------
-    UsageError
-        A name is neither an association nor an exposure.
-    """
-    targets = []
-    exposures: dict[str, None] = {}
-    for name in dict.fromkeys(name.strip().lower() for name in names):
-        association = queries.find_association(session, name) if name.isalnum() else None
-        if association is not None:
-            targets.append(Target(name, association.present, association.absent))
-        else:
-            exposures.setdefault(resolve_exposure(session, name))
-    if exposures:
-        targets.append(Target(next(iter(exposures)), tuple(exposures)))
-    return targets
-
-
-def named_exposures(session: Session, names: Sequence[str], program: int | None, association: str | None) -> list[str]:
-    """Return the exposures given by name, by program or by association.
-
-    Raises
-    ------
-    UsageError
-        The name, program or association is not in the catalog.
-    """
-    found: list[str] = []
-    for target in resolve_target(session, [*names, *([association] if association else [])]):
-        found += target.exposures
-    if program is not None:
-        of_program = queries.exposure_names_of_program(session, program)
-        if not of_program:
-            raise UsageError(
-                f"The catalog has no science exposure of program {program}.",
-                "Ingest its FLT files: sbcdark ingest PATH",
-            )
-        found += of_program
-    if not found:
-        raise UsageError("No exposure is given.", "Give root names, --program N or --association NAME.")
-    return list(dict.fromkeys(found))
 
 
 def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirements) -> Match:
@@ -224,11 +150,12 @@ def match(
     *,
     program: int | None = None,
     association: str | None = None,
+    target: str | None = None,
     rule: Rule = Rule.GLOW,
     wanted: Requirements | None = None,
     save: bool = False,
 ) -> list[Match]:
-    """Rank the darks for exposures given by name, by program or by association.
+    """Rank the darks for exposures given by name, program, association or target.
 
     Parameters
     ----------
@@ -250,7 +177,7 @@ def match(
     engine = as_engine(catalog)
     requirements = wanted or Requirements()
     with reading(engine) as session:
-        exposures = named_exposures(session, names, program, association)
+        exposures = named_exposures(session, Selector(names, program, association, target))
         found = [match_exposure(session, rootname, rule, requirements) for rootname in exposures]
     if not save:
         return found

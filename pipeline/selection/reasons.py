@@ -12,8 +12,9 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.pipeline.selection import rules
-from sbcdark.pipeline.selection.choice import match_exposure, resolve_exposure
+from sbcdark.pipeline.selection.choice import match_exposure
 from sbcdark.pipeline.selection.file_state import with_current_file
+from sbcdark.pipeline.selection.names import resolve_exposure
 from sbcdark.pipeline.selection.rules import Requirements, Rule
 
 if TYPE_CHECKING:

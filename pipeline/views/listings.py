@@ -9,7 +9,7 @@ from sbcdark.catalog import quality_marks, queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import as_engine
-from sbcdark.pipeline.selection.choice import resolve_exposure
+from sbcdark.pipeline.selection.names import as_root_name, resolve_exposure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ def show(catalog: sa.Engine | str | Path, name: str) -> dict[str, Any]:
         The name is not in the catalog.
     """
     with reading(as_engine(catalog)) as session:
-        lowered = name.strip().lower()
+        lowered = as_root_name(name)
         association = queries.find_association(session, lowered) if lowered.isalnum() else None
         if association is not None:
             return {

@@ -21,13 +21,8 @@ from sbcdark.pipeline.detector.regions import BOX, REGIONS
 from sbcdark.pipeline.frames.exposure_files import read_file
 from sbcdark.pipeline.ingest.quality import flag_outliers, restore, retire
 from sbcdark.pipeline.selection import rules
-from sbcdark.pipeline.selection.choice import (
-    forced_match,
-    match,
-    matches_for_templates,
-    resolve_exposure,
-    resolve_target,
-)
+from sbcdark.pipeline.selection.choice import forced_match, match, matches_for_templates
+from sbcdark.pipeline.selection.names import resolve_exposure, resolve_target
 from sbcdark.pipeline.selection.reasons import why
 from sbcdark.pipeline.selection.rules import Requirements, Rule
 from sbcdark.pipeline.views.listings import exposures
