@@ -36,6 +36,12 @@ _FILE_FIELDS = tuple(column.name for column in fields(FileRecord))
 _MATCH_FIELDS = tuple(column.name for column in fields(MatchValues) if column.name != "file")
 
 
+QUALITIES = ("good", "suspect", "untested", "retired")
+
+
+QUALITIES = ("good", "suspect", "untested", "retired")
+
+
 @dataclass(frozen=True, slots=True)
 class ExposureFilter:
     """Filter of a listing; None matches anything.
@@ -48,8 +54,8 @@ class ExposureFilter:
         Inclusive range of the start, UTC.
     hot : bool
         Only exposures whose mean temperature is above 25 C.
-    quality : str or None
-        good, suspect, untested or retired.
+    quality : tuple of str
+        good, suspect, untested or retired; any by default.
     """
 
     kind: str | None = None
@@ -59,7 +65,7 @@ class ExposureFilter:
     since: datetime | None = None
     until: datetime | None = None
     hot: bool = False
-    quality: str | None = None
+    quality: tuple[str, ...] = ()
 
 
 HOT_ABOVE_C = 25.0
@@ -110,8 +116,8 @@ def list_exposures(
         query = query.where(table.start_utc <= wanted.until)
     if wanted.hot:
         query = query.where(table.temperature_mean_c > HOT_ABOVE_C)
-    if wanted.quality is not None:
-        query = query.where(table.quality == wanted.quality)
+    if wanted.quality:
+        query = query.where(table.quality.in_(wanted.quality))
     column = getattr(table, sort)
     # NULLs last on both engines, in either direction.
     order = column.desc() if descending else column.asc()

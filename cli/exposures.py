@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from calendar import monthrange
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time
@@ -13,6 +15,7 @@ import typer
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import SORT_KEYS
 from sbcdark.catalog.text import number
+from sbcdark.catalog.times import utc_of_mjd
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import (
     Column,
@@ -48,6 +51,10 @@ UntilOption = Annotated[
     str | None, typer.Option("--until", metavar="DATE", help="Started on this day or earlier; UTC.")
 ]
 HotOption = Annotated[bool, typer.Option("--hot", help="Only mean temperatures above 25 C.", show_default=False)]
+QualityOption = Annotated[
+    str | None,
+    typer.Option("--quality", metavar="LIST", help="Only these: good, suspect, untested, retired; several by commas."),
+]
 SortOption = Annotated[str, typer.Option("--sort", metavar="COLUMN", help="Any column of the JSON; -COLUMN reverses.")]
 
 _COLUMNS = (
@@ -77,6 +84,7 @@ def exposures(
     since: SinceOption = None,
     until: UntilOption = None,
     hot: HotOption = False,
+    quality: QualityOption = None,
     sort: SortOption = "start_mjd",
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
@@ -84,7 +92,7 @@ def exposures(
     overwrite: OverwriteOption = False,
 ) -> None:
     """List the science exposures and darks of the catalog."""
-    wanted = _filter(program, filter_, temperature, since, until, hot=hot)
+    wanted = _filter(program, filter_, temperature, since, until, quality, hot=hot)
     _list(None, wanted, sort, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
 
 
@@ -95,6 +103,7 @@ def darks(
     since: SinceOption = None,
     until: UntilOption = None,
     hot: HotOption = False,
+    quality: QualityOption = None,
     sort: SortOption = "start_mjd",
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
@@ -102,7 +111,7 @@ def darks(
     overwrite: OverwriteOption = False,
 ) -> None:
     """List the darks of the catalog."""
-    wanted = _filter(program, None, temperature, since, until, hot=hot)
+    wanted = _filter(program, None, temperature, since, until, quality, hot=hot)
     _list("dark", wanted, sort, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
 
 
@@ -140,6 +149,7 @@ def _filter(
     temperature: str | None,
     since: str | None,
     until: str | None,
+    quality: str | None,
     *,
     hot: bool,
 ) -> ExposureKeywords:
@@ -150,6 +160,7 @@ def _filter(
         "since": utc_time(since),
         "until": utc_time(until, end_of_day=True),
         "hot": hot,
+        "quality": [] if quality is None else quality.split(","),
     }
 
 
@@ -170,13 +181,31 @@ def _range(text: str | None) -> tuple[float | None, float | None]:
     return limits
 
 
+_MONTH = re.compile(r"(\d{4})(?:-(\d{2}))?")
+_MJD = re.compile(r"[4-9]\d{4}(?:\.\d*)?")
+
+
+def _days(text: str) -> list[tuple[date, date]]:
+    """Return the first and last day of a date, a month or a year; nothing where the text is none of these."""
+    match = _MONTH.fullmatch(text.strip())
+    try:
+        if match is None:
+            day = date.fromisoformat(text)
+            return [(day, day)]
+        year, month = int(match[1]), None if match[2] is None else int(match[2])
+        first = date(year, month or 1, 1)
+        return [(first, first.replace(month=month or 12, day=monthrange(year, month or 12)[1]))]
+    except ValueError:
+        return []
+
+
 def utc_time(text: str | None, *, end_of_day: bool = False) -> datetime | None:
-    """Return a date or time given by the user as a UTC time.
+    """Return a date, month, year, time or MJD given by the user as a UTC time.
 
     Parameters
     ----------
     end_of_day : bool
-        Whether a bare date means its last microsecond instead of its first.
+        Whether a bare date, month or year means its last microsecond instead of its first.
 
     Raises
     ------
@@ -185,16 +214,15 @@ def utc_time(text: str | None, *, end_of_day: bool = False) -> datetime | None:
     """
     if text is None:
         return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        pass
-    else:
-        return datetime.combine(day, time.max if end_of_day else time.min, tzinfo=UTC)
+    for first, last in _days(text):
+        return datetime.combine(last if end_of_day else first, time.max if end_of_day else time.min, tzinfo=UTC)
+    if (number := _MJD.fullmatch(text.strip())) is not None:
+        return utc_of_mjd(float(number[0]))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text!r} is not a date.", "Write e.g. 2015-03-01 or 2015-03-01T06:00.") from None
+        todo = "Write e.g. 2015-03-01, 2015-03, 2015-03-01T06:00 or an MJD."
+        raise UsageError(f"{text!r} is not a date.", todo) from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

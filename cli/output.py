@@ -29,7 +29,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", show_def
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.", show_default=False)]
 FileOption = Annotated[
     Path | None,
-    typer.Option("-o", "--output", metavar="FILE", help="Write a table: FILE.ecsv, FILE.vot or FILE.fits."),
+    typer.Option("-o", "--output", metavar="FILE", help="Write a table: FILE.ecsv, FILE.csv, FILE.vot or FILE.fits."),
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="With -o: replace an existing file.", show_default=False)

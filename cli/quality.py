@@ -23,22 +23,22 @@ from sbcdark.cli.output import (
     print_table,
 )
 
-NameArgument = Annotated[str, typer.Argument(help="The exposure.")]
+NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Exposures.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="The reason; it is stored and shown.")]
 
 
 @app.command()
-def retire(name: NameArgument, reason: ReasonOption) -> None:
+def retire(names: NamesArgument, reason: ReasonOption) -> None:
     """Exclude an exposure from all future selections. Stored selections stay as they are."""
-    rootname = catalog().retire(name, reason)
-    typer.echo(f"{rootname} is retired")
+    for rootname in catalog().retire(names, reason):
+        typer.echo(f"{rootname} is retired")
 
 
 @app.command()
-def restore(name: NameArgument, reason: ReasonOption) -> None:
+def restore(names: NamesArgument, reason: ReasonOption) -> None:
     """Allow a retired or flagged exposure to be selected again."""
-    rootname = catalog().restore(name, reason)
-    typer.echo(f"{rootname} can be selected again")
+    for rootname in catalog().restore(names, reason):
+        typer.echo(f"{rootname} can be selected again")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sbcdark.base import OpenCatalog
 from sbcdark.catalog import records
+from sbcdark.keywords import qualities_from
 from sbcdark.results import Status
 
 if TYPE_CHECKING:
@@ -130,8 +131,10 @@ class FillingCatalog(OpenCatalog):
         ----------
         kind : {"dark", "science"}, optional
             Both by default.
-        program, filter, quality : optional
-            Only this program, filter or quality (good, suspect, untested, retired).
+        program, filter : optional
+            Only this program or filter.
+        quality : str or iterable of str
+            Only these: good, suspect, untested, retired.
         hot : bool
             Only mean temperatures above 25 C.
         temperature_c : (float or None, float or None)
@@ -163,6 +166,8 @@ class FillingCatalog(OpenCatalog):
         from sbcdark.pipeline.views.listings import exposures  # noqa: PLC0415
 
         given: dict[str, Any] = dict(wanted)
+        if "quality" in given:
+            given["quality"] = qualities_from(given["quality"])
         order = {key: given.pop(key) for key in ("sort", "descending") if key in given}
         return exposures(self.engine, ExposureFilter(kind, **given), **order)
 

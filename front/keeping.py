@@ -25,17 +25,25 @@ if TYPE_CHECKING:
 class KeepingCatalog(OpenCatalog):
     """The jobs that keep a catalog true, and copy it."""
 
-    def retire(self, name: str, reason: str) -> str:
-        """Exclude an exposure from all future selections; return its root name. Stored selections stay as they are."""
+    def retire(self, names: Names, reason: str) -> list[str]:
+        """Exclude exposures from all future selections; return their root names. Stored selections stay as they are.
+
+        Parameters
+        ----------
+        names : str or iterable of str
+            Exposures; all of them or, where one is unknown, none.
+        reason : str
+            Why; it is stored and shown.
+        """
         from sbcdark.pipeline.ingest.quality import retire  # noqa: PLC0415  each job loads what it needs
 
-        return retire(self.engine, name, reason)
+        return retire(self.engine, names_from(names), reason)
 
-    def restore(self, name: str, reason: str) -> str:
-        """Allow a retired or flagged exposure to be selected again; return its root name."""
+    def restore(self, names: Names, reason: str) -> list[str]:
+        """Allow retired or flagged exposures to be selected again; return their root names. Parameters as `retire`."""
         from sbcdark.pipeline.ingest.quality import restore  # noqa: PLC0415  each job loads what it needs
 
-        return restore(self.engine, name, reason)
+        return restore(self.engine, names_from(names), reason)
 
     def verify(self, names: Names = (), *, checksum: bool = False, progress: Progress | None = None) -> Verification:
         """Compare files with the catalog; missing and changed files are no longer selected.

@@ -38,7 +38,7 @@ class ExposureKeywords(TypedDict, total=False):
     temperature_c: tuple[float | None, float | None]
     since: datetime | None
     until: datetime | None
-    quality: str | None
+    quality: str | Iterable[str]
     sort: str
     descending: bool
 
@@ -56,6 +56,25 @@ def names_from(names: Names) -> list[str]:
         if not isinstance(name, str):
             raise TypeError(f"names: expected root names as str, got {type(name).__name__}")
     return given
+
+
+def qualities_from(quality: str | Iterable[str]) -> tuple[str, ...]:
+    """Return qualities by their names.
+
+    Raises
+    ------
+    UsageError
+        There is no such quality.
+    """
+    from sbcdark.catalog.errors import UsageError  # noqa: PLC0415  each job loads what it needs
+    from sbcdark.catalog.queries import QUALITIES  # noqa: PLC0415
+
+    given = [quality] if isinstance(quality, str) else list(quality)
+    names = tuple(name.strip().lower() for name in given)
+    for name in names:
+        if name not in QUALITIES:
+            raise UsageError(f"There is no quality {name!r}.", f"Use one of: {', '.join(QUALITIES)}")
+    return names
 
 
 def selector_from(names: Names | Selector) -> Selector:

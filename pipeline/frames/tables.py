@@ -36,7 +36,7 @@ _UNITS = (
 PHOTOMETRY_KEYS = tuple(column.name for column in fields(PhotometryRecord))
 """The columns of a photometry table, in order."""
 
-_FORMATS = {".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable", ".fits": "fits"}
+_FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".vot": "votable", ".xml": "votable", ".fits": "fits"}
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
@@ -128,12 +128,12 @@ def table_format(path: Path) -> str:
     Raises
     ------
     UsageError
-        The ending is not .ecsv, .vot, .xml or .fits.
+        The ending is not .ecsv, .csv, .vot, .xml or .fits.
     """
     written_as = _FORMATS.get(path.suffix.lower())
     if written_as is None:
         raise UsageError(
-            f"The ending of {path.name!r} gives no table format.", "Use -o FILE.ecsv, FILE.vot or FILE.fits."
+            f"The ending of {path.name!r} gives no table format.", "Use -o FILE.ecsv, FILE.csv, FILE.vot or FILE.fits."
         )
     return written_as
 
@@ -144,7 +144,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path:
     Raises
     ------
     UsageError
-        The ending is not .ecsv, .vot, .xml or .fits.
+        The ending is not .ecsv, .csv, .vot, .xml or .fits.
     SbcdarkError
         The file cannot be written.
     """

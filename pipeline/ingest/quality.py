@@ -14,6 +14,7 @@ from sbcdark.pipeline.ingest.outliers import judge
 from sbcdark.pipeline.selection.names import resolve_exposure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import sqlalchemy as sa
@@ -64,45 +65,47 @@ def _changes(session: Session) -> list[tuple[str, str, str]]:
     return changes
 
 
-def retire(catalog: sa.Engine | str | Path, name: str, reason: str) -> str:
-    """Exclude an exposure from all future selections, with a reason. Stored selections stay as they are.
+def retire(catalog: sa.Engine | str | Path, names: str | Sequence[str], reason: str) -> list[str]:
+    """Exclude exposures from all future selections, with a reason. Stored selections stay as they are.
 
     Returns
     -------
-    str
-        The root name.
+    list of str
+        The root names.
 
     Raises
     ------
     UsageError
-        The exposure is not in the catalog, or the reason is empty.
+        An exposure is not in the catalog, and none is changed; or the reason is empty.
     """
-    return _set(catalog, name, "retired", reason)
+    return _set(catalog, names, "retired", reason)
 
 
-def restore(catalog: sa.Engine | str | Path, name: str, reason: str) -> str:
-    """Allow a retired or flagged exposure to be selected again; the outlier test then leaves it alone.
+def restore(catalog: sa.Engine | str | Path, names: str | Sequence[str], reason: str) -> list[str]:
+    """Allow retired or flagged exposures to be selected again; the outlier test then leaves them alone.
 
     Returns
     -------
-    str
-        The root name.
+    list of str
+        The root names.
 
     Raises
     ------
     UsageError
-        The exposure is not in the catalog, or the reason is empty.
+        An exposure is not in the catalog, and none is changed; or the reason is empty.
     """
-    return _set(catalog, name, "good", reason)
+    return _set(catalog, names, "good", reason)
 
 
-def _set(catalog: sa.Engine | str | Path, name: str, quality: str, reason: str) -> str:
+def _set(catalog: sa.Engine | str | Path, names: str | Sequence[str], quality: str, reason: str) -> list[str]:
     engine = as_engine(catalog)
     said = clean(reason)[:_LONGEST_REASON]
     if not said:
         raise UsageError("The reason is empty.", 'Give e.g. --reason "edge of the SAA".')
     with writing(engine) as session:
-        rootname = resolve_exposure(session, name)
+        given = [names] if isinstance(names, str) else names
+        rootnames = list(dict.fromkeys(resolve_exposure(session, name) for name in given))
         run = writes.start_run(session, "retire" if quality == "retired" else "restore", SOFTWARE_VERSION)
-        quality_marks.set_quality(session, rootname, quality, said, by_hand=True, run_id=run)
-    return rootname
+        for rootname in rootnames:
+            quality_marks.set_quality(session, rootname, quality, said, by_hand=True, run_id=run)
+    return rootnames

@@ -56,7 +56,7 @@ def validate_catalog(
     UsageError
         There are fewer than 3 darks, or more than can be tested at once.
     """
-    wanted = queries.ExposureFilter("dark", program=program, quality="good")
+    wanted = queries.ExposureFilter("dark", program=program, quality=("good",))
     with reading(engine) as session:
         records = [one for one in queries.list_exposures(session, wanted) if one.exptime_s >= MIN_EXPTIME_S]
         if len(records) > _MOST:

@@ -33,6 +33,13 @@ STARTS = {
         ("20150413", "20150413", "bc"),
         ("2015-W16-1", "2015-W16-1", "bc"),
         ("2015-04-12", "2015-04-12", "a"),
+        # So are a month, a year and a day of the Julian calendar.
+        ("2015-04", "2015-04", "abcd"),
+        ("2015", "2015", "abcd"),
+        ("2015-05", None, ""),
+        (None, "2015-03", ""),
+        ("57125", None, "bcd"),
+        ("57125.5", None, "cd"),
         # A time is a time.
         (None, "2015-04-13T00:00", "ab"),
         ("2015-04-13T23:59:59.999999", None, "cd"),
@@ -50,7 +57,7 @@ def test_bare_date_is_the_whole_day(
     assert found == [f"jcmc11a{letter}q" for letter in letters]
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2015-04-31", "13.4.2015", "2015-04-13T25:00"])
+@pytest.mark.parametrize("text", ["", "yesterday", "2015-04-31", "2015-13", "123456", "13.4.2015", "2015-04-13T25:00"])
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a date"):
         utc_time(text, end_of_day=True)

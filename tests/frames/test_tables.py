@@ -147,7 +147,7 @@ def test_empty_listing_has_its_columns(tmp_path: Path, ending: str, columns: tup
     assert table.colnames == list(columns)
 
 
-@pytest.mark.parametrize("name", ["table", "table.csv", "table.txt", "table.fits.gz", ".ecsv", "ecsv"])
+@pytest.mark.parametrize("name", ["table", "table.txt", "table.fits.gz", ".ecsv", "ecsv"])
 def test_other_endings_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="gives no table format") as caught:
         write_table(ROWS, COLUMNS, tmp_path / name)

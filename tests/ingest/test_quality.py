@@ -286,7 +286,7 @@ def test_retire_and_restore(database_url: str, shared_data: Path) -> None:
     ingest(engine, [shared_data / "darks_13961", shared_data / "science_13655_standin"])
     with reading(engine) as session:
         before = catalog_revision(session)
-    assert retire(engine, "JCRX01IX", "edge of the\x1b[31m anomaly\n") == "jcrx01ixq"
+    assert retire(engine, "JCRX01IX", "edge of the\x1b[31m anomaly\n") == ["jcrx01ixq"]
     (found,) = match(engine, ["jcmc11e6q"])
     assert [dark.dark for dark in found.darks] == ["jcrx01iyq"]
     assert found.tier == "5 sigma"
