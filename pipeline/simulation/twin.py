@@ -42,8 +42,15 @@ FLAT_NAME = "sbc_standin_pfl.fits"
 SOURCE_SIGMA_PIX = 9.0
 """The source of a science exposure is a round Gaussian of this sigma, native pixels."""
 
-COMES_AND_GOES_XY, COMES_AND_GOES_COUNTS = (300, 400), 60
-"""Beside the hot pixels that every dark has, real darks have one to three that come and go."""
+HOT_ROW, HOT_ROW_SENSITIVITY = 1, 1.64
+"""Row 1 reads high (program 13961)."""
+
+FAINT_HOT_PIXELS_XY = ((843, 81), (420, 698), (842, 82), (216, 556), (78, 654), (0, 1023))
+FAINT_HOT_RATE = 0.001
+"""Hot pixels that only the sum of all darks shows (program 13961), and their rate in the twins, count/s."""
+
+SEVENTH_HOT_PIXEL_XY, SEVENTH_HOT_RATE = (300, 400), 0.06
+"""Beside the six hot pixels that every dark has, real darks have one to three that come and go; count/s."""
 
 _DRAWS = 200
 """How often the counts of a region of an FLT are drawn; the draw nearest to the wanted sum is taken."""
@@ -131,10 +138,13 @@ def _dark(number: int, real: RealExposure, program: int) -> SimulatedFile:
     exposure = _exposure(number, real, (in_quiet - glow * glow_quiet) / base_quiet, glow)
     rng = np.random.default_rng([SEED, number, 1])
     rate = dark_rate(exposure)
+    rate[HOT_ROW] *= HOT_ROW_SENSITIVITY
+    for x, y in FAINT_HOT_PIXELS_XY:
+        rate[y, x] += FAINT_HOT_RATE
+    rate[SEVENTH_HOT_PIXEL_XY[::-1]] += SEVENTH_HOT_RATE
     counts = rng.poisson(rate * exposure.exposure_s)
     for pixels, total in ((_box_pixels(), real.box_count), (quiet, real.quiet_count)):
         counts[pixels] = _events(rng, np.cumsum(rate[pixels]), round(total))
-    counts[COMES_AND_GOES_XY[::-1]] += COMES_AND_GOES_COUNTS
     return raw_file(exposure, counts, rng, real.association, {"PROPOSID": program})
 
 

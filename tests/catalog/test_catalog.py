@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from helpers import insert_darks, insert_science, rootname
+from helpers import dump, insert_darks, insert_science, rootname
 
 from sbcdark.catalog import models, nearest_darks, queries, results
 from sbcdark.catalog.engine import reading, writing
@@ -203,3 +203,17 @@ def test_products_and_photometry_rest_on_selections(empty_catalog: sa.Engine, sh
         stored = session.scalars(sa.select(models.ProductSelection)).one()
         assert (stored.product_id, stored.selection_id, stored.fit) == (dark, one.selection_id, {"base": 1.0})
         assert session.get_one(models.Product, dark).catalog_revision == 7
+
+
+def test_what_fails_midway_is_not_stored(few_darks: sa.Engine) -> None:
+    before = dump(few_darks)
+
+    def fail_midway() -> None:
+        with writing(few_darks) as session:
+            session.execute(sa.update(models.Exposure).values(quality="retired"))
+            session.execute(sa.delete(models.File))
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        fail_midway()
+    assert dump(few_darks) == before

@@ -15,8 +15,10 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from flt_copies import copy_with_counts
+from helpers import dump
 from sky_geometry import area_factor, native_pixels
 
+from sbcdark.catalog import results
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
 from sbcdark.catalog.opening import open_catalog
 from sbcdark.pipeline.ingest.ingestion import ingest
@@ -164,6 +166,20 @@ def test_errors_are_those_of_native_counts(outcomes: dict[str, Outcome]) -> None
     native = math.sqrt(1.613 * measured.science_count_s / 2040.0)
     # f varies by 0.3 % over the aperture; the flat's scatter inside of it (5 % a pixel) averages out to less than 1 %.
     assert measured.science_err_count_s == pytest.approx(native, rel=0.01)
+
+
+def test_results_are_recorded_whole_or_not_at_all(
+    catalog: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise SbcdarkError("the last of the rows was not written", "Try again.")
+
+    monkeypatch.setattr(results, "write_photometry", fail)
+    before = dump(catalog)
+    (outcome,) = make(catalog, ["jcmc11ctq"], Job(tmp_path, BuildOptions(Combine.NEAREST), (parse_aperture(APERTURE),)))
+    assert outcome.failure is not None
+    assert outcome.failure.what == "the last of the rows was not written"
+    assert dump(catalog) == before
 
 
 @pytest.mark.slow
