@@ -186,6 +186,11 @@ def checked_aperture(
     return ApertureSpec(shape, frame, x, y, a, b, angle, label or _canonical(shape, frame, (x, y, a, b, angle)))
 
 
+_SEXAGESIMAL = re.compile(r"\s*([-+]?)(\d{1,3}):([0-5]?\d):([0-5]?\d(?:\.\d*)?)\s*", re.ASCII)
+_HOURS = {"ra": 15.0, "dec": 1.0}
+"""Degrees in the first of three numbers: right ascension is in hours."""
+
+
 def parse_aperture(spec: str) -> ApertureSpec:
     """Read an aperture as it is typed.
 
@@ -194,7 +199,7 @@ def parse_aperture(spec: str) -> ApertureSpec:
     spec : str
         ``ellipse:x,y,a,b,theta_deg`` or ``circle:x,y,r`` in 0-based pixels of the drizzled product (theta
         counter-clockwise from +x), or ``ellipse@ra,dec,a_arcsec,b_arcsec,pa_deg`` or ``circle@ra,dec,r_arcsec`` in
-        ICRS degrees (the position angle of axis a, east of north).
+        ICRS degrees, or ``hh:mm:ss.s,dd:mm:ss.s`` (the position angle of axis a, east of north).
 
     Raises
     ------
@@ -217,6 +222,12 @@ def parse_aperture(spec: str) -> ApertureSpec:
         raise UsageError(f"The aperture {shown} has {len(words)} numbers; {takes}.", todo)
     numbers: list[float] = []
     for name, word in zip(names, words, strict=True):
+        if name in _HOURS and (sexagesimal := _SEXAGESIMAL.fullmatch(word)) is not None:
+            sign, *parts = sexagesimal.groups()
+            whole, minutes, seconds = (float(part) for part in parts)
+            value = _HOURS[name] * (whole + minutes / 60 + seconds / 3600)
+            numbers.append(-value if sign == "-" else value)
+            continue
         # float() alone would also take nan, 1_000 and the digits of other scripts.
         if not re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", word, re.ASCII):
             raise UsageError(f"The aperture {shown} has {name} = '{clean_label(word)}', which is no number.", todo)

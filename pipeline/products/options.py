@@ -125,6 +125,14 @@ def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
 def apertures_of(specs: Iterable[str | ApertureSpec], regions: Path | None) -> tuple[ApertureSpec, ...]:
     """Return the apertures that a user gave as texts and as a file of DS9 regions.
 
+    Parameters
+    ----------
+    specs : iterable of str or ApertureSpec
+        As `apertures.parse_aperture` reads them, or DS9's own text: ``circle(735,710,30)``,
+        ``fk5; ellipse(11:02:14.1,+38:02:35,1.5",1",30)``.
+    regions : Path or None
+        A file of DS9 regions.
+
     Raises
     ------
     UsageError
@@ -132,8 +140,23 @@ def apertures_of(specs: Iterable[str | ApertureSpec], regions: Path | None) -> t
     """
     from sbcdark.pipeline.products.apertures import parse_aperture  # noqa: PLC0415  only where apertures are given
 
-    given = [parse_aperture(spec) if isinstance(spec, str) else spec for spec in specs]
+    given: list[ApertureSpec] = []
+    for spec in specs:
+        if not isinstance(spec, str):
+            given.append(spec)
+        elif "(" in spec:
+            given += _ds9_text(spec)
+        else:
+            given.append(parse_aperture(spec))
     return tuple(given if regions is None else [*given, *read_regions(regions)])
+
+
+def _ds9_text(text: str) -> list[ApertureSpec]:
+    """Return the apertures of DS9's own text; without a coordinate system it is in pixels of the image, from 1."""
+    from sbcdark.pipeline.products.ds9_regions import read_ds9  # noqa: PLC0415  only where regions are given
+
+    first = text.strip().partition(";")[0]
+    return read_ds9(f"image; {text}" if "(" in first else text, f"the aperture {text!r}")
 
 
 def read_regions(path: Path) -> list[ApertureSpec]:

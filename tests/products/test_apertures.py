@@ -25,7 +25,7 @@ from sbcdark.pipeline.products.apertures import (
     to_pixels,
 )
 from sbcdark.pipeline.products.ds9_regions import read_ds9
-from sbcdark.pipeline.products.options import read_regions
+from sbcdark.pipeline.products.options import apertures_of, read_regions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -302,3 +302,26 @@ def test_theta_turns_counter_clockwise_from_x() -> None:
     upper_right = ((x > 50) & (y > 50)) | ((x < 50) & (y < 50))
     turned = PixelEllipse(50.0, 50.0, 40.0, 4.0, 45.0, "e")
     assert aperture_sum(upper_right.astype(float), turned).total > 0.9 * math.pi * 160
+
+
+@pytest.mark.parametrize(
+    ("typed", "same"),
+    [
+        ("circle(736,711,30)", "circle:735,710,30"),  # DS9 counts pixels from 1
+        ("image; ellipse(736, 711, 70, 40, 90)", "ellipse:735,710,70,40,90"),
+        ("circle@11:02:14.1,+38:02:35,1.2", "circle@165.55875,38.043055555555554,1.2"),
+        ("circle@11:02:14.1,-00:02:35.5,1.2", "circle@165.55875,-0.043194444444444445,1.2"),
+        ('icrs; circle(11:02:14.1,+38:02:35,1.2")', "circle@165.55875,38.043055555555554,1.2"),
+    ],
+)
+def test_apertures_are_read_as_people_have_them(typed: str, same: str) -> None:
+    (read,), (expected,) = apertures_of([typed], None), apertures_of([same], None)
+    assert (read.shape, read.frame) == (expected.shape, expected.frame)
+    for name in ("x", "y", "a", "b", "angle_deg"):
+        assert getattr(read, name) == pytest.approx(getattr(expected, name), rel=1e-12, abs=1e-12), name
+
+
+@pytest.mark.parametrize("typed", ["circle@25:00:00,+10:00:00,1", "circle@11:61:00,+10:00:00,1", "box(1,2,3,4)"])
+def test_what_is_no_position_or_shape_is_refused(typed: str) -> None:
+    with pytest.raises(UsageError):
+        apertures_of([typed], None)
