@@ -14,6 +14,7 @@ from sbcdark.cli import (  # noqa: F401  the imports register the commands
     files,
     ingest,
     match,
+    plot,
     products,
     quality,
     status,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.subtraction import Subtracted
     from sbcdark.pipeline.selection.changes import Change
     from sbcdark.pipeline.selection.names import Selector
+    from sbcdark.pipeline.selection.rules import Rule
 
     Names = str | Iterable[str]
     Several = list[str] | tuple[str, ...]
@@ -145,6 +146,40 @@ class MakingCatalog(OpenCatalog):
         if outcome.failure is not None:
             raise outcome.failure
         return Products(outcome)
+
+    def plot(
+        self,
+        kind: str,
+        path: Folder,
+        *,
+        exposure: str | None = None,
+        rule: str | Rule = "glow",
+        overwrite: bool = False,
+    ) -> Path:
+        """Draw the catalog.
+
+        Parameters
+        ----------
+        kind : {"coverage", "history", "match"}
+            ``coverage``: all darks and science exposures on the plane of temperature and glow; ``history``: the darks
+            over time; ``match``: the ranked darks of one exposure.
+        path : str or Path
+            The picture: PNG, PDF or SVG by its ending.
+        exposure : str, optional
+            The exposure of a match.
+        rule : {"glow", "box", "temperature", "notebook"}
+            What a match compares.
+        overwrite : bool
+            Replace an existing file.
+
+        Returns
+        -------
+        Path
+            The picture.
+        """
+        from sbcdark.pipeline.views.catalog_pictures import draw_catalog  # noqa: PLC0415  each job loads what it needs
+
+        return draw_catalog(self.engine, kind, Path(path), exposure=exposure, rule=rule, overwrite=overwrite)
 
     def subtract(
         self,

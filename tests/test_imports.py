@@ -37,6 +37,7 @@ COMMANDS = (
     "masterdark",
     "match",
     "photometry",
+    "plot",
     "programs",
     "relocate",
     "replay",

@@ -102,11 +102,11 @@ def own_style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; the file appears once it is complete."""
+def save(figure: Figure, path: Path, written_as: str = "png") -> None:
+    """Write a figure, as PNG by default; the file appears once it is complete."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        figure.savefig(temporary, format="png", dpi=_DPI)
+        figure.savefig(temporary, format=written_as, dpi=_DPI)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -78,7 +78,7 @@ def test_nothing_that_is_there_is_lost(real_catalog: sa.Engine, tmp_path: Path) 
     # each stored once and used twice.
     with reading(real_catalog) as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(models.Selection)) == 4
-        assert session.scalar(sa.select(sa.func.count()).select_from(models.ProductSelection)) == 4 * 3 * 2
+        assert session.scalar(sa.select(sa.func.count()).select_from(models.ProductSelection)) == 4 * 4 * 2
 
 
 @ON_SQLITE
@@ -95,7 +95,7 @@ def test_products_of_other_inputs_are_replaced_on_demand_alone(real_catalog: sa.
     (replaced,) = make(real_catalog, [NAME], Job(tmp_path, other, overwrite=True))
     assert replaced.failure is None
     # The old table belonged to the old products.
-    assert set(content(tmp_path)) == {f"{NAME}_sbcdark_drz.fits", f"{NAME}_sbcdark_dark.fits"}
+    assert set(content(tmp_path)) == {f"{NAME}_sbcdark_{kind}.fits" for kind in ("drz", "dark", "net")}
 
 
 @ON_SQLITE
