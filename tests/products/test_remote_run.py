@@ -74,7 +74,7 @@ def test_run_on_remote_files_makes_what_it_makes_of_local_ones(
     remote = json.loads(sbcdark(*asked, "-o", "remote").stdout)
     local = json.loads(sbcdark(*asked, "-o", "local", db="local").stdout)
     assert remote == local
-    for name, extension in (("drz", "SCI"), ("dark", "SCI"), ("dark", "ERR")):
+    for name, extension in (("drz", "SCI"), ("dark", "SCI"), ("dark", "ERR"), ("net", "SCI")):
         file = f"jcmc11010_sbcdark_{name}.fits"
         first, second = (fits.getdata(tmp_path / place / file, extension) for place in ("remote", "local"))
         np.testing.assert_array_equal(first, second)
@@ -84,7 +84,7 @@ def test_run_on_remote_files_makes_what_it_makes_of_local_ones(
     (match,) = json.loads(sbcdark("match", "jcmc11ctq", "--top", "2", "--aperture", APERTURE, "--json").stdout)
     assert len(match["apertures"][0]["residuals"]) == 3
     answers = json.loads(sbcdark("replay", "1", "-o", "replayed", "--json").stdout)
-    assert [answer["identical"] for answer in answers] == [True] * 3
+    assert [answer["identical"] for answer in answers] == [True] * 4
     assert web.body_bytes() == drawn
     assert json.loads(sbcdark("changes", "--json").stdout) == []
 

@@ -74,9 +74,10 @@ def test_replay_is_identical_and_notices_tampering(catalog: sa.Engine, archive: 
         ("science", True, 0.0),
         ("masterdark", True, 0.0),
         ("error", True, 0.0),
+        ("net", True, 0.0),
     ]
     with reading(catalog) as session:
-        assert len(products_of_selection(session, selection)) == 3
+        assert len(products_of_selection(session, selection)) == 4
     # One pixel of the stored masterdark is changed, the science product is gone: checksums are left to compare with.
     with fits.open(outcome.masterdark.masterdark, mode="update") as hdus:
         hdus["SCI", 1].data[700, 700] += 1.0
