@@ -1,4 +1,4 @@
-"""Fetch: download the files of MAST that the catalog does not have, then ingest them."""
+"""Fetch: download the files at MAST that the catalog does not have, then ingest them."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class FetchReport:
     Attributes
     ----------
     wanted, here, fetched, failed : int
-        Files at the archive that the fetch selects; those of them that are here already, arrive, and do not.
+        Files at the archive that the fetch selects; those already here, those downloaded, and those that failed.
     differing : list
-        Name, path and difference of files here that are not those of the archive.
+        Name, path and difference of local files that differ from those of the archive.
     to_fetch : list
         Name and listed size of the files to download.
     """
@@ -66,7 +66,7 @@ class FetchReport:
 
 @dataclass(frozen=True, slots=True)
 class UpdateReport:
-    """What an update finds at the archive; darks are new if they were first seen after the baseline."""
+    """Result of the query of an update; darks are new if they were first seen after the baseline."""
 
     darks_at_archive: int
     darks_in_catalog: int
@@ -95,7 +95,7 @@ class FetchOptions:
     dry_run : bool
         Report the files to download; download nothing.
     renew : bool
-        Also download files that are here and differ from the archive's in size, or are older.
+        Also download files whose local copy differs in size from the archive's or is older.
     """
 
     folder: Path | None = None
@@ -105,7 +105,7 @@ class FetchOptions:
 
 
 def default_folder() -> Path:
-    """Return the default folder of fetched files, which has a folder for each program."""
+    """Return the default folder of fetched files; it has one folder per program."""
     from platformdirs import user_data_path  # noqa: PLC0415  only where no folder is named
 
     return Path(user_data_path("sbcdark")) / "archive"
@@ -178,7 +178,7 @@ class Fetch:
         self._engine, self._options, self._talk = engine, options, options.talk
 
     def run(self, offered: Sequence[tuple[ArchiveFile, Path]]) -> FetchReport:
-        """Download and ingest what is missing among some files of the archive, each with its final path."""
+        """Download and ingest the missing ones of some files of the archive, each given with its final path."""
         if self._engine is None and not self._options.dry_run:
             raise SbcdarkError("There is no catalog to write to.")
         report, say = self.report, self._talk.say
@@ -208,7 +208,7 @@ class Fetch:
     def _missing(
         self, offered: Sequence[tuple[ArchiveFile, Path]]
     ) -> tuple[list[tuple[ArchiveFile, Path]], list[Path]]:
-        """Return the files to download, and the paths of those that are whole here but not in the catalog."""
+        """Return the files to download, and the paths of complete local files that are not in the catalog."""
         present: dict[tuple[str, str], list[PresentFile]] = {}
         if self._engine is not None:
             with reading(self._engine) as session:
@@ -235,7 +235,7 @@ class Fetch:
         return missing, whole
 
     def _download(self, missing: Sequence[tuple[ArchiveFile, Path]], whole: list[Path]) -> str:
-        """Download files and add their paths to `whole`; return why the archive could not be reached, if so."""
+        """Download files and add their paths to `whole`; return why the archive could not be reached, or ''."""
         for folder in {target.parent for _, target in missing}:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -267,7 +267,7 @@ class Fetch:
 
 
 def _difference(file: ArchiveFile, copy: PresentFile) -> str:
-    """Return how a file here differs from the archive's; an empty text if no difference shows."""
+    """Return how a local file differs from the archive's; an empty string if it does not."""
     is_packed = copy.uri.endswith((".gz", ".bz2", ".xz", ".fz"))
     if not is_packed and file.size_byte not in {None, copy.size_byte}:
         return f"{copy.size_byte:,} bytes here, {file.size_byte:,} bytes at the archive"

@@ -1,4 +1,4 @@
-"""All SBC darks of the archive: their programs, how many are in the catalog, and an update with the new ones."""
+"""The SBC darks of the archive: their programs, how many are in the catalog, and the update with new ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DarkProgram:
     Attributes
     ----------
     frames, frames_in_catalog : int
-        Darks at the archive, and those of them whose RAW is in the catalog.
+        Darks at the archive, and how many of them have their RAW in the catalog.
     nearest_dark, distance_days : str and float, or None
         The dark nearest in time to a given exposure, and its distance in days.
     """
@@ -47,12 +47,12 @@ class DarkProgram:
 
 
 def programs(engine: sa.Engine, *, near: str | None = None) -> list[DarkProgram]:
-    """Return the programs of all SBC darks at the archive, and keep the listing in the catalog.
+    """Return the programs of all SBC darks at the archive, and store the listing in the catalog.
 
     Parameters
     ----------
     near : str, optional
-        An exposure of the catalog: programs are sorted by their distance in time from it, else by their first dark.
+        An exposure of the catalog: sort the programs by distance in time from it; by default by their first dark.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def programs(engine: sa.Engine, *, near: str | None = None) -> list[DarkProgram]
 
 
 def _list_darks(archive: Archive) -> list[Dataset]:
-    """Return every SBC dark at the archive; an empty list is an `UnreachableError`, not the state of the archive."""
+    """Return every SBC dark at the archive; raise `UnreachableError` if the list is empty."""
     darks = archive.darks()
     if not darks:
         raise UnreachableError(
@@ -100,7 +100,7 @@ def _list_darks(archive: Archive) -> list[Dataset]:
 
 
 def _record(engine: sa.Engine, darks: Iterable[Dataset], now: datetime, *, baseline: bool = False) -> datetime:
-    """Keep a listing of all darks in the catalog; return the time of its baseline, which is set on request."""
+    """Store a listing of all darks in the catalog, and on request the baseline; return the time of the baseline."""
     exposures = [
         archive_listings.ArchivedExposure(dark.name, dark.program, dark.start_mjd, dark.exptime_s) for dark in darks
     ]
@@ -115,8 +115,8 @@ def fetch_update(engine: sa.Engine | None, options: FetchOptions, *, since: date
     """Fetch the darks that are new at the archive since this catalog's first update, and ingest them.
 
     The first update of a catalog only records the archive's darks: its baseline. Later ones fetch the darks that were
-    first seen after the baseline and are not in the catalog, so that a failed download is repeated. With `renew` they
-    compare the darks of the catalog with the archive's, too.
+    first seen after the baseline and are not in the catalog, so a failed download is repeated. With `renew` they
+    also compare the darks of the catalog with the archive's.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def fetch_update(engine: sa.Engine | None, options: FetchOptions, *, since: date
     offered = [file for file in archive.files(wanted) if file.kind == "RAW" and file.rootname in names]
     without = len(names - {file.rootname for file in offered})
     if without:
-        options.talk.say(f"{number(without, 'dark')} without a RAW at the archive; the next update asks again")
+        options.talk.say(f"{number(without, 'dark')} without a RAW at the archive; the next update tries again")
     report = Fetch(engine, options).run([(file, folder / str(file.dataset.program) / file.name) for file in offered])
     report.update = update
     return report

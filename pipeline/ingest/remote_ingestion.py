@@ -1,4 +1,4 @@
-"""Ingest of remote files: of a RAW or FLT only the headers and the rows of two regions are read, by byte ranges."""
+"""Ingest of remote files: only the headers and the rows of two regions of a RAW or FLT are read, by byte ranges."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.ingest.report import IngestReport
 
 REMOTE_REGIONS = (BOX, QUIET)
-"""The regions that are measured in a file that is not read whole: those that the rules rank by."""
+"""The regions measured in a partly read file: those that the rules rank by."""
 
 _BATCH = 36
-"""Files in a transaction: fewer than of local ones, since they take longer."""
+"""Files per transaction: fewer than for local files, since remote ones take longer."""
 
 _AHEAD = 4 * 2880
-"""Bytes read ahead: the headers before the pixels of a RAW have 8 blocks, those after them 2 each."""
+"""Bytes read ahead: the headers before the pixels of a RAW take 8 blocks, each of those after them 2."""
 
 _MOST_READS = 48
-"""Reads of a file: an FLT has eight headers and as many small tables."""
+"""Maximum reads per file: an FLT has eight headers and eight small tables."""
 
 
 def split(paths: Iterable[str | Path]) -> tuple[list[str | Path], list[str]]:
-    """Return the local paths and the remote URIs among some paths, each in order.
+    """Split paths into local paths and remote URIs, each in order.
 
     Raises
     ------
@@ -59,12 +59,12 @@ def split(paths: Iterable[str | Path]) -> tuple[list[str | Path], list[str]]:
 
 
 def discover_remote(uris: Iterable[str], report: IngestReport) -> dict[str, RemoteStat | None]:
-    """Return the files to read, in order, each with its entry in a listing, if any; report the others.
+    """Return the files to read, in order, each with its entry in a listing or None; report the others.
 
     Raises
     ------
     UsageError
-        An address names no file, or there is nothing below it.
+        An address names no file, or holds no files.
     UnreachableError
         A server cannot be reached.
     """
@@ -76,7 +76,7 @@ def discover_remote(uris: Iterable[str], report: IngestReport) -> dict[str, Remo
 
             listed = list_objects(uri)
             if not listed:
-                raise UsageError(f"There is nothing below {uri}.", "Name a prefix such as s3://bucket/folder/.")
+                raise UsageError(f"{uri} holds no files.", "Name a prefix such as s3://bucket/folder/.")
         elif not file_name(uri):
             raise UsageError(
                 f"{uri} names no file.", "Give the address of each file, or a folder as s3://bucket/folder/."
@@ -109,7 +109,7 @@ def read_batches(
     Raises
     ------
     UnreachableError
-        A server cannot be reached; what was read before is given first.
+        A server cannot be reached; the files read before are yielded first.
     """
     uris = list(files)
     with few_at_once() as pool:
@@ -123,7 +123,7 @@ def read_batches(
             done = []
             try:
                 for future in waiting:
-                    done.append(future.result())  # noqa: PERF401  what came before an error is needed
+                    done.append(future.result())  # noqa: PERF401  the results before an error are needed
             except SbcdarkError:
                 yield done
                 raise
@@ -133,23 +133,23 @@ def read_batches(
 def read_remote(
     uri: str, known: KnownFile | None = None, found: RemoteStat | None = None, *, checksum: bool = True
 ) -> FileReading | Refusal | None:
-    """Read headers and regions of a remote file, unless the catalog has it as it is now.
+    """Read headers and regions of a remote file, unless it is unchanged since it was ingested.
 
     Parameters
     ----------
     uri : str
-        As `urls.remote_uri` returns it, of a RAW, FLT or ASN, plain or gzipped.
+        URI of a RAW, FLT or ASN, plain or gzipped, as returned by `urls.remote_uri`.
     known : KnownFile, optional
         The file in the catalog.
     found : RemoteStat, optional
-        The file in a listing; else the server is asked.
+        The file in a listing; by default the server is queried.
     checksum : bool
-        Take the sha256 of a file that has to be read whole; others have none.
+        Compute the sha256 of a file that must be read whole; other files have none.
 
     Returns
     -------
     FileReading, Refusal or None
-        None if size, time and ETag are those in the catalog.
+        None if size, time and ETag match the catalog.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def _read(uri: str, kind: str, found: RemoteStat | None, *, checksum: bool) -> F
         raise UnsoundError("does not exist: the server answers 404")
     size = found.size_byte
     require_size(size)
-    # Only the checksum of the whole file shows a change if the server does not.
+    # If the server does not report changes, only the checksum of the whole file does.
     if size is not None and found.shows_changes and kind != "ASN" and not uri.endswith(".gz"):
         try:
             exposure, association = exposure_files.parse(_open_remote(uri, found), kind, REMOTE_REGIONS)
@@ -206,7 +206,7 @@ def _unchanged(known: KnownFile, found: RemoteStat) -> bool:
 
 
 def _open_remote(uri: str, found: RemoteStat) -> io.RawIOBase:
-    """Return a binary file with fsspec's read-ahead, of which only the parts that are used are read."""
+    """Return a binary file with fsspec's read-ahead that downloads only the parts that are used."""
     from fsspec.spec import AbstractBufferedFile  # noqa: PLC0415  only remote files need it
 
     from sbcdark.pipeline.archive import remote_files  # noqa: PLC0415

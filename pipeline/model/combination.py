@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.model.dark_fit import DarkFit
     from sbcdark.pipeline.model.templates import DarkFrame, Templates
 
-_MASK_LARGEST = 0.05  # of the frame: darks alone give 0.001
-_CHI2_LARGEST = 1.5  # of some 1000 bins, whose own scatter is 0.045
+_MASK_LARGEST = 0.05  # of the frame: blank darks give 0.001
+_CHI2_LARGEST = 1.5  # for about 1000 bins, where its own scatter is 0.045
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exposure:
-    """A science exposure whose dark is wanted.
+    """A science exposure whose dark is estimated.
 
     Attributes
     ----------
     counts : ndarray of float64, shape (1024, 1024)
         Raw counts: the FLT times its flat.
     good : ndarray of bool, shape (1024, 1024)
-        Pixels that a fit may use: no flagged ones, no apertures, no regions that the user masked.
+        Pixels that a fit may use: not flagged, not in apertures, not in regions that the user masked.
     flat : ndarray, shape (1024, 1024), or None
-        The flat, where it is known.
+        The flat, if known.
     sky : bool
-        Whether the filter lets sky in.
+        Whether the filter transmits the sky.
     """
 
     rootname: str
@@ -51,24 +51,24 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExposureDark:
-    """The dark of one exposure as its detector saw it (not divided by the flat).
+    """The dark of one exposure on the detector (not divided by the flat).
 
     Attributes
     ----------
     rate, rate_error : ndarray of float64, shape (1024, 1024)
-        count/s/pixel and its 1-sigma error in each pixel by itself.
+        The dark, count/s/pixel, and the 1-sigma error of each single pixel.
     weights : dict of str to float
         Share of each dark in the estimate; they sum to 1.
     method : str
-        nearest, mean, model, scaled mean or scaled nearest: what the darks allowed.
+        nearest, mean, model, scaled mean or scaled nearest, depending on the darks.
     fit : DarkFit or None
-        What was fitted; None for nearest and mean.
+        The fit; None for nearest and mean.
     cautions : tuple of str
-        What the user should know of this fit: short texts, what and then what to do.
+        Warnings about the fit: the problem, then what to do.
     sources : ndarray of bool, shape (1024, 1024), or None
-        True on the sources found; None where nothing was fitted.
+        True on detected sources; None if nothing was fitted.
     masked_fraction : float or None
-        Their share of the frame.
+        Fraction of the frame in sources.
     """
 
     rootname: str
@@ -84,7 +84,7 @@ class ExposureDark:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DarkEstimate:
-    """The darks of all exposures of one product, with what is needed for the error in any aperture."""
+    """The darks of all exposures of one product, with the data for the error in any aperture."""
 
     exposures: tuple[ExposureDark, ...]
     darks: tuple[DarkFrame, ...]
@@ -98,16 +98,15 @@ class DarkEstimate:
         Parameters
         ----------
         weights : sequence of ndarray, each of shape (1024, 1024)
-            The aperture's weights on each exposure's detector rates, one an exposure: footprint over flat. They may
-            be negative.
+            The aperture's weights on detector rates, one per exposure: footprint over flat. They may be negative.
         include_sky, include_dark : bool
-            What the error is of.
+            Whether the error includes the sky and the dark.
 
         Returns
         -------
         float
-            Of sum_i sum_p W_ip rate_ip, in the unit of weight x count/s/pixel. What exposures share (the same dark
-            frames) adds before it is squared.
+            Error of sum_i sum_p W_ip rate_ip, in the unit of weight x count/s/pixel. Errors that exposures share (the
+            same dark frames) add before they are squared.
         """
         if self.templates is not None:
             pairs = [
@@ -125,7 +124,7 @@ class DarkEstimate:
             counts = dark.counts[inside].astype(np.float64)
             squares = total[inside] ** 2
             number = float(counts.sum())
-            # Few counts: the exact interval of their number, with the mean square of the weights.
+            # Few counts: the exact interval of the count, with the mean square of the weights.
             few = number < EXACT_BELOW
             spread = count_error(number) ** 2 * float(squares.mean()) if few else float(squares @ counts)
             variance += spread / dark.exptime_s**2
@@ -138,7 +137,7 @@ def combine_darks(how: Combine, exposures: Sequence[Exposure], chosen: Sequence[
     Parameters
     ----------
     how : Combine
-        The model shares one set of templates, from all chosen darks, between the exposures.
+        With the model, all exposures share one set of templates from all chosen darks.
     chosen : sequence of sequence of DarkFrame
         The darks of each exposure, best first.
     """
@@ -150,7 +149,7 @@ def combine_darks(how: Combine, exposures: Sequence[Exposure], chosen: Sequence[
         used = darks[:1] if how is Combine.NEAREST else darks
         time = sum(dark.exptime_s for dark in used)
         counts: NDArray[np.float64] = np.sum([dark.counts for dark in used], axis=0, dtype=np.float64)
-        # A pixel without a count still has an error: that of the mean count over the frame.
+        # A pixel without counts still has an error: that of the mean count over the frame.
         error = np.sqrt(np.maximum(counts, counts.mean())) / time
         weights = {dark.rootname: dark.exptime_s / time for dark in used}
         estimates.append(ExposureDark(exposure.rootname, counts / time, error, weights, how.value, None))
@@ -188,7 +187,7 @@ def _modelled(exposures: Sequence[Exposure], darks: tuple[DarkFrame, ...]) -> Da
 
 
 def _cautions(fit: DarkFit, masked: float) -> tuple[str, ...]:
-    """Say what is unusual about a fit, and what to do about it."""
+    """Return warnings about an unusual fit, with what to do."""
     texts = []
     if masked > _MASK_LARGEST:
         texts.append(f"sources cover {masked:.0%} of the frame; look at the residual, and mask the sources yourself")
@@ -200,5 +199,5 @@ def _cautions(fit: DarkFit, masked: float) -> tuple[str, ...]:
             f"{EXTRAPOLATION_FREE:g}); ingest warmer darks"
         )
     if fit.uses_prior:
-        texts.append("few pixels are free of sources, so that the darks' mean takes part; mask less")
+        texts.append("few pixels are free of sources, so the fit uses the mean of the darks as a prior; mask less")
     return tuple(texts)

@@ -22,7 +22,7 @@ from sbcdark.pipeline.model.dark_fit import EXTRAPOLATION_SCATTER, DarkFit
 
 @dataclass(frozen=True, slots=True)
 class ApertureDark:
-    """The dark in an aperture, count/s, with its 1-sigma error and the parts of that (in quadrature)."""
+    """The dark in an aperture, count/s, with its 1-sigma error and the parts of the error (added in quadrature)."""
 
     rate: float
     error: float
@@ -35,7 +35,7 @@ class ApertureDark:
 def dark_rate_error(fit: DarkFit, templates: Templates) -> Image:
     """Return the 1-sigma error of `dark_rate` in every pixel: fit, templates, drift of the shape, hot pixels.
 
-    Neighbouring pixels share their errors: they do not add in quadrature; for an aperture use `aperture_dark`.
+    Errors of neighbouring pixels are correlated and do not add in quadrature; for an aperture use `aperture_dark`.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def smooth_variance(fit: DarkFit, templates: Templates, *, include_sky: bool = F
     templates : Templates
         The templates.
     include_sky : bool
-        Of the dark and the fitted sky together, with their covariance.
+        Return the variance of dark plus fitted sky, with their covariance.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def _convolve(blocks: Image, sigma: float) -> Image:
 
 
 def _convolve_product(blocks: Image, first: float, second: float) -> Image:
-    """Convolve with the product of two normalised Gaussians, which is one of their harmonic sigma, times a factor."""
+    """Convolve with the product of two normalised Gaussians: a Gaussian of their harmonic sigma times a factor."""
     if first == 0 or second == 0:
         return blocks * (1.0 if first == second else 1 / (2 * np.pi * max(first, second) ** 2))
     narrow = first * second / np.hypot(first, second)
@@ -119,25 +119,25 @@ def aperture_dark(
 ) -> ApertureDark:
     """Predict the dark in an aperture over one or several exposures that share their templates.
 
-    The rate is sum_e sum_p W_ep rate_ep. Its error has four parts. That of the fits is independent between
-    exposures, T' C T with T = sum_p W_p (L, G[, flat])_p. That of the templates is common: each prediction is a linear
-    combination sum_j c_j K N_j of the darks' counts N_j (K the smoothing), so that the coefficients add over the
-    exposures before they are squared, var = sum_q (sum_e c_ej K' (W_e - H_e))_q^2 N_jq, where H_e is what the same
-    error of the templates does through the fit of exposure e (its linear influence). That of the hot pixels is
-    independent. The slow drift of the dark's shape, `Templates.shape_scatter` times the rate, is taken as common to
-    the exposures and to the whole aperture: it persists over some frames and over 256 pixels. So is the error of the
-    glow's shape where it is far beyond the darks', `EXTRAPOLATION_SCATTER` times that part, and the error that the
-    frame's own misfit shows (`DarkFit.misfit`).
+    The rate is sum_e sum_p W_ep rate_ep. Its error has four parts. The fit error is independent between
+    exposures, T' C T with T = sum_p W_p (L, G[, flat])_p. The template error is common: each prediction is a linear
+    combination sum_j c_j K N_j of the darks' counts N_j (K the smoothing), so the coefficients add over the
+    exposures before they are squared, var = sum_q (sum_e c_ej K' (W_e - H_e))_q^2 N_jq, where H_e is the effect of
+    the same template error through the fit of exposure e (its linear influence). The error of the hot pixels is
+    independent. The slow drift of the dark's shape, `Templates.shape_scatter` times the rate, is treated as common to
+    the exposures and to the whole aperture: it persists over some frames and over 256 pixels. The same holds for the
+    error of the shape of a glow far beyond that of the darks, `EXTRAPOLATION_SCATTER` times the excess, and for the
+    error from the misfit of the frame itself (`DarkFit.misfit`).
 
     Parameters
     ----------
     exposures : sequence of (DarkFit, ndarray of float64, shape (1024, 1024))
-        Fits and native weight images W of the aperture; divided by the flat for a rate as in an FLT.
+        Fits and native weight images W of the aperture; divided by the flat for the rate in an FLT.
     templates : Templates
         The templates that every fit was made with.
     include_sky : bool
-        Add the fitted sky, sum_p W_p flat_p sky, with its covariance: the base and the sky are each uncertain where
-        their sum is not.
+        Add the fitted sky, sum_p W_p flat_p sky, with its covariance: base and sky are each less certain than
+        their sum.
     include_dark : bool
         False, with `include_sky`, gives the sky alone.
 
@@ -149,14 +149,14 @@ def aperture_dark(
     Raises
     ------
     UsageError
-        If a weight image is no full frame.
+        A weight image is not a full frame.
     """
     rate = fit_variance = shape_error = hot_variance = 0.0
     blocks = np.zeros((2, *templates.block_good.shape))
     response = np.outer(templates.row_response, templates.column_response)
     for fit, weights in exposures:
         if weights.shape != DETECTOR_SHAPE:
-            raise UsageError(f"An aperture's weights are a full frame of {DETECTOR_SHAPE} pixels.")
+            raise UsageError(f"An aperture's weights must be a full frame of {DETECTOR_SHAPE} pixels.")
         sums = np.zeros(len(fit.covariance))
         if include_dark:
             sums[0], sums[1] = (weights * templates.base_map).sum(), (weights * templates.glow_map).sum()

@@ -1,17 +1,17 @@
 """The dark of one exposure: fitted to its own counts, predicted for every pixel, with errors for any aperture.
 
-The tiers, in the order of what the darks and the exposure allow:
+The tiers, from the most to the least demanding:
 
 `model`
-    base x L + amplitude x G, where the darks show a glow that varies (see `templates.build_templates`).
+    base x L + amplitude x G, if the darks show a varying glow (see `templates.build_templates`).
 `scaled mean`
-    One template, the mean shape of the darks, times one fitted scale, where they show none.
+    One template, the mean shape of the darks, times one fitted scale, if they do not.
 `scaled nearest`
-    The same of the only dark given.
+    The same with a single dark.
 
-Where fewer than `BINS_ENOUGH` bins' worth of good pixels are left (a source over the frame), the mean and the scatter
-of the darks' own (base, amplitude) join the fit as a prior; with no pixel left they are all there is. The fit says so
-(`DarkFit.uses_prior`) and its covariance carries it.
+If fewer than `BINS_ENOUGH` bins' worth of good pixels remain (a source over the frame), the fit uses the mean and the
+scatter of the (base, amplitude) of the darks as a prior; with no pixels left the result is the prior. Then
+`DarkFit.uses_prior` is True, and the covariance includes the prior.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Tier = Literal["model", "scaled mean", "scaled nearest"]
 
 BINS_ENOUGH = 32
-"""Bins' worth of good pixels that a fit needs to stand alone: 250 counts of a cold 1000 s dark, which fix its base to
+"""Bins' worth of good pixels for a fit without a prior: 250 counts of a cold 1000 s dark, which fix its base to
 6 %, no better than the 8 % to which other darks predict it."""
 
 GRADIENT_SCATTER = 0.025
@@ -44,14 +44,14 @@ GRADIENT_SCATTER = 0.025
 beyond Poisson noise in the darks of program 13961, where it wanders slowly within the run."""
 
 EXTRAPOLATION_FREE = 1.5
-"""Amplitude over the hottest template dark's up to which the shape of the glow is taken to hold."""
+"""Amplitude relative to that of the hottest template dark up to which the shape of the glow is assumed to hold."""
 
 EXTRAPOLATION_SCATTER = 0.18
-"""Relative error of the glow's shape in the amplitude beyond that: the rms misfit, beyond the templates' noise, of 30
+"""Relative error of the glow's shape for the amplitude beyond that: the rms misfit, beyond the templates' noise, of 30
 hotter darks of program 13961 against templates from the 10 to 13 coolest (tests/benchmarks/extrapolation.py)."""
 
 MISFIT_SIGMA = 3.0
-"""A chi-square that is larger than this by chance, once in 700 sound frames, counts as misfit."""
+"""A chi-square above this many sigma, which one in 700 good frames has by chance, counts as misfit."""
 
 _SIDE = DETECTOR_SHAPE[0] // BIN
 _GRADIENTS = (2 * np.indices((_SIDE, _SIDE)) + 1) / _SIDE - 1  # (2, 32, 32): from -1 to 1 along y, and along x
@@ -66,35 +66,35 @@ class DarkFit:
     base, amplitude : float
         count/s/pixel, in the gauge of `templates.Templates`.
     sky : float or None
-        Uniform sky in front of the flat, count/s/pixel; None where none was allowed. It may be negative within its
+        Uniform sky in front of the flat, count/s/pixel; None if it was not fitted. It may be negative within its
         error: clipping it would bias the base.
     covariance : ndarray, shape (2, 2) or (3, 3)
         Of (base, amplitude[, sky]), (count/s/pixel)^2; zero for an amplitude that is not fitted.
     chi2_per_dof : float
-        Pearson's chi-square of the bins over their number less the parameters; NaN with none left.
+        Pearson's chi-square of the bins per degree of freedom; NaN without degrees of freedom.
     bins : int
         Number of bins used.
     tier : str
         `model`, `scaled mean` or `scaled nearest`.
     uses_prior : bool
-        Whether the darks' own mean and scatter took part for want of pixels.
+        Whether the mean and scatter of the darks are a prior because few pixels are good.
     exptime_s : float
         Exposure time, s.
     hot_rate, hot_error : ndarray, shape (n,)
         Excess of each of the templates' hot pixels, count/s, and its error.
     hot_own : ndarray of bool, shape (n,)
-        Whether that excess is the exposure's own, which takes the pixel out of the photometry (error 0: what is
-        subtracted are the very counts).
+        Whether that excess is the exposure's own, which removes the pixel from the photometry (error 0: its own counts
+        are subtracted).
     influence : ndarray, shape (k, 32, 32)
         Change of each parameter for one more count in each bin, (count/s/pixel)/count.
     block_pixels : ndarray, shape (128, 128)
         Number of pixels used in each 8 x 8 block.
     flat : ndarray, shape (1024, 1024), or None
-        The flat that the sky was fitted with.
+        The flat used for the fit of the sky.
     extrapolation : float
-        Amplitude over that of the hottest dark of the templates; 0 without a glow in them.
+        Amplitude relative to that of the hottest template dark; 0 if the templates have no glow.
     misfit : float
-        Relative error of the shape that the frame's own bins show: s of chi2 = dof + s^2 sum(mean), with dof raised by
+        Relative error of the shape from the frame's own bins: s of chi2 = dof + s^2 sum(mean), with dof raised by
         `MISFIT_SIGMA` of its own scatter sqrt(2 dof); 0 for a frame that fits.
     beyond : float
         Amplitude beyond `EXTRAPOLATION_FREE` times the hottest dark's, count/s/pixel, else 0.
@@ -141,8 +141,8 @@ def fit_dark(
     Poisson maximum likelihood on 32 x 32-pixel bins; a bin that is partly masked counts with its good pixels. The mean
     is (base L + amplitude G + sky x flat) x exptime, the flat acting on the sky alone. A uniform sky looks nearly like
     the base; with `sky` the base therefore has a Gaussian prior, by default the mean and scatter of the darks' own.
-    What little tells the two apart is of the size of the dark's own drift, so that with `sky` the dark may also have
-    a gradient of `GRADIENT_SCATTER` in y and in x: a nuisance that widens the covariance and is not predicted.
+    The difference between the two is as small as the drift of the dark, so with `sky` the dark may also have a
+    gradient of `GRADIENT_SCATTER` in y and in x: a nuisance parameter that widens the covariance and is not predicted.
     The dark is never negative: base >= 0, and the amplitude, which may be slightly negative, is kept where
     base L + amplitude G >= 0 in every pixel (a limit at zero would bias the cold frames).
 
@@ -159,9 +159,9 @@ def fit_dark(
     flat : ndarray of float64, shape (1024, 1024), optional
         Flat field, about 1; matters with `sky` only.
     sky : bool
-        Whether to fit a uniform sky.
+        Fit a uniform sky.
     base_prior : (float, float), optional
-        Mean and sigma of a Gaussian prior on the base, count/s/pixel. With `sky` it replaces that of the darks.
+        Mean and sigma of a Gaussian prior on the base, count/s/pixel. With `sky` it replaces the prior from the darks.
 
     Returns
     -------
@@ -170,16 +170,16 @@ def fit_dark(
     Raises
     ------
     UsageError
-        If an array is no full frame, holds negative or no finite counts where it is good, or exptime is not positive.
+        An array is not a full frame, good pixels hold negative or non-finite counts, or exptime is not positive.
     """
     if np.shape(counts) != DETECTOR_SHAPE or not exptime_s > 0:
-        raise UsageError(f"A dark is fitted to a full frame of {DETECTOR_SHAPE} pixels with an exposure time.")
+        raise UsageError(f"A dark fit needs a full frame of {DETECTOR_SHAPE} pixels and an exposure time.")
     use = templates.good if good is None else templates.good & good
     if flat is not None:
         use = use & np.isfinite(flat)
     image = np.where(use, counts, 0).astype(np.float64)
     if not np.all(np.isfinite(image)) or image.min() < 0:
-        raise UsageError("Good pixels hold negative or no finite counts.", "Mask them, or give raw counts.")
+        raise UsageError("Good pixels hold negative or non-finite counts.", "Mask them, or give raw counts.")
 
     components = [templates.base_map * use]
     if templates.glow:
@@ -197,7 +197,7 @@ def fit_dark(
     precision = np.zeros((3, 3))
     precision[:2, :2] = prior_precision(templates, base_prior, (sky or scarce or base_prior is not None, scarce))
     if scarce and sky:
-        # Nothing tells a sky from the dark in so few pixels: it is held to the size of the dark itself.
+        # So few pixels cannot separate sky and dark: the prior limits the sky to the size of the dark.
         precision[2, 2] = (mean[0] + mean[1]) ** -2
     design, seen = binned[:, filled], block_sum(image, BIN)[filled]
     drift = Drift(_GRADIENTS[:, filled], GRADIENT_SCATTER, max(float(mean[0]), 1e-9)) if sky else None

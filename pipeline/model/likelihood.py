@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drift:
-    """What the shape of a dark may differ by from the templates', as nuisance parameters of its fit.
+    """The possible change of a dark's shape relative to the templates, as nuisance parameters of its fit.
 
     Attributes
     ----------
     gradients : ndarray, shape (k, m)
-        Relative change of the dark in each bin for one unit of each.
+        Relative change of the dark in each bin per unit of each parameter.
     scatter : float
         Standard deviation of each from frame to frame.
     rate : float
-        A typical dark, count/s/pixel: in units of it the nuisance parameters are of the others' size.
+        A typical dark, count/s/pixel: the unit that scales the nuisance parameters to the size of the others.
     """
 
     gradients: Image
@@ -42,7 +42,7 @@ def _within_limits(theta: Image, templates: Templates) -> Image:
 
 
 def least_mean(counts: Image, design: Image) -> Image:
-    """Least mean that a bin is taken to have, a fiftieth of an average bin's, so that nothing divides by zero."""
+    """Minimum mean of a bin, a fiftieth of that of an average bin, to avoid a division by zero."""
     size = np.abs(design).sum(axis=0)
     return np.asarray(0.02 * max(counts.sum(), 1.0) / max(size.sum(), 1e-30) * size + 1e-9)
 
@@ -63,7 +63,7 @@ def _maximise(counts: Image, design: Image, theta: Image, precision: Image, cent
 
 
 def _extend(theta: Image, design: Image, precision: Image, drift: Drift) -> tuple[Image, Image]:
-    """Add to design and precision a row for each gradient of the dark, all components of which but the last are."""
+    """Add a row for each gradient of the dark (all components but the last) to design and precision."""
     dark = theta[:-1] @ design[:-1] / drift.rate
     wide = np.diag(np.append(np.zeros(len(design)), np.full(len(drift.gradients), (drift.scatter * drift.rate) ** -2)))
     wide[: len(design), : len(design)] = precision
@@ -71,7 +71,7 @@ def _extend(theta: Image, design: Image, precision: Image, drift: Drift) -> tupl
 
 
 def _solve(counts: Image, design: Image, theta: Image, precision: Image, centre: Image, drift: Drift | None) -> Image:
-    """Maximum of the likelihood; the dark's gradients, which depend on the dark itself, in turns with it."""
+    """Maximum of the likelihood; alternate with the gradients, which depend on the dark itself."""
     theta = _maximise(counts, design, theta, precision, centre)
     if drift is None:
         return theta
@@ -93,8 +93,8 @@ def estimate(
 ) -> tuple[Image, Image, Image]:
     """Estimate (base, amplitude, sky) from binned counts (m,) and the design (len(fitted), m).
 
-    precision (3, 3) and mean (3,) are those of the prior; what is not in `fitted` is zero. A drift needs a sky, the
-    last of the design.
+    precision (3, 3) and mean (3,) are those of the prior; parameters not in `fitted` are zero. A drift needs a sky as
+    the last component of the design.
 
     Returns
     -------
@@ -108,12 +108,12 @@ def estimate(
     full[fitted] = _solve(counts, design, mean[fitted], precision[select], mean[fitted], drift)
     bounded = np.append(_within_limits(full[:2], templates), full[2])
     if not np.array_equal(bounded, full):
-        # On the limit the dark is one shape with one scale, which is fitted again, and the sky with it. The covariance
-        # stays that of all parameters: a limit that noise reached makes nothing surer.
+        # On the limit the dark is one shape with one scale, which is fitted again together with the sky. The covariance
+        # stays that of all parameters: a limit reached by noise does not make them more certain.
         ratio = bounded[1] / bounded[0] if bounded[0] > 0 else mean[1] / mean[0]
         shape = np.array([[1.0, ratio, 0.0], [0.0, 0.0, 1.0]])[: 2 if 2 in fitted else 1, fitted]
         scale = np.array([mean[0], 0.0])[: len(shape)]
-        # The prior holds on the shape as on the parameters: (s S - m)' P (s S - m).
+        # The prior on the shape follows from that on the parameters: (s S - m)' P (s S - m).
         prior = shape @ precision[select] @ shape.T
         centre = np.linalg.pinv(prior) @ (shape @ precision[select] @ mean[fitted])
         full[fitted] = _solve(counts, shape @ design, scale, prior, centre, drift) @ shape
@@ -130,7 +130,7 @@ def estimate(
 
 
 def prior_precision(templates: Templates, prior: tuple[float, float] | None, use: tuple[bool, bool]) -> Image:
-    """Precision (2, 2) of the prior on (base, amplitude): of those that `use` names, else 0."""
+    """Precision (2, 2) of the prior on (base, amplitude); 0 for those that `use` excludes."""
     variance = np.diagonal(templates.prior()[1]).copy()
     if prior is not None:
         variance[0] = prior[1] ** 2

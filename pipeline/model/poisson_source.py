@@ -1,7 +1,7 @@
 """A source on an uncertain background, from few counts or many. Pure numbers.
 
-N counts are seen where B +- sigma are expected of dark and sky. The estimate of the source is N - B, which may be
-negative and has no bias, so that results can be averaged; what it means is said by the Poisson distribution.
+N counts are observed where B +- sigma are expected from dark and sky. The estimate of the source is N - B, which may
+be negative and is unbiased, so that results can be averaged; its significance follows from the Poisson distribution.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DETECTION_SIGMA = 3.0
-"""Significance from which a source counts as detected; below it there is an upper limit in place of a magnitude."""
+"""Minimum significance of a detected source; below it an upper limit replaces the magnitude."""
 
 _TAIL = 0.5 * math.erfc(1 / math.sqrt(2))  # beyond 1 sigma, on one side
 _LIMIT_TAIL = 0.5 * math.erfc(DETECTION_SIGMA / math.sqrt(2))
-_LEAST_CHANCE = 1e-15  # below it the chance is lost in rounding
+_LEAST_CHANCE = 1e-15  # smaller ones are lost in rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class SourceCounts:
 
 
 def source_counts(number: float, background: float, background_error: float) -> SourceCounts:
-    """Return the source that N counts on an uncertain background show.
+    """Return the source counts of N counts on an uncertain background.
 
     The interval of the mean of N ends halfway between the exact limits (Garwood 1936, Biometrika 28, 437), which cover
     too often, and the mid-P limits (Lancaster 1961, JASA 56, 223), which cover too rarely at a few counts. The error of
@@ -62,7 +62,7 @@ def source_counts(number: float, background: float, background_error: float) -> 
     Parameters
     ----------
     number : float
-        Counts N in the aperture; weights at its edge make it fractional.
+        Counts N in the aperture; weights at its edge make it non-integer.
     background : float
         Expected counts B of dark and sky.
     background_error : float
@@ -74,9 +74,9 @@ def source_counts(number: float, background: float, background_error: float) -> 
         `number` or `background_error` is negative or not finite, or `background` is not finite.
     """
     if not (math.isfinite(number) and math.isfinite(background) and math.isfinite(background_error)):
-        raise ValueError("counts and background are finite numbers")
+        raise ValueError("counts and background must be finite")
     if number < 0 or background_error < 0:
-        raise ValueError("counts and the error of a background are not negative")
+        raise ValueError("counts and the background error must not be negative")
     low, high = _interval(number)
     source = number - background
     return SourceCounts(
@@ -91,10 +91,10 @@ def source_counts(number: float, background: float, background_error: float) -> 
 def joint_rate(
     numbers: Sequence[float], backgrounds: Sequence[float], background_errors: Sequence[float], scales: Sequence[float]
 ) -> tuple[float, float]:
-    """Return the rate of one source that several results share, and its error, by maximum likelihood.
+    """Return the maximum likelihood rate, and its error, of one source from several results.
 
-    The mean of result i is rate / scale_i + B_i. A mean weighted by 1 / sigma^2 is biased low, since the results with
-    fewer counts have the smaller errors; this estimate weights by the expected counts instead.
+    The mean of result i is rate / scale_i + B_i. A mean weighted by 1 / sigma^2 is biased low, since results with
+    fewer counts have smaller errors; this estimate weights by the expected counts instead.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def joint_rate(
     Raises
     ------
     ValueError
-        There is no result.
+        There are no results.
     """
     if len(numbers) == 0:
         raise ValueError("a joint estimate needs at least one result")
@@ -116,7 +116,7 @@ def joint_rate(
     share = 1 / share
     rate = float((n - b).sum() / share.sum())
     for _ in range(50):
-        # Fisher scoring with the expected variance; it holds the error of the backgrounds, too.
+        # Fisher scoring with the expected variance, which includes the errors of the backgrounds.
         variance = np.maximum(rate * share + b, 0.1) + e**2
         new = float((share * (n - b) / variance).sum() / (share**2 / variance).sum())
         if abs(new - rate) <= 1e-9 * abs(new):
@@ -126,7 +126,7 @@ def joint_rate(
 
 
 def _exact_high(number: float, tail: float) -> float:
-    """Mean of which `number` counts or fewer have the chance `tail` (Garwood 1936)."""
+    """Mean for which the chance of `number` counts or fewer is `tail` (Garwood 1936)."""
     from scipy.special import gammainccinv  # noqa: PLC0415  costly to import
 
     return float(gammainccinv(number + 1, tail))
@@ -138,7 +138,7 @@ def _interval(number: float) -> tuple[float, float]:
     from scipy.special import gammaincc, gammaincinv  # noqa: PLC0415
 
     def below(mean: float) -> float:
-        """Chance of fewer counts, and half of that of as many: gammaincc(n, mean) is the chance of fewer than n."""
+        """Chance of fewer counts plus half that of as many: gammaincc(n, mean) is the chance of fewer than n."""
         fewer = float(gammaincc(number, mean)) if number > 0 else 0.0
         return 0.5 * (fewer + float(gammaincc(number + 1, mean)))
 
@@ -163,7 +163,7 @@ def _significance(number: float, background: float, error: float) -> float:
         chance = float(betainc(number, shape, mean / (mean + shape)))
     if chance > _LEAST_CHANCE:
         return float(-ndtri(chance))
-    # Too rare for a chance in double precision: the root of the likelihood ratio (Li & Ma 1983, ApJ 272, 317).
+    # The chance is too small for double precision: use the root of the likelihood ratio (Li & Ma 1983, ApJ 272, 317).
     best, prior = mean, 0.0
     if error > 0:
         without = mean - error**2

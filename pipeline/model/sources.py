@@ -1,4 +1,4 @@
-"""Sources in a science exposure: found above the dark and the sky, and masked out of the dark's fit."""
+"""Detection of sources above dark and sky in a science exposure, to mask them in the fit of the dark."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.model.templates import Templates
 
 _MASK_SCALES = ((4.0, 2), (12.0, 4), (32.0, 8))  # sigma and block side (pixels): a compact source, a galaxy, its halo
-_MASK_CHANCE = 1e-5  # 2^20 / (4 pi 4^2) = 5200 independent cells in all: 0.05 false ones a frame
+_MASK_CHANCE = 1e-5  # 2^20 / (4 pi 4^2) = 5200 independent cells in all: 0.05 false ones per frame
 
-_ROUNDS = 10  # a mask stays after 2 or 3
+_ROUNDS = 10  # a mask converges after 2 or 3
 
 
 def _chance(counts: Image, mean: Image, variance: Image) -> Image:
     """Chance of `counts` or more: Poisson with a mean that is itself uncertain, Gamma with that variance.
 
     That is the upper tail of a negative binomial with r = mean^2 / variance, I_p(counts, r) with
-    p = mean / (mean + r) (Abramowitz & Stegun 26.5.26), which goes over into Poisson's for large r.
+    p = mean / (mean + r) (Abramowitz & Stegun 26.5.26), which approaches Poisson's for large r.
     """
     from scipy.special import betainc  # noqa: PLC0415  costly to import
 
@@ -43,11 +43,11 @@ def source_mask(
     good: Mask | None = None,
     error: Image | None = None,
 ) -> Mask:
-    """Find sources: where smoothed counts are above what the dark and the sky give, the model's own error included.
+    """Detect sources where smoothed counts exceed dark plus sky, with the error of the model included.
 
-    Gaussians of 4, 12 and 32 pixels gather 200, 1,800 and 12,900 pixels' worth of counts (4 pi sigma^2); there the
-    chance of as many counts is that of a negative binomial: Poisson's, with the error of the model. Segments with a
-    chance under 1e-5 are grown by sigma (a Gaussian source that is just seen reaches about that far beyond).
+    Gaussians of 4, 12 and 32 pixels sum the counts of 200, 1,800 and 12,900 pixels (4 pi sigma^2); the chance of as
+    many counts is that of a negative binomial: Poisson's with the error of the model. Segments with a chance under 1e-5
+    are grown by sigma (a barely detected Gaussian source extends about that far beyond them).
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def source_mask(
     expected : ndarray of float64, shape (1024, 1024)
         Expected counts without sources.
     good : ndarray of bool, shape (1024, 1024), optional
-        False on pixels to leave out: hot ones, defective lines.
+        False on excluded pixels: hot pixels, defective lines.
     error : ndarray of float64, shape (1024, 1024), optional
         Error of `expected`, counts, common to the pixels under a kernel; none by default.
 
@@ -78,7 +78,7 @@ def source_mask(
         variance = (
             np.zeros_like(mean) if error is None else (smooth(block_sum(error * use, size), sigma / size) * area) ** 2
         )
-        # An upper tail of Poisson's is heavier than a Gaussian's: under 3 sigma its chance is 1e-3 and more.
+        # The upper Poisson tail is heavier than a Gaussian's: below 3 sigma the chance is at least 1e-3.
         likely = seen > mean + 3 * np.sqrt(mean + variance)
         evidence = np.zeros_like(seen)
         evidence[likely] = -np.log10(np.maximum(_chance(seen[likely], mean[likely], variance[likely]), 1e-300))
@@ -100,9 +100,9 @@ def fit_dark_with_sources(
     sky: bool = False,
     base_prior: tuple[float, float] | None = None,
 ) -> tuple[DarkFit, Mask]:
-    """Fit the dark and mask sources in turns, until the mask stays: a bright source hides a faint one's wings.
+    """Fit the dark and mask sources in turns until the mask converges: a bright source hides the wings of a faint one.
 
-    Each round finds the sources anew, so that what a poor first fit called a source is given back.
+    Each round detects the sources again, so false sources of a poor first fit are released.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def fit_dark_with_sources(
         if np.array_equal(found, sources):
             break
         if any(np.array_equal(found, earlier) for earlier in seen):
-            # Rounds that alternate: what either calls a source is left out of the fit, and that is the end.
+            # The rounds alternate: exclude the sources of both from the fit, and stop.
             sources |= found
             fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, base_prior=base_prior)
             break

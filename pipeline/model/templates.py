@@ -2,8 +2,8 @@
 
 An SBC dark is ``base x L + amplitude x G`` plus hot pixels: the shape of the glow stays the same while its size grows
 40-fold, and the base varies from frame to frame everywhere together. Given each dark's (base, amplitude), the best
-linear estimate of L and G is a fixed linear combination of the darks, so that a predicted dark is one too, and its
-template noise follows from the counts of the darks themselves, without any model of the noise.
+linear estimate of L and G is a fixed linear combination of the darks, so a predicted dark is one too, and its
+template noise follows from the counts of the darks, without a noise model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BIN = 32
 """Side of the bins (pixels) in which counts are fitted: 8 counts in a cold 1000 s dark."""
 
 BLOCK = 8
-"""Side of the blocks (pixels) on which template noise is kept: a third of the narrower smoothing kernel's sigma."""
+"""Side of the blocks (pixels) of the template noise: a third of the narrower smoothing kernel's sigma."""
 
 SMOOTH_BASE = 48.0
 SMOOTH_GLOW = 24.0
@@ -36,16 +36,17 @@ SMOOTH_GLOW = 24.0
 13961 allow (tests/benchmarks/accuracy.py): wider ones begin to flatten the glow, narrower ones add noise."""
 
 BASE_SCATTER = 0.10
-"""Relative scatter of the base from frame to frame (darks of program 13961); used where fewer than 3 darks tell it."""
+"""Relative scatter of the base from frame to frame (darks of program 13961); used with fewer than 3 darks."""
 
 SHAPE_SCATTER = 0.02
-"""Relative drift of the dark's shape over 256 pixels (darks of program 13961); used where under 5 darks tell it."""
+"""Relative drift of the dark's shape over 256 pixels (darks of program 13961); used with fewer than 5 darks."""
 
 _CELL = 256
 _LIMIT_SIGMA = 5.0  # 300 independent places of the smoothed G: 1e-4 by chance
 _GLOW_AREA = (slice(398, 910), slice(302, 814))
-# 512 x 512 pixels about the glow's peak at (x, y) = (558, 654): six times the counts of the box, so a sharper test
-_GLOW_CHANCE = 5.7e-7  # a glow is there at 5 sigma
+# 512 x 512 pixels around the peak of the glow at (x, y) = (558, 654): six times the counts of the box, a more
+# sensitive test
+_GLOW_CHANCE = 5.7e-7  # detection of a glow at 5 sigma
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +56,7 @@ class DarkFrame:
     Attributes
     ----------
     rootname : str
-        Its IPPPSSOOT.
+        Root name (IPPPSSOOT).
     counts : ndarray, shape (1024, 1024)
         Raw counts, not flat-fielded.
     exptime_s : float
@@ -69,24 +70,24 @@ class DarkFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Templates:
-    """What a set of darks says about the shape of the dark.
+    """The shape of the dark from a set of darks.
 
-    Gauge: L has mean 1 over the good pixels, so that a base is the mean base rate (count/s/pixel); G has mean 1 over
-    `regions.BOX`, so that an amplitude is the mean glow rate in the box (count/s/pixel). Amplitude zero is the glow of
-    the darks with the least of it, and the bases of the darks are uncorrelated with their amplitudes. A prediction
-    depends on none of these choices.
+    Gauge: L has mean 1 over the good pixels, so a base is the mean base rate (count/s/pixel); G has mean 1 over
+    `regions.BOX`, so an amplitude is the mean glow rate in the box (count/s/pixel). Amplitude zero is the glow of
+    the darks with the least glow, and the bases of the darks are uncorrelated with their amplitudes. Predictions
+    do not depend on these choices.
 
     Attributes
     ----------
     base_map, glow_map : ndarray of float64, shape (1024, 1024)
-        L and G, dimensionless, with the response of defective lines in them (0 on dead rows); G is 0 without glow.
+        L and G, dimensionless, including the response of defective lines (0 on dead rows); G is 0 without glow.
     good : ndarray of bool, shape (1024, 1024)
         False on hot pixels and on lines whose response is not 1.
     hot : HotPixels
         The hot pixels.
     row_response, column_response : ndarray of float64, shape (1024,)
-        Response of each row and column relative to its neighbours; 1 but for those that differ by 5 sigma. Its own
-        error is left out everywhere: of a whole row in all darks, it is far below Poisson's of an aperture's part.
+        Response of each row and column relative to its neighbours; 1 except for those that differ by 5 sigma. Its
+        error is neglected: from a whole row in all darks, it is far below the Poisson error of an aperture's part.
     darks : tuple of str
         Root names.
     bases, amplitudes : ndarray, shape (n,)
@@ -94,21 +95,21 @@ class Templates:
     covariances : ndarray, shape (n, 2, 2)
         Poisson covariance of each dark's (base, amplitude).
     glow : bool
-        Whether there are two templates; else the darks show no glow that varies, and L is their mean shape.
+        Whether there are two templates; else the darks show no varying glow, and L is their mean shape.
     noise : ndarray, shape (3, 128, 128)
         Sums over darks and over 8 x 8 blocks of c_j d_j N_j with (c, d) the coefficients of N_j in (L, L), (L, G) and
         (G, G): the covariance of the unsmoothed templates.
     block_good : ndarray, shape (128, 128)
         Number of good pixels in each block.
     shape_scatter : float
-        Relative scatter of the darks about base L + amplitude G in cells of 256 x 256 pixels, beyond Poisson's: the
+        Relative scatter of the darks about base L + amplitude G in cells of 256 x 256 pixels, beyond Poisson noise: the
         shape is not quite constant.
     smoothing : tuple of float
         Gaussian sigma of the smoothing of L and of G, pixels.
     amplitude_limits : tuple of float
-        The least and the greatest amplitude / base that leave the dark positive everywhere.
+        The minimum and maximum amplitude / base for which the dark is positive everywhere.
     contributions : ndarray, shape (2, n)
-        What each dark contributes to the sum of L and of G over the good pixels.
+        Contribution of each dark to the sum of L and of G over the good pixels.
     """
 
     base_map: Image
@@ -130,14 +131,14 @@ class Templates:
     contributions: Image
 
     def weights(self, base: float, amplitude: float) -> dict[str, float]:
-        """Return the share of each dark in a predicted dark: of the counts that it holds over the good pixels.
+        """Return the share of each dark in the counts of a predicted dark over the good pixels.
 
-        They sum to 1. A share may be negative: a warm dark is subtracted from the others where there is little glow.
+        They sum to 1. A share may be negative: a warm dark is subtracted from the others if there is little glow.
 
         Parameters
         ----------
         base, amplitude : float
-            Of the prediction, count/s/pixel.
+            Parameters of the prediction, count/s/pixel.
         """
         share = base * self.contributions[0] + amplitude * self.contributions[1]
         total = share.sum()
@@ -152,7 +153,7 @@ class Templates:
         mean : ndarray, shape (2,)
             count/s/pixel.
         covariance : ndarray, shape (2, 2)
-            Diagonal; with fewer than 3 darks the base's scatter is `BASE_SCATTER`, the amplitude's its own size.
+            Diagonal; with fewer than 3 darks the base's scatter is `BASE_SCATTER`, that of the amplitude its mean.
         """
         values = np.stack([self.bases, self.amplitudes])
         mean = values.mean(axis=1)
@@ -160,13 +161,13 @@ class Templates:
         if len(self.bases) < 3:
             variance = np.array([(BASE_SCATTER * mean[0]) ** 2, mean[1] ** 2]) + poisson
         else:
-            # The scatter is measured with Poisson noise in it; a tenth of the base's is its least, not zero.
+            # The measured scatter includes Poisson noise; its minimum is a tenth of that of the base, not zero.
             variance = np.maximum(values.var(axis=1, ddof=1) - poisson, (0.1 * BASE_SCATTER * mean[0]) ** 2)
         return mean, np.diag(variance)
 
 
 def _normalised_convolution(image: Image, good: Mask, sigma: float) -> Image:
-    """Smooth an image that is 0 where it is not good, per good pixel; on 4 x 4 blocks, linear between these."""
+    """Smooth an image (0 on bad pixels) per good pixel, on 4 x 4 blocks with linear interpolation between them."""
     from scipy.ndimage import zoom  # noqa: PLC0415  costly to import
 
     ratio = smooth(block_sum(image, 4), sigma / 4) / np.maximum(smooth(block_sum(good, 4), sigma / 4), 1e-12)
@@ -228,7 +229,7 @@ def _gauge(parameters: Image, covariances: Image) -> tuple[Image, Image]:
     zero = float(np.average(ratio[low], weights=sigma[low] ** -2))
     amplitude = amplitude - zero * base
     slope = 0.0
-    if len(base) > 2:  # a line through two points says nothing of a correlation
+    if len(base) > 2:  # two points do not show a correlation
         centred = amplitude - amplitude.mean()
         slope = float(centred @ base / (centred @ centred))
     mixing = np.array([[1.0 + slope * zero, -slope], [-zero, 1.0]])
@@ -236,7 +237,7 @@ def _gauge(parameters: Image, covariances: Image) -> tuple[Image, Image]:
 
 
 def _amplitude_limits(base: Image, glow: Image, variance: Image) -> tuple[float, float]:
-    """Find the least and the greatest amplitude / base that leave base + amplitude glow positive.
+    """Find the minimum and maximum amplitude / base for which base + amplitude glow is positive.
 
     Only pixels whose glow differs from zero by `_LIMIT_SIGMA` set a limit; variance (128, 128) is that of the glow.
     """
@@ -258,12 +259,12 @@ def _shape_scatter(seen: Image, mean: Image, rank: int) -> float:
 
 
 def _checked_weights(darks: Sequence[DarkFrame], weights: Sequence[float] | None) -> Image:
-    """Return the darks' relative weights, or raise what `build_templates` says it raises."""
+    """Return the relative weights of the darks; raise the errors of `build_templates`."""
     if not darks:
-        raise NothingMatchedError("No dark was given to model the dark with.", "Relax the match, or ingest more darks.")
+        raise NothingMatchedError("The dark model needs at least one dark.", "Relax the match, or ingest more darks.")
     for dark in darks:
         if dark.counts.shape != DETECTOR_SHAPE or not dark.exptime_s > 0:
-            raise UsageError(f"Dark {dark.rootname} is no full frame of {DETECTOR_SHAPE} with an exposure time.")
+            raise UsageError(f"Dark {dark.rootname} is not a full frame of {DETECTOR_SHAPE} with an exposure time.")
     relative = np.ones(len(darks)) if weights is None else np.asarray(weights, dtype=np.float64)
     if relative.shape != (len(darks),) or not np.all(relative > 0) or not np.all(np.isfinite(relative)):
         raise UsageError("Each dark needs one positive weight.")
@@ -281,9 +282,9 @@ def build_templates(
     Each dark's (base, amplitude) starts from contrast = rate(box) - rate(quiet) and the quiet rate, and is refined by
     Poisson maximum likelihood on 32 x 32-pixel bins. The templates are then the generalised least squares solution of
     counts_j / time_j = base_j L + amplitude_j G, with a weight of time_j / rate_j, smoothed by a Gaussian with a
-    normalised convolution over good pixels. One template (the scaled mean) is made instead where the darks show no
-    varying glow: where the share of the counts that falls on the glow's centre (512 x 512 pixels) is constant to within
-    5 sigma of Poisson noise (a chi-square test with chance 5.7e-7), or there is one dark only. Noise is thus never
+    normalised convolution over good pixels. A single template (the scaled mean) is made instead if the darks show no
+    varying glow: if the fraction of the counts in the centre of the glow (512 x 512 pixels) is constant to within
+    5 sigma of Poisson noise (a chi-square test with chance 5.7e-7), or if there is only one dark. Noise is thus never
     fitted as a glow.
 
     Parameters
@@ -291,7 +292,7 @@ def build_templates(
     darks : sequence of DarkFrame
         One or more.
     weights : sequence of float, optional
-        Relative weight of each dark beside its exposure; 1 by default.
+        Relative weight of each dark in addition to its exposure; 1 by default.
     smoothing : tuple of float
         Gaussian sigma of L and of G, pixels; 0 leaves a template unsmoothed.
 
@@ -302,9 +303,9 @@ def build_templates(
     Raises
     ------
     NothingMatchedError
-        Without darks, or with no counts in any of them.
+        There are no darks, or one has no counts.
     UsageError
-        If a dark has another shape, no exposure time or an impossible weight.
+        A dark has another shape, no exposure time or an invalid weight.
     """
     relative = _checked_weights(darks, weights)
     times = np.array([dark.exptime_s for dark in darks])
@@ -313,7 +314,7 @@ def build_templates(
     good = ~hot & (row == 1)[:, None] & (column == 1)
     sums = np.array([(c * good).sum() for c in counts])
     if not np.all(sums > 0):
-        raise NothingMatchedError("A dark without any counts cannot be a dark.", "Retire it (sbcdark retire).")
+        raise NothingMatchedError("A dark without any counts cannot be used.", "Retire it (sbcdark retire).")
 
     boxes = np.array([(c * good)[BOX.slices].sum() for c in counts])
     glow = _has_glow(sums, np.array([(c * good)[_GLOW_AREA].sum() for c in counts]))

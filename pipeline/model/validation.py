@@ -1,7 +1,7 @@
-"""How well is the dark known? Each dark in turn is a blank science frame, and the others predict it.
+"""The leave-one-out test: each dark in turn is a blank science frame that the others predict.
 
-The truth are the frame's own counts in random apertures, hot pixels included. A uniform sky can be added to them as
-Poisson counts; the model then predicts dark and sky together, as they are subtracted from a source.
+The truth is the frame's own counts in random apertures, with hot pixels. A uniform sky can be added as Poisson
+counts; the model then predicts dark and sky together, as they are subtracted from a source.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ SCALED = "A x dark + K"
 PUBLISHED = "nearest in box sum"
 
 WARM_BOX_RATE = 1.23e-5
-"""Rate in the box, count/s/pixel, from which a dark shows the glow: 492 counts in 1000 s."""
+"""Minimum rate in the box, count/s/pixel, of a dark with glow: 492 counts in 1000 s."""
 
 _SMALLEST, _LARGEST = 500, 20_000  # native pixels of an aperture
-_CANDIDATES = 3  # darks nearest in box rate that A x dark + K tries
+_CANDIDATES = 3  # number of darks nearest in box rate for A x dark + K
 _DRIFT_MOST = 0.04
 """Twice the drift of the darks of program 13961, where the model is within 10 % of the photon limit."""
 
 _WIDTH_MOST = 1.08
-"""Width of the pulls up to which errors hold: 4 % more than what the tests of the model allow on average."""
+"""Maximum width of the pulls for valid errors: 4 % above the average limit of the model's tests."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationRow:
-    """How one method predicts the counts of some frames at one level of sky.
+    """The accuracy of one method for some frames at one level of sky.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class ValidationRow:
     sky_count_s_pix : float
         The sky added, count/s/pixel.
     number : int
-        Frames.
+        Number of frames.
     rms, rms_err : float
         Root of the mean of (predicted - true)^2 / expected counts: 1 is the photon limit. Its standard error comes from
         the scatter between frames, as the apertures of one frame share a fit.
@@ -89,11 +89,11 @@ class Validation:
     drift : float
         Relative drift of the dark's shape over 256 pixels from dark to dark, beyond Poisson noise.
     groups : tuple of str
-        The groups whose darks were predicted from the other groups' (years, say); empty where each dark was left out
-        alone.
+        The groups whose darks were predicted from the other groups' (years, say); empty if each dark was left out
+        singly.
     factor : float
-        Width of the model's pulls over all frames and levels of sky: by this factor the stated errors are too small, or
-        too large.
+        Width of the model's pulls over all frames and levels of sky: the factor by which the stated errors are too
+        small, or too large if below 1.
     holds : bool
         Whether the stated errors hold.
     """
@@ -106,7 +106,7 @@ class Validation:
 
     @property
     def verdict(self) -> str:
-        """Whether the stated errors hold for these darks, and whether the dark keeps its shape, in plain words."""
+        """Whether the stated errors hold for these darks, and whether the dark keeps its shape."""
         if self.holds:
             text = f"For these darks the stated errors hold: the pulls have a width of {self.factor:.2f}."
         else:
@@ -126,9 +126,9 @@ def random_apertures(number: int, seed: int) -> list[NDArray[np.bool_]]:
     Parameters
     ----------
     number : int
-        How many.
+        Number of apertures.
     seed : int
-        Of the random numbers.
+        Seed of the random numbers.
 
     Returns
     -------
@@ -167,12 +167,12 @@ def validate(
     skies : sequence of float
         Levels of sky to add, count/s/pixel.
     apertures : int
-        Random apertures a frame.
+        Random apertures per frame.
     seed : int
-        Of the apertures and of the sky's counts.
+        Seed of the apertures and of the sky counts.
     groups : mapping of str to str, optional
-        The group of each dark by its name (its year, say). With two groups or more, a dark is predicted from the darks
-        of the other groups alone.
+        The group of each dark by root name (its year, say). With two groups or more, a dark is predicted only from the
+        darks of the other groups.
     progress : callable, optional
         Called with the number of frames done and their total.
 
@@ -182,9 +182,7 @@ def validate(
         There are fewer than three darks.
     """
     if len(darks) < 3:
-        raise UsageError(
-            f"A leave-one-out test needs 3 darks, and the catalog has {len(darks)} here.", "Ingest more darks."
-        )
+        raise UsageError(f"A leave-one-out test needs 3 darks; only {len(darks)} can be used.", "Ingest more darks.")
     shapes = random_apertures(apertures, seed)
     rng = np.random.default_rng(seed)
     names = sorted({groups[dark.rootname] for dark in darks}) if groups else []
@@ -236,7 +234,7 @@ def _predicted(
         true = float(counts[shape].sum())
         fit = fit_dark(counts, time, templates, ~shape, sky=sky > 0)
         both = aperture_dark([(fit, shape.astype(np.float64))], templates, include_sky=True)
-        # Counts of a hot pixel that are subtracted from themselves do not scatter.
+        # Hot pixels that are subtracted from themselves do not scatter.
         own = fit.hot_rate * fit.hot_own * shape[templates.hot.y, templates.hot.x]
         expected = max((both.rate - float(own.sum())) * time, 1.0)
         difference = both.rate * time - true
@@ -253,7 +251,7 @@ def _predicted(
 def _scaled_dark(
     counts: NDArray[np.generic], candidates: Sequence[DarkFrame], use: NDArray[np.bool_], inside: NDArray[np.bool_]
 ) -> float:
-    """Predict counts by A x dark + K, of the dark whose fit has the least chi-square, as other groups do."""
+    """Predict counts by A x dark + K with the dark of minimum chi-square, as other groups do."""
     seen, pixels = block_sum(counts * use, BIN).ravel(), block_sum(use, BIN).ravel()
     filled = pixels > 0
     best = (math.inf, 0.0)

@@ -1,1 +1,1 @@
-"""What is made of exposures and darks: science product, masterdark, photometry, and their records."""
+"""Products from exposures and darks: science product, masterdark, photometry, and their records."""

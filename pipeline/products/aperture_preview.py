@@ -1,4 +1,4 @@
-"""What a choice of dark means in the user's own aperture: the dark counts that each candidate would leave behind."""
+"""The effect of the choice of dark in an aperture: the dark counts that each candidate would leave."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """What subtracting one dark would leave in the aperture, in native counts of the exposure.
+    """Residual dark in the aperture after subtraction of one dark, in native counts of the exposure.
 
     Attributes
     ----------
     dark : str
-        Its root name; "model" for the fitted model.
+        Root name of the dark; "model" for the fitted model.
     dark_count : float
         The dark counts that would be subtracted.
     residual_count : float
-        Expected rest: the exposure's own dark by the model minus that dark's, by its own base and glow.
+        Expected residual: the modelled dark of the exposure minus that of the dark frame, with its own base and glow.
     residual_err_count : float
-        1 sigma of the rest: the model's error and the dark frame's own counting noise.
+        1-sigma error of the residual: the model's error and the counting noise of the dark frame.
     """
 
     dark: str
@@ -69,7 +69,7 @@ class Residual:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """One exposure and one aperture: native counts inside, and what each choice of dark would leave."""
+    """One exposure and one aperture: native counts inside, and the residual for each choice of dark."""
 
     exposure: str
     aperture: str
@@ -89,14 +89,14 @@ def outlook(
     wanted: Requirements | None = None,
     flat: Path | None = None,
 ) -> tuple[list[Outlook], list[str]]:
-    """Say for each exposure, aperture and candidate dark what would be left of the dark.
+    """Return the residual dark for each exposure, aperture and candidate dark.
 
-    Apertures in pixels are those of the drizzled product of the exposure's association, which is drizzled for that.
+    Pixel apertures refer to the drizzled product of the exposure's association, which is drizzled here.
 
     Parameters
     ----------
     matches : sequence of Match
-        Of `select.match`; exposures without darks are passed over.
+        From `select.match`; exposures without darks are skipped.
 
     Returns
     -------
@@ -111,14 +111,14 @@ def outlook(
     engine = as_engine(catalog)
     warnings: list[str] = []
     found = []
-    # A product is drizzled once, however many exposures and apertures ask for it.
+    # Each product is drizzled once for all exposures and apertures.
     drizzled: dict[tuple[str, ...], tuple[DrizzledProduct, dict[str, ScienceInput]]] = {}
     with Drizzler() as drizzler:
         for match in matches:
             if not match.darks:
                 continue
             with reading(engine) as session:
-                # The candidates join the templates, so that the base and glow of each are known.
+                # The candidates are part of the templates, so that the base and glow of each are known.
                 (templates,) = choice.choose_for(
                     session, [match.exposure], Combine.MODEL, rule, wanted or Requirements()
                 )
@@ -207,7 +207,7 @@ def _in_aperture(
 def _left_by(
     frame: DarkFrame, estimate: DarkEstimate, weights: NDArray[np.float64], time: float, model_error: float
 ) -> Residual:
-    """Compare the exposure's dark with one frame's, both by the model: the frame's own noise is in the error."""
+    """Compare the modelled darks of the exposure and of one frame; the error includes the frame's own noise."""
     templates, modelled = estimate.templates, estimate.exposures[0]
     assert templates is not None  # noqa: S101  the estimate is a model's
     own = dark_fit.fit_dark(frame.counts, frame.exptime_s, templates)

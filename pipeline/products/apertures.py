@@ -1,4 +1,4 @@
-"""Apertures: read from text, put on a product's pixels, summed. Pixels are 0-based, arrays (ny, nx)."""
+"""Apertures: parsing, conversion to product pixels, sums. Pixels are 0-based, arrays (ny, nx)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ FORMS = {
     "ellipse@": ("ra", "dec", "a_arcsec", "b_arcsec", "pa_deg"),
     "circle@": ("ra", "dec", "r_arcsec"),
 }
-"""What each form of a specification takes: ':' is in pixels of the drizzled product, '@' on the sky (ICRS)."""
+"""The numbers of each form of a specification: ':' is in pixels of the drizzled product, '@' on the sky (ICRS)."""
 
 EXAMPLES = {
     "ellipse:": "ellipse:700,680,60,40,30",
@@ -33,8 +34,8 @@ EXAMPLES = {
 }
 
 SIZES = {"pixel": (0.1, 2048.0, "pixels"), "icrs": (0.0025, 51.2, "arcsec")}
-"""Smallest and largest semi-axis. The largest is beyond the whole drizzled frame (1400 pixels of 0.025 arcsec a side):
-there the pen, or the unit, has slipped."""
+"""Smallest and largest semi-axis. The largest exceeds the whole drizzled frame (1400 pixels of 0.025 arcsec
+on a side): a larger value is a typing error or has the wrong unit."""
 
 FARTHEST_PIX = 100_000.0
 LONGEST_LABEL = 80
@@ -42,7 +43,7 @@ LONGEST_LABEL = 80
 
 @dataclass(frozen=True, slots=True)
 class ApertureSpec:
-    """A circle or an ellipse, as the user gave it.
+    """A circle or an ellipse as given by the user.
 
     Attributes
     ----------
@@ -51,11 +52,11 @@ class ApertureSpec:
     x, y : float
         The centre: pixels, or right ascension and declination in degrees.
     a, b : float
-        The two semi-axes: pixels, or arc seconds. Equal in a circle.
+        The two semi-axes: pixels, or arcsec. Equal for a circle.
     angle_deg : float
-        Of axis `a`: counter-clockwise from +x for pixels, east of north for the sky; 0 in a circle.
+        Angle of axis `a`: counter-clockwise from +x for pixels, east of north for the sky; 0 for a circle.
     label : str
-        A region's own text, else the canonical text.
+        The region's own text, or else the canonical text.
     """
 
     shape: Literal["circle", "ellipse"]
@@ -69,7 +70,7 @@ class ApertureSpec:
 
     @property
     def text(self) -> str:
-        """The canonical text, from which `parse_aperture` makes the same aperture again."""
+        """The canonical text, which `parse_aperture` reads back as the same aperture."""
         return _canonical(self.shape, self.frame, (self.x, self.y, self.a, self.b, self.angle_deg))
 
 
@@ -82,9 +83,9 @@ class PixelEllipse:
     x, y, a, b : float
         The centre (0-based) and the two semi-axes, pixels.
     theta_deg : float
-        Of axis `a`, degrees counter-clockwise from +x, 0 <= theta < 180.
+        Angle of axis `a`, degrees counter-clockwise from +x, 0 <= theta < 180.
     label : str
-        What to call it.
+        Name of the aperture.
     """
 
     x: float
@@ -106,7 +107,7 @@ class PixelRing:
     inner, outer : float
         The radii, pixels.
     label : str
-        What to call it.
+        Name of the annulus.
     """
 
     x: float
@@ -123,11 +124,11 @@ class ApertureSum:
     Attributes
     ----------
     total : float
-        In the image's unit; 0.0 where nothing is covered.
+        Sum in the image's unit; 0.0 where no pixel is covered.
     area_pix : float
-        The ellipse's whole area, pixels.
+        Total area of the ellipse, pixels.
     covered_pix : float
-        The area that lies on the image and not on NaN, pixels.
+        Area of the ellipse on pixels with data, pixels.
     """
 
     total: float
@@ -136,15 +137,15 @@ class ApertureSum:
 
 
 def _canonical(shape: str, frame: str, values: tuple[float, ...]) -> str:
-    """Write the shortest text that gives the same numbers back."""
+    """Return the shortest text that reads back as the same numbers."""
     kept = values[:3] if shape == "circle" else values
-    # repr is the shortest text that reads back as the same float; a trailing .0 says nothing.
+    # repr is the shortest text that reads back as the same float; a trailing .0 is redundant.
     numbers = ",".join(repr(value).removesuffix(".0") for value in kept)
     return f"{shape}{':' if frame == 'pixel' else '@'}{numbers}"
 
 
 def clean_label(text: str) -> str:
-    """Make a label from untrusted text: no control or invisible format characters, one line, of a bounded length.
+    """Make a label from untrusted text: one line of bounded length, without control or invisible format characters.
 
     The result may be empty; it has at most `LONGEST_LABEL` characters.
     """
@@ -159,7 +160,7 @@ def checked_aperture(
     source: str,
     label: str = "",
 ) -> ApertureSpec:
-    """Make a specification of numbers that have been counted; refuse those that cannot be meant.
+    """Return a specification from the right number of numbers; reject impossible values.
 
     Raises
     ------
@@ -169,30 +170,30 @@ def checked_aperture(
     names, todo = FORMS[prefix], f"Write for example '{EXAMPLES[prefix]}'."
     for name, value in zip(names, numbers, strict=True):
         if not math.isfinite(value):
-            raise UsageError(f"The aperture {source} has {name} = {value}, which is no finite number.", todo)
+            raise UsageError(f"The aperture {source} has {name} = {value}, which is not a finite number.", todo)
     x, y = numbers[:2]
     sizes = numbers[2:3] if shape == "circle" else numbers[2:4]
     smallest, largest, unit = SIZES[frame]
     for name, size in zip(names[2:], sizes, strict=False):
         if not smallest <= size <= largest:
-            meant = f"a size from {smallest:g} to {largest:g} {unit} is meant"
-            raise UsageError(f"The aperture {source} has {name} = {size:g}; {meant}.", todo)
+            limits = f"{smallest:g}-{largest:g} {unit}"
+            raise UsageError(f"The aperture {source} has {name} = {size:g}, outside {limits}.", todo)
     if frame == "pixel" and max(abs(x), abs(y)) > FARTHEST_PIX:
         raise UsageError(f"The aperture {source} has its centre at x = {x:g}, y = {y:g}, far from any product.", todo)
     if frame == "icrs" and not (0 <= x <= 360 and -90 <= y <= 90):
-        meant = "ra from 0 to 360 and dec from -90 to 90 degrees are meant"
-        raise UsageError(f"The aperture {source} has ra = {x:g}, dec = {y:g}; {meant}.", todo)
+        limits = "ra must be 0 to 360 degrees and dec -90 to 90 degrees"
+        raise UsageError(f"The aperture {source} has ra = {x:g}, dec = {y:g}; {limits}.", todo)
     a, b, angle = (sizes[0], sizes[0], 0.0) if shape == "circle" else (sizes[0], sizes[1], numbers[4])
     return ApertureSpec(shape, frame, x, y, a, b, angle, label or _canonical(shape, frame, (x, y, a, b, angle)))
 
 
 _SEXAGESIMAL = re.compile(r"\s*([-+]?)(\d{1,3}):([0-5]?\d):([0-5]?\d(?:\.\d*)?)\s*", re.ASCII)
 _HOURS = {"ra": 15.0, "dec": 1.0}
-"""Degrees in the first of three numbers: right ascension is in hours."""
+"""Degrees per unit of the first sexagesimal field: right ascension is in hours."""
 
 
 def parse_aperture(spec: str) -> ApertureSpec:
-    """Read an aperture as it is typed.
+    """Parse the text of an aperture.
 
     Parameters
     ----------
@@ -204,22 +205,22 @@ def parse_aperture(spec: str) -> ApertureSpec:
     Raises
     ------
     UsageError
-        The shape is unknown, or the numbers are too few, too many, not finite or cannot be meant.
+        The shape is unknown, or the numbers are too few, too many, not finite or out of range.
     """
     shown = f"'{clean_label(spec)}'"
     match = re.fullmatch(r"\s*([a-zA-Z]+)\s*([:@])(.*)", spec, flags=re.DOTALL)
     prefix = f"{match[1].lower()}{match[2]}" if match else ""
     if match is None or prefix not in FORMS:
-        named = f"has the shape '{match[1]}'" if match else "names no shape"
+        named = f"has the shape '{match[1]}'" if match else "has no shape"
         raise UsageError(
-            f"The aperture {shown} {named}; a circle or an ellipse is meant.",
+            f"The aperture {shown} {named}; the shapes are circle and ellipse.",
             f"Write for example '{EXAMPLES['ellipse:']}' (pixels) or '{EXAMPLES['circle@']}' (sky).",
         )
     names, todo = FORMS[prefix], f"Write for example '{EXAMPLES[prefix]}'."
     words = match[3].split(",")
     if len(words) != len(names):
         takes = f"{prefix} takes {len(names)}: {','.join(names)}"
-        raise UsageError(f"The aperture {shown} has {len(words)} numbers; {takes}.", todo)
+        raise UsageError(f"The aperture {shown} has {number(len(words), 'number')}; {takes}.", todo)
     numbers: list[float] = []
     for name, word in zip(names, words, strict=True):
         if name in _HOURS and (sexagesimal := _SEXAGESIMAL.fullmatch(word)) is not None:
@@ -228,25 +229,25 @@ def parse_aperture(spec: str) -> ApertureSpec:
             value = _HOURS[name] * (whole + minutes / 60 + seconds / 3600)
             numbers.append(-value if sign == "-" else value)
             continue
-        # float() alone would also take nan, 1_000 and the digits of other scripts.
+        # float() also accepts nan, 1_000 and the digits of other scripts.
         if not re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", word, re.ASCII):
-            raise UsageError(f"The aperture {shown} has {name} = '{clean_label(word)}', which is no number.", todo)
+            raise UsageError(f"The aperture {shown} has {name} = '{clean_label(word)}', which is not a number.", todo)
         numbers.append(float(word))
     shape: Literal["circle", "ellipse"] = "circle" if prefix.startswith("circle") else "ellipse"
     return checked_aperture(shape, "pixel" if prefix.endswith(":") else "icrs", numbers, shown)
 
 
 def to_pixels(spec: ApertureSpec, wcs: Any) -> PixelEllipse:
-    """Put an aperture on the pixels of a drizzled product.
+    """Convert an aperture to the pixels of a drizzled product.
 
-    A sky ellipse goes through the local linear map of the WCS, in which an ellipse stays one; its semi-axes are the
-    singular values of (map x rotation x semi-axes).
+    A sky ellipse is transformed by the local linear approximation of the WCS and stays an ellipse; its semi-axes are
+    the singular values of (map x rotation x semi-axes).
 
     Parameters
     ----------
     spec : ApertureSpec
     wcs : astropy.wcs.WCS
-        Of the drizzled product.
+        WCS of the drizzled product.
 
     Raises
     ------
@@ -255,7 +256,7 @@ def to_pixels(spec: ApertureSpec, wcs: Any) -> PixelEllipse:
     """
     if spec.frame == "pixel":
         return PixelEllipse(spec.x, spec.y, spec.a, spec.b, spec.angle_deg % 180, spec.label)
-    from astropy import units  # noqa: PLC0415 - slow to load, and pixel apertures do without
+    from astropy import units  # noqa: PLC0415 - slow to load, and not needed for pixel apertures
     from astropy.coordinates import SkyCoord  # noqa: PLC0415
     from astropy.wcs.utils import skycoord_to_pixel  # noqa: PLC0415
 
@@ -265,14 +266,14 @@ def to_pixels(spec: ApertureSpec, wcs: Any) -> PixelEllipse:
     x, y = skycoord_to_pixel(centre, wcs, origin=0)
     xs, ys = skycoord_to_pixel(around, wcs, origin=0)
     if not np.all(np.isfinite([x, y, *xs, *ys])):
-        what = f"The aperture {spec.label} lies on another part of the sky than this product."
+        what = f"The aperture {spec.label} lies in a different part of the sky from this product."
         raise UsageError(what, "Check its ra and dec.")
     # Columns: pixels per arcsec towards the north and towards the east.
     local = np.array([[xs[1] - xs[0], xs[3] - xs[2]], [ys[1] - ys[0], ys[3] - ys[2]]]) / (2 * step)
     angle = math.radians(spec.angle_deg)
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     axes, lengths, _ = np.linalg.svd(local @ rotation @ np.diag([spec.a, spec.b]))
-    first = 0 if spec.a >= spec.b else 1  # the singular values come in falling order
+    first = 0 if spec.a >= spec.b else 1  # the singular values are in descending order
     theta = 0.0 if spec.shape == "circle" else math.degrees(math.atan2(axes[1, first], axes[0, first])) % 180
     return PixelEllipse(float(x), float(y), float(lengths[first]), float(lengths[1 - first]), theta, spec.label)
 
@@ -297,17 +298,17 @@ def overlap(
     ----------
     ellipse : PixelEllipse or PixelRing
     shape : (ny, nx)
-        Of the image.
+        Shape of the image.
 
     Returns
     -------
     (slice, slice), ndarray of float64, shape (ny', nx')
-        Where in the image, and each pixel's fraction inside (0 to 1); None where the ellipse misses the image.
+        Slices of the image, and the fraction of each pixel inside (0 to 1); None if there is no overlap.
     """
     from photutils.aperture import CircularAnnulus, EllipticalAperture  # noqa: PLC0415 - slow to load
 
     if isinstance(ellipse, PixelRing):
-        # photutils wants an inner radius above 0.
+        # photutils needs an inner radius above 0.
         aperture = CircularAnnulus((ellipse.x, ellipse.y), max(ellipse.inner, 1e-6), ellipse.outer)
     else:
         angle = math.radians(ellipse.theta_deg)
@@ -318,18 +319,18 @@ def overlap(
 
 
 def aperture_sum(image: NDArray[Any], ellipse: PixelEllipse) -> ApertureSum:
-    """Sum an image over an ellipse, each pixel by the exact fraction of it that lies inside.
+    """Sum an image over an ellipse, with each pixel weighted by its exact fraction inside.
 
     Parameters
     ----------
     image : ndarray of float, shape (ny, nx)
-        NaN (AstroDrizzle's mark of no data) is left out.
+        NaN pixels (no data) are left out.
     ellipse : PixelEllipse
 
     Returns
     -------
     ApertureSum
-        `covered_pix` below `area_pix` says how much was left out.
+        `covered_pix` is below `area_pix` if pixels were left out.
     """
     area = math.pi * ellipse.a * ellipse.b
     shape = (image.shape[0], image.shape[1])

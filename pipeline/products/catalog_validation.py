@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.model.validation import Validation
 
 _MOST = 100
-"""Darks that are held in memory (2 MB each) and predicted from all others."""
+"""Maximum number of darks: all are held in memory (2 MB each), and each is predicted from all others."""
 
 
 def validate_catalog(
@@ -34,7 +34,7 @@ def validate_catalog(
 ) -> tuple[Validation, tuple[str, ...]]:
     """Predict each good dark of a catalog from the others and compare with its own counts.
 
-    Where the darks are of several years, those of each year are predicted from the other years.
+    If the darks span several years, those of each year are predicted from the other years.
 
     Parameters
     ----------
@@ -54,14 +54,14 @@ def validate_catalog(
     Raises
     ------
     UsageError
-        There are fewer than 3 darks, or more than can be tested at once.
+        There are fewer than 3 darks, or more than one test can take.
     """
     wanted = queries.ExposureFilter("dark", program=program, quality=("good",))
     with reading(engine) as session:
         records = [one for one in queries.list_exposures(session, wanted) if one.exptime_s >= MIN_EXPTIME_S]
         if len(records) > _MOST:
             raise UsageError(
-                f"{len(records)} darks are too many for one test, which takes up to {_MOST}.",
+                f"{len(records)} darks are too many: one test takes at most {_MOST}.",
                 "Name a program: sbcdark validate --program N",
             )
         known = [queries.match_values(session, one.rootname) for one in records]

@@ -1,4 +1,4 @@
-"""Whether exposures belong together in one product: filter, calibration, WCS solution, pointing. Pure records."""
+"""Checks that exposures belong in one product: filter, calibration, WCS solution, pointing. Works on records only."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.records import ScienceInput
 
 WIDEST_ARCSEC = 240.0
-"""Widest extent of a product: 7 SBC fields of 35 x 31 arcsec side by side, 9,600 product pixels. More is a mistake in
-the pointing or in the choice of the exposures."""
+"""Widest extent of a product: 7 SBC fields of 35 x 31 arcsec side by side, 9,600 product pixels. Anything wider is an
+error in the pointing or in the choice of exposures."""
 
 WIDEST_MIXED_ARCSEC = 600.0
-"""Widest extent where the user insists: images of 2.3 GB, of which AstroDrizzle holds three."""
+"""Widest extent with --mixed: images of 2.3 GB, of which AstroDrizzle holds three in memory."""
 
-_INSIST = "Name the exposures that belong together, or insist with --mixed (no flux is given then)."
+_INSIST = "Name exposures that belong together, or combine them with --mixed (without a flux)."
 
 
 def require_one_filter(exposures: Sequence[MatchValues], *, mixed: bool) -> None:
-    """Refuse exposures of different filters, and those through a prism.
+    """Reject exposures with different filters or through a prism.
 
     Raises
     ------
     UsageError
-        They differ, and the user does not insist (`mixed`); or one was taken through a prism.
+        The filters differ and `mixed` is False, or an exposure was taken through a prism.
     """
     prisms = [one.rootname for one in exposures if is_prism(one.filter)]
     if prisms:
@@ -46,14 +46,14 @@ def require_one_filter(exposures: Sequence[MatchValues], *, mixed: bool) -> None
 
 
 def require_one_field(inputs: Sequence[ScienceInput], *, mixed: bool) -> None:
-    """Refuse exposures that lie farther apart than any mosaic of the SBC.
+    """Reject exposures that are farther apart than any SBC mosaic.
 
     Raises
     ------
     UsageError
         Their product would be wider than `WIDEST_ARCSEC` (`WIDEST_MIXED_ARCSEC` with `mixed`).
     """
-    # AstroDrizzle puts exposures of a moving target at the first one's pointing.
+    # AstroDrizzle places exposures of a moving target at the pointing of the first.
     fixed = [one for number, one in enumerate(inputs) if number == 0 or not one.frame.moving_target]
     corners = np.array([one.frame.wcs.calc_footprint(axes=(1024, 1024)) for one in fixed]).reshape(-1, 2)
     ra, dec = np.radians(corners).T
@@ -64,11 +64,11 @@ def require_one_field(inputs: Sequence[ScienceInput], *, mixed: bool) -> None:
     if not extent <= widest:
         far = f"{extent:.0f} arcsec" if extent < 3600 else f"{extent / 3600:.2f} degrees"
         names = ", ".join(one.values.rootname for one in fixed)
-        raise UsageError(f"{names} extend over {far}, where a product has at most {widest:.0f} arcsec.", _INSIST)
+        raise UsageError(f"{names} extend over {far}; a product has at most {widest:.0f} arcsec.", _INSIST)
 
 
 def differences(inputs: Sequence[ScienceInput]) -> list[str]:
-    """Return warnings about members that differ in calibration, WCS solution or dark correction, by name."""
+    """Return warnings that name members with different calibration, WCS solution or dark correction."""
     files = {one.values.rootname: one.file for one in inputs}
     texts = []
     if any(one.frame.moving_target for one in inputs) and len(inputs) > 1:
@@ -93,9 +93,9 @@ def differences(inputs: Sequence[ScienceInput]) -> list[str]:
 
 
 def last_calibrated(files: Sequence[FileRecord]) -> FileRecord | None:
-    """Return the file with a PHOTFLAM that was calibrated last, whatever their order; None where none has one.
+    """Return the most recently calibrated file that has a PHOTFLAM, in any order of the files; None if none has one.
 
-    The sensitivity is the detector's, the same for all exposures of a filter: the latest calibration knows it best.
+    The sensitivity is the same for all exposures of a filter: the latest calibration is the most accurate.
     """
     known = [file for file in files if file.photflam_erg_s_cm2_a is not None]
     return max(

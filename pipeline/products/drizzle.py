@@ -1,17 +1,17 @@
 """AstroDrizzle for SBC frames: the only caller of drizzlepac.
 
-AstroDrizzle changes its inputs, writes beside them, prints, hangs handlers on the root logger and needs the current
-folder: so it runs in a process of its own, on copies. `Drizzler` keeps that process for several products, since the
-import of drizzlepac takes longer than a drizzle.
+AstroDrizzle modifies its inputs, writes files next to them, prints, adds handlers to the root logger and works in the
+current folder. It therefore runs in a separate process, on copies. `Drizzler` keeps that process for several products,
+since importing drizzlepac takes longer than a drizzle.
 
-That process records how AstroDrizzle calls its kernel (`drizzlepac.adrizzle.do_driz`): the weight of each native
-pixel, and the mapping from native to product pixels. Other images, such as the dark, are put on the same grid by the
-same calls (`Drizzler.resample`), and the errors of sums over the product follow from the same weights and mapping.
+The process records how AstroDrizzle calls its kernel (`drizzlepac.adrizzle.do_driz`): the weight of each native pixel
+and the mapping from native to product pixels. The same calls resample other images, such as the dark, onto the same
+grid (`Drizzler.resample`), and the errors of sums over the product follow from the same weights and mapping.
 
-What a product holds (measured with drizzlepac 3.11): SCI in count/s, such that 1 count in each native pixel of t
-seconds gives 1/t in each product pixel; a drizzled sum is therefore f times the native count rate, f being the native
-pixel's area over the product pixel's. WHT is the exposure time over f, summed over the frames. SCI is NaN wherever
-WHT is 0.
+Contents of a product (measured with drizzlepac 3.11): SCI is in count/s, such that 1 count in each native pixel of t
+seconds gives 1/t in each product pixel; a drizzled sum is therefore f times the native count rate, where f is the area
+of a native pixel over that of a product pixel. WHT is the exposure time over f, summed over the frames. SCI is NaN
+where WHT is 0.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+_flt\.fits")
-"""AstroDrizzle reads commas, brackets, blanks and @ as lists."""
+"""AstroDrizzle interprets commas, brackets, blanks and @ as lists."""
 
 SETTINGS: dict[str, Any] = {
-    # No MDRIZTAB, no reference file, no update of the WCS: the header's own distortion is what counts.
+    # No MDRIZTAB, no reference file, no update of the WCS: the distortion in the header is used.
     "mdriztab": False,
     "updatewcs": False,
     "runfile": "",
     "num_cores": 1,
-    # One file with SCI and WHT, the inputs not kept: they are copies already.
+    # One file with SCI and WHT; the inputs are copies and need not be kept.
     "build": True,
     "context": False,
     "preserve": False,
     "clean": True,
     "resetbits": RESET_DQ,
-    # A MAMA has no cosmic rays and 0.01 count per pixel: a sky fit or a median would come out as zero.
+    # A MAMA has no cosmic rays and 0.01 count per pixel: a sky fit or a median would be zero.
     "static": False,
     "skysub": False,
     "driz_separate": False,
@@ -83,9 +83,9 @@ class _Job:
 
 
 class Drizzler:
-    """A process that runs AstroDrizzle, one product after the other; it starts and ends with the context.
+    """A process that runs AstroDrizzle, one product at a time; it starts and ends with the context.
 
-    It imports drizzlepac, which takes longer than a drizzle, while its owner reads files and chooses darks.
+    It imports drizzlepac, which takes longer than a drizzle, while the parent process reads files and selects darks.
     """
 
     def __init__(self) -> None:
@@ -108,12 +108,12 @@ class Drizzler:
         Parameters
         ----------
         frames : sequence of Path
-            FLTs in `folder`, plain, with their distortion in the header and names of letters, digits and ``_`` alone.
-            AstroDrizzle changes them: give copies.
+            Uncompressed FLTs in `folder`, with the distortion in the header and names of only letters, digits and
+            ``_``. AstroDrizzle modifies them: pass copies.
         folder : Path
-            Where AstroDrizzle works.
+            Working folder of AstroDrizzle.
         log : Path
-            What AstroDrizzle says is added to this file.
+            File to which the output of AstroDrizzle is appended.
         scale_arcsec : float
             Side of a product pixel.
 
@@ -131,20 +131,18 @@ class Drizzler:
 
         names = tuple(frame.name for frame in frames)
         if not names or len(set(names)) < len(names) or not all(_PLAIN_NAME.fullmatch(name) for name in names):
-            raise ValueError(f"{', '.join(names)} cannot be names of frames for AstroDrizzle")
+            raise ValueError(f"{', '.join(names)} are not valid frame names for AstroDrizzle")
         answer = self._ask(_Job(str(folder.resolve()), names, 0, scale_arcsec, str(log.resolve())))
         if "error" in answer:
-            raise SbcdarkError(
-                f"AstroDrizzle failed on {', '.join(names)}: {answer['error']}.", f"Read {log} for what it did before."
-            )
-        # What AstroDrizzle has just written here is trusted: no bounds for foreign files hold.
+            raise SbcdarkError(f"AstroDrizzle failed on {', '.join(names)}: {answer['error']}.", f"Read {log}.")
+        # AstroDrizzle wrote this file, so it is trusted and read without the limits for untrusted files.
         with fits.open(folder / answer["file"], memmap=False) as hdus:
             for hdu in hdus:
                 _ = hdu.data
         weight = hdus["WHT", 1].data.astype(np.float32)
         if not (weight > 0).any():
             raise SbcdarkError(f"No good pixel of {', '.join(names)} falls on the product.", "Check their DQ arrays.")
-        # Where all inputs are flagged, AstroDrizzle leaves the flagged pixel's own value, a hot pixel in full.
+        # Where all inputs are flagged, AstroDrizzle keeps the value of the flagged pixel, such as a hot pixel.
         science = np.where(weight > 0, hdus["SCI", 1].data.astype(np.float32), np.float32(np.nan))
         mappings = []
         for number, rate_scale in enumerate(answer["rate_scales"]):
@@ -155,19 +153,19 @@ class Drizzler:
     def resample(
         self, planes: Sequence[Sequence[NDArray[np.float64]]], *, folder: Path, log: Path
     ) -> list[NDArray[np.float32]]:
-        """Put other images of the last product's frames on its grid, by the same calls of the kernel.
+        """Resample other images of the last product's frames onto its grid, with the same kernel calls.
 
         Parameters
         ----------
         planes : sequence of sequence of ndarray, each of shape (1024, 1024)
-            Counts in each frame's exposure time, one image a frame; finite where the frame has weight.
+            Counts in each frame's exposure time, one image per frame; finite where the frame has weight.
         folder, log : Path
             As for `drizzle`.
 
         Returns
         -------
         list of ndarray of float32, each of shape (ny, nx)
-            count/s, NaN where no pixel has weight: one a plane.
+            One per plane: count/s, NaN where no pixel has weight.
 
         Raises
         ------
@@ -184,9 +182,9 @@ class Drizzler:
     def _ask(self, job: _Job) -> dict[str, Any]:
         process = self._process or self._start()
         line = ""
-        # A broken pipe tells the same as the missing answer does.
+        # A broken pipe also means that there is no answer.
         with contextlib.suppress(BrokenPipeError):
-            assert process.stdin is not None  # noqa: S101  for the type checker: both ends were asked for
+            assert process.stdin is not None  # noqa: S101  for the type checker: both pipes are open
             assert process.stdout is not None  # noqa: S101
             process.stdin.write(json.dumps(asdict(job)) + "\n")
             process.stdin.flush()
@@ -199,7 +197,7 @@ class Drizzler:
 
     def _start(self) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
-        # No pool of processes for one kernel call, and no window system for the plots that drizzlepac could make.
+        # No process pool for one kernel call, and no display for the plots of drizzlepac.
         environment |= {"ASTRODRIZ_NO_PARALLEL": "1", "MPLBACKEND": "Agg"}
         # -P: a folder called numpy in the user's current folder is not imported.
         self._process = subprocess.Popen(
@@ -216,7 +214,7 @@ class Drizzler:
         process, self._process = self._process, None
         if process is None:
             return
-        # Between jobs it has nothing to lose, and taking down an interpreter with drizzlepac in it takes a second.
+        # Between jobs there is nothing to save, and a regular exit with drizzlepac loaded takes a second.
         process.kill()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
@@ -239,7 +237,7 @@ class _KernelCall:
 
 
 def _work(job: dict[str, Any], calls: list[_KernelCall]) -> dict[str, Any]:
-    """Do one job in its folder; everything that is printed goes to the log. `calls` are those of the last product."""
+    """Run one job in its folder and send all output to the log. `calls` are those of the last product."""
     import logging  # noqa: PLC0415  in the worker only
 
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -247,7 +245,7 @@ def _work(job: dict[str, Any], calls: list[_KernelCall]) -> dict[str, Any]:
     os.dup2(log, 2)
     os.close(log)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
-    logging.getLogger("drizzlepac").setLevel(logging.DEBUG)  # it tells its parameters at that level
+    logging.getLogger("drizzlepac").setLevel(logging.DEBUG)  # it logs its parameters at that level
     os.chdir(job["folder"])
     try:
         return _astrodrizzle(job, calls) if job["frames"] else _resample(job, calls)
@@ -282,8 +280,8 @@ def _astrodrizzle(job: dict[str, Any], calls: list[_KernelCall]) -> dict[str, An
         adrizzle.do_driz = kernel
     file = "product_drz.fits"
     if not Path(file).is_file():
-        # It tells of some problems in its log alone and returns.
-        return {"error": "it made no product"}
+        # It reports some problems only in its log and returns.
+        return {"error": "it wrote no product"}
     if len(calls) != len(job["frames"]):
         return {"error": f"it drizzled {len(calls)} of {len(job['frames'])} frames"}
     y, x = np.mgrid[: calls[0].weight.shape[0] + 1, : calls[0].weight.shape[1] + 1] + 0.5
@@ -308,7 +306,7 @@ def _resample(job: dict[str, Any], calls: list[_KernelCall]) -> dict[str, Any]:
         science, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         context = np.zeros((len(calls) // 32 + 1, *shape), np.int32)
         for image, call in zip(np.load(f"plane{number}.npy"), calls, strict=True):
-            # Pixels without weight must be finite: the kernel multiplies them by it.
+            # Pixels without weight must be finite: the kernel multiplies them by 0.
             counts = np.where(call.weight > 0, image, np.float32(0.0))
             adrizzle.do_driz(
                 counts, call.input_wcs, call.weight, call.output_wcs, science, weight, context,
@@ -319,15 +317,15 @@ def _resample(job: dict[str, Any], calls: list[_KernelCall]) -> dict[str, Any]:
 
 
 def _main() -> None:
-    """Take one job a line from stdin; give one answer a line on what was stdout."""
+    """Read one job per line from stdin; write one answer per line to the original stdout."""
     answers = os.fdopen(os.dup(1), "w")
-    # What the import prints is no answer.
+    # The output of the import must not mix with the answers.
     os.dup2(2, 1)
     jobs: SimpleQueue[str] = SimpleQueue()
     Thread(target=_listen, args=(jobs, sys.stdin), daemon=True).start()
-    # AstroDrizzle asks on stdin about some files: nobody answers, so that it fails rather than waits.
+    # AstroDrizzle prompts on stdin about some files: with an empty stdin it fails instead of waiting.
     sys.stdin = io.StringIO()
-    with contextlib.suppress(ImportError):  # told by the first job
+    with contextlib.suppress(ImportError):  # the first job reports it
         import drizzlepac.astrodrizzle  # noqa: F401, PLC0415  in the worker only
     calls: list[_KernelCall] = []
     while True:
@@ -336,7 +334,7 @@ def _main() -> None:
 
 
 def _listen(jobs: SimpleQueue[str], lines: TextIO) -> None:
-    """Hand on what comes; end at once, whatever is being drizzled, when the owner has ended: nobody waits for it."""
+    """Queue incoming jobs; exit at once, even during a drizzle, when the parent process has ended."""
     for line in lines:
         jobs.put(line)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""What AstroDrizzle made of some frames: the product, and how each frame was put on it. Pure records."""
+"""Records of an AstroDrizzle product and of the mapping of each frame onto it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameMapping:
-    """How AstroDrizzle put one frame on a product.
+    """The mapping of one frame onto an AstroDrizzle product.
 
     Attributes
     ----------
     weight : ndarray of float32, shape (1024, 1024)
-        Weight of each native pixel, s: the exposure time, 0 on pixels that are left out.
+        Weight of each native pixel, s: the exposure time, 0 on excluded pixels.
     corner_x, corner_y : ndarray of float64, shape (1025, 1025)
         Corners of the native pixels on the product, 0-based product pixels; pixel (y, x) lies between the corners
         (y, x) and (y + 1, x + 1).
@@ -40,13 +40,13 @@ class DrizzledProduct:
     science : ndarray of float32, shape (ny, nx)
         count/s, NaN where no pixel has weight.
     weight : ndarray of float32, shape (ny, nx)
-        s.
+        Weight, s.
     wcs : astropy.wcs.WCS
-        Of the product.
+        WCS of the product.
     hdus : astropy.io.fits.HDUList
         The product as AstroDrizzle wrote it, in memory: primary header, SCI, WHT.
     frames : tuple of FrameMapping
-        One a frame, in their order.
+        One per frame, in order.
     drizzlepac : str
         The version of drizzlepac that made it.
     """

@@ -1,4 +1,4 @@
-"""The dark of one exposure in detector pixels: estimated, not drizzled, and not written."""
+"""The estimated dark of one exposure in detector pixels, without drizzling or writing it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class DarkOfExposure:
     Attributes
     ----------
     exposure : str
-        Its root name.
+        Root name.
     rate, error : ndarray of float64, shape (1024, 1024)
-        The dark and its 1-sigma error in each detector pixel, count/s/pixel. Neighbouring pixels share their errors.
+        The dark and its 1-sigma error in each detector pixel, count/s/pixel. Errors are correlated between pixels.
     base, amplitude, sky : float or None
-        The fitted parameters, count/s/pixel; None where nothing was fitted.
+        The fitted parameters, count/s/pixel; None if nothing was fitted.
     covariance : ndarray, shape (2, 2) or (3, 3), or None
         Of (base, amplitude[, sky]), (count/s/pixel)^2.
     chi2_per_dof : float or None
@@ -39,11 +39,11 @@ class DarkOfExposure:
     method : str
         nearest, mean, model, scaled mean or scaled nearest.
     match : Match
-        The darks that it rests on.
+        The darks that are used.
     sources : ndarray of bool, shape (1024, 1024), or None
-        True on the sources that were found and left out of the fit.
+        True on the sources that were detected and excluded from the fit.
     warnings : tuple of str
-        What to know before trusting it.
+        Possible problems of the result.
     """
 
     exposure: str

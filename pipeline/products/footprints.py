@@ -1,17 +1,17 @@
 """An aperture's weights on the native pixels of each exposure: the adjoint of the drizzle. Indices 0-based, (ny, nx).
 
 A drizzled product holds at each pixel o the weighted mean of the native rates r (count/s per native pixel) beneath it,
-with the weights w (time) x (overlap of o with the native pixel) / (area of the native pixel in product pixels):
+with weights w (time) x (overlap of o with the native pixel) / (area of the native pixel in product pixels):
 Fruchter & Hook 2002, PASP 114, 144, with drizzlepac's ``square`` kernel and pixfrac 1. An aperture of weights m(o)
 therefore sums to
 
     S = sum_i sum_p V_ip r_ip,    V_ip = s w_ip / area_ip sum_o m(o) overlap_ip(o) / WHT(o),
 
-i being the frames, p their pixels, and s the factor from native to product rates. The mapping of the pixels' corners,
-the weights w and WHT are those that AstroDrizzle itself used (`drizzle.FrameMapping`), and the overlaps are exact, so
-that S equals the sum over the product to within the rounding of single precision (`check_weights`). The counts N are
-independent Poisson numbers in NATIVE pixels only (drizzled pixels are correlated, and there are about 1.6 of them to a
-native one), so the error of S is that of a weighted sum of native counts.
+where i are the frames, p their pixels, and s is the factor from native to product rates. The mapping of the pixel
+corners, the weights w and WHT are those used by AstroDrizzle (`drizzle.FrameMapping`), and the overlaps are exact, so
+S equals the sum over the product to within the rounding of single precision (`check_weights`). The counts N are
+independent Poisson numbers in NATIVE pixels only (drizzled pixels are correlated, and there are about 1.6 of them per
+native pixel), so the error of S is that of a weighted sum of native counts.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.drizzled_product import DrizzledProduct, FrameMapping
 
 TOUCHED = 0.009
-"""Share of a native pixel that an aperture's product pixels cover at least where it is left out of the dark's fit. A
-source adds to the rest less than a hundredth of what it adds inside."""
+"""Minimum fraction of a native pixel covered by the product pixels of an aperture for which it is excluded from the
+fit of the dark. Outside, a source contributes less than a hundredth of its contribution inside."""
 
 _BAND = 64
-"""Rows of native pixels that are worked on at a time, to bound the memory that a frame-wide aperture takes."""
+"""Rows of native pixels processed at a time, to limit the memory for an aperture as large as the frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class NativeWeights:
     Attributes
     ----------
     where : (slice, slice)
-        The (y, x) bounding box of what is not zero; empty slices where the aperture misses the frame.
+        The (y, x) bounding box of the non-zero weights; empty slices if the aperture misses the frame.
     values : ndarray of float64
         Weights within the box.
     touched : ndarray of bool
-        Whether the aperture's product pixels cover at least `TOUCHED` of the native pixel: such pixels are left out of
-        the dark's fit.
+        Whether the aperture's product pixels cover at least `TOUCHED` of the native pixel: such pixels are excluded
+        from the fit of the dark.
     """
 
     where: tuple[slice, slice]
@@ -70,19 +70,19 @@ class NativeWeights:
 
 
 def native_weights(ellipse: PixelEllipse | PixelRing, product: DrizzledProduct) -> tuple[NativeWeights, ...]:
-    """Return an aperture's weights V on each frame's native pixels, so that sum(V x rate) is its sum on the product.
+    """Return an aperture's weights V on the native pixels of each frame; sum(V x rate) is its sum on the product.
 
     Parameters
     ----------
     ellipse : PixelEllipse or PixelRing
-        On the pixels of the product.
+        Aperture in product pixels.
     product : DrizzledProduct
         The product.
 
     Returns
     -------
     tuple of NativeWeights
-        One a frame: product pixels per native pixel.
+        One per frame: product pixels per native pixel.
     """
     found = overlap(ellipse, product.weight.shape)
     if found is None:
@@ -104,9 +104,9 @@ def native_fractions(ellipse: PixelEllipse, shape: tuple[int, int], frame: Frame
     Parameters
     ----------
     ellipse : PixelEllipse
-        On the pixels of the product.
+        Aperture in product pixels.
     shape : (ny, nx)
-        Of the product.
+        Shape of the product.
     frame : FrameMapping
         One of its frames.
     """
@@ -126,21 +126,21 @@ def _nothing() -> NativeWeights:
 def _means(
     image: NDArray[np.float64], box: tuple[slice, slice], frame: FrameMapping
 ) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
-    """Return the mean of an image, which lies in a box of the product and is 0 outside, over each native pixel.
+    """Return the mean over each native pixel of an image in a box of the product (0 outside the box).
 
-    By Green's theorem the integral over a native pixel is that of G dy along its four sides, with G the integral of the
-    image along x. Neighbours share their sides.
+    By Green's theorem the integral over a native pixel is the integral of G dy along its four sides, where G is the
+    integral of the image along x. Neighbouring pixels share sides.
 
     Returns
     -------
     where : (slice, slice)
-        The native pixels that may touch the box.
+        The native pixels that may overlap the box.
     mean : ndarray of float64
         Their means.
     """
-    # A frame of zeros, so that what lies outside of the box falls on the image's edge.
+    # A border of zeros, so that positions outside the box map to the edge of the image.
     padded = np.pad(image, 1)
-    # Corners in pixels of the padded image, whose pixel (j, i) lies between j and j + 1, i and i + 1.
+    # Corners in pixels of the padded image; its pixel (j, i) spans j to j + 1 and i to i + 1.
     x = frame.corner_x - (box[1].start - 1.5)
     y = frame.corner_y - (box[0].start - 1.5)
     ny, nx = padded.shape
@@ -184,9 +184,9 @@ def _side_integrals(
     x1: NDArray[np.float64],
     y1: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Integrate G dy along straight lines, cut where they cross the sides of the image's pixels.
+    """Integrate G dy along straight lines, split where they cross the sides of the image's pixels.
 
-    Between two cuts a line lies in one pixel, where G is linear along it: the value in the middle is exact.
+    Between two cuts a line lies in one pixel, where G is linear along it, so the midpoint value is exact.
     """
     cuts = [np.zeros_like(x0), np.ones_like(x0)]
     for start, end in ((x0, x1), (y0, y1)):
@@ -210,8 +210,8 @@ def _side_integrals(
 
 
 def _compact(where: tuple[slice, slice], values: NDArray[np.float64], covered: NDArray[np.float64]) -> NativeWeights:
-    """Cut weights down to the bounding box of what is not zero."""
-    # What rounding leaves of a pixel that only touches the aperture's box is nothing.
+    """Crop weights to the bounding box of the non-zero values."""
+    # A pixel that only touches the aperture's box is 0 within rounding.
     values = np.where(np.abs(values) > 1e-12 * np.abs(values).max(initial=0.0), values, 0.0)
     sides = []
     for axis, side in zip((1, 0), where, strict=True):
@@ -228,18 +228,18 @@ def weighted_sum(weights: Sequence[NativeWeights], rates: Sequence[NDArray[Any]]
     Parameters
     ----------
     weights : sequence of NativeWeights
-        Of `native_weights`.
+        From `native_weights`.
     rates : sequence of ndarray, each of shape (1024, 1024)
-        Count/s per native pixel, one a frame.
+        Count/s per native pixel, one per frame.
 
     Returns
     -------
     float
-        Count/s in the product's own (drizzled) unit.
+        Count/s in the (drizzled) unit of the product.
     """
     total = 0.0
     for weight, rate in zip(weights, rates, strict=True):
-        used = weight.values > 0  # NaN where the drizzle drops a pixel does no harm
+        used = weight.values > 0  # skips the NaN of pixels that the drizzle excludes
         total += float(np.sum(weight.values[used] * np.asarray(rate[weight.where], dtype=np.float64)[used]))
     return total
 
@@ -247,27 +247,27 @@ def weighted_sum(weights: Sequence[NativeWeights], rates: Sequence[NDArray[Any]]
 def check_weights(
     on_product: float, weights: Sequence[NativeWeights], rates: Sequence[NDArray[Any]], what: str
 ) -> None:
-    """Require that an aperture's sum over the product is its weighted sum over the native pixels.
+    """Check that an aperture's sum over the product equals its weighted sum over the native pixels.
 
-    The kernel keeps value and weight of a product pixel in single precision, and rounds both each time that a native
-    pixel is added. Up to 9 pixels of a frame fall on one (a native pixel is 1.2 x 1.3 product pixels), so that a pixel,
-    and a sum of pixels of one sign, is off by at most 2 x 9 roundings a frame and a few more for rate and weight.
+    The kernel stores the value and weight of a product pixel in single precision and rounds both whenever a native
+    pixel is added. Up to 9 pixels of a frame fall on one (a native pixel is 1.2 x 1.3 product pixels), so a pixel, or a
+    sum of pixels of one sign, is off by at most 2 x 9 roundings per frame and a few more for rate and weight.
 
     Parameters
     ----------
     on_product : float
         The sum over the product, count/s.
     weights : sequence of NativeWeights
-        Of `native_weights`.
+        From `native_weights`.
     rates : sequence of ndarray, each of shape (1024, 1024)
-        Native rates, one a frame.
+        Native rates, one per frame.
     what : str
-        What was summed, for the message.
+        Name of the sum, for the message.
 
     Raises
     ------
     SbcdarkError
-        The sums differ: errors that rest on these weights would be wrong.
+        The sums differ, so errors from these weights would be wrong.
     """
     on_detector = weighted_sum(weights, rates)
     size = weighted_sum(weights, [np.abs(rate) for rate in rates])
@@ -276,7 +276,7 @@ def check_weights(
         raise SbcdarkError(
             f"{what} sums to {on_product:.9g} count/s on the product and to {on_detector:.9g} on the detector: the "
             "product was not made of these pixels.",
-            "Run it again. If it fails again, report it with the log of the drizzle.",
+            "Run it again. If it fails again, report it with the drizzle log.",
         )
 
 
@@ -288,31 +288,31 @@ def poisson_error(
 ) -> float:
     """Return the Poisson error of an aperture's sum on the drizzled product, from native counts.
 
-    With r = N / (flat t), var(S) = sum V^2 N / (flat t)^2. Where fewer than `rates.EXACT_BELOW` counts lie within,
-    what `rates.count_error` has beyond sqrt(N) is added, times the mean square of V / (flat t) over the footprint, so
-    that an empty aperture has an error too.
+    With r = N / (flat t), var(S) = sum V^2 N / (flat t)^2. With fewer than `rates.EXACT_BELOW` counts inside, the
+    excess of `rates.count_error` over sqrt(N) is added, times the mean square of V / (flat t) over the footprint, so
+    that an empty aperture also has an error.
 
     Parameters
     ----------
     weights : sequence of NativeWeights
-        Of `native_weights`.
+        From `native_weights`.
     counts : sequence of ndarray, each of shape (1024, 1024)
-        Raw native counts N: of an FLT its pixels times the flat that divided them.
+        Raw native counts N: for an FLT, its pixels times the flat that divided them.
     exptimes : sequence of float
         Exposure times t, s.
     flats : sequence of ndarray, each of shape (1024, 1024), optional
-        The flats that divided the rates; 1 when there were none. Pixels where a flat is not above 0 hold no data and
-        are left out.
+        The flats that divided the rates; 1 by default. Pixels where a flat is not positive hold no data and are
+        excluded.
 
     Returns
     -------
     float
-        One standard deviation, count/s in the product's own (drizzled) unit; 0 where no frame covers the aperture.
+        One standard deviation, count/s in the (drizzled) unit of the product; 0 where no frame covers the aperture.
 
     Raises
     ------
     ValueError
-        Counts are negative or not finite: these are no raw counts (a dark has been subtracted?).
+        Counts are negative or not finite, as after a dark subtraction: raw counts are needed.
     """
     total = variance = exposure = squares = 0.0
     for i, (weight, frame_counts, exptime) in enumerate(zip(weights, counts, exptimes, strict=True)):
@@ -329,5 +329,5 @@ def poisson_error(
         squares += float(np.sum(scale**2 * flat[used])) * exptime
     if total >= EXACT_BELOW or exposure == 0:
         return math.sqrt(variance)
-    # What the exact interval has beyond sqrt(N), with the mean square of the weights: it goes to 0 at 20 counts.
+    # The excess of the exact interval over sqrt(N), with the mean square of the weights: it goes to 0 at 20 counts.
     return math.sqrt(variance + max(count_error(total) ** 2 - total, 0.0) * squares / exposure)

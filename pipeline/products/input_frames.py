@@ -1,4 +1,4 @@
-"""Reading what a dark is estimated from: science exposures with their flats, and the darks chosen for them."""
+"""Reading the inputs of a dark estimate: science exposures with their flats, and the darks chosen for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def science_values(session: Session, rootname: str) -> MatchValues:
-    """Return what the catalog knows of a science exposure whose FLT is present.
+    """Return the catalog's values of a science exposure whose FLT is present.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def science_values(session: Session, rootname: str) -> MatchValues:
 
 
 def _ingested(file: FileRecord) -> FileRecord | None:
-    """Return what a file on this machine has to be; the cache sees to what is remote."""
+    """Return the record that a local file must match; the cache checks remote files."""
     return None if is_remote(file.uri) else file
 
 
@@ -58,15 +58,15 @@ class FlatShelf:
         self._read: dict[Path, Flat] = {}
 
     def flat_of(self, values: MatchValues, warnings: list[str]) -> Flat | None:
-        """Return the flat that divided an exposure, or None; where it is not found, `warnings` says so.
+        """Return the flat that divided an exposure; if it is not found, return None and add a warning.
 
         Raises
         ------
         BadFileError
             The flat cannot be read.
         """
-        assert values.file is not None  # noqa: S101  science_values saw to it
-        # What calacs has not divided by a flat saw the dark as the detector did.
+        assert values.file is not None  # noqa: S101  ensured by science_values
+        # If calacs did not divide by a flat, the dark is that of the detector.
         if values.file.flat_correction not in {None, "COMPLETE"}:
             return None
         path = find_flat(values.file.flat_file, self._given)
@@ -88,14 +88,14 @@ def read_input(values: MatchValues, flat: Flat | None, *, drizzled: bool = True)
     Parameters
     ----------
     drizzled : bool
-        Whether it will be drizzled, and must have what that needs.
+        Whether it will be drizzled; the FLT must then have everything that AstroDrizzle needs.
 
     Raises
     ------
     BadFileError
         The FLT cannot be read, or is not the file that was ingested.
     """
-    assert values.file is not None  # noqa: S101  science_values saw to it
+    assert values.file is not None  # noqa: S101  ensured by science_values
     frame = read_science(path_of(values.file), _ingested(values.file), drizzled=drizzled)
     good = usable(frame, None if flat is None else flat.pixels)
     return ScienceInput(values, values.file, frame, flat, good)
@@ -104,14 +104,14 @@ def read_input(values: MatchValues, flat: Flat | None, *, drizzled: bool = True)
 def read_darks(
     matches: Sequence[Match], options: BuildOptions, warnings: list[str]
 ) -> tuple[list[Match], list[list[DarkFrame]]]:
-    """Read each chosen dark once; one that is gone, broken or not the ingested file gives way to the next best.
+    """Read each chosen dark once; replace one that is missing, unreadable or changed by the next best.
 
     Returns
     -------
     matches : list of Match
-        With the darks that were read, ranked anew.
+        With the darks that were read, ranked again.
     darks : list of list of DarkFrame
-        Theirs, in the same order.
+        Their frames, in the same order.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def read_dark_file(rootname: str, file: FileRecord, exptime_s: float) -> DarkFra
     Raises
     ------
     BadFileError
-        It is gone, broken or not the file that was ingested.
+        It is missing, unreadable or not the file that was ingested.
     """
     with keeping_files():
         counts: Any = read_dark(path_of(file), _ingested(file))
@@ -158,8 +158,8 @@ def read_dark_file(rootname: str, file: FileRecord, exptime_s: float) -> DarkFra
 
 
 def read_dark_frame(dark: ScoredDark, warnings: list[str]) -> DarkFrame | None:
-    """Read a chosen dark; None, and a warning, where it is gone, broken or not the file that was ingested."""
-    assert dark.file is not None  # noqa: S101  a dark without a file passes no gate
+    """Read a chosen dark; return None and add a warning if it is missing, unreadable or changed."""
+    assert dark.file is not None  # noqa: S101  darks without a file are not selected
     try:
         return read_dark_file(dark.dark, dark.file, dark.exptime_s)
     except BadFileError as error:
@@ -168,11 +168,11 @@ def read_dark_frame(dark: ScoredDark, warnings: list[str]) -> DarkFrame | None:
 
 
 def exposure_to_fit(one: ScienceInput, number: int, footprints: Sequence[Sequence[NativeWeights]]) -> Exposure:
-    """Return an exposure for the fit: pixels in apertures, or in regions that the user masked, do not take part."""
+    """Return an exposure for the fit, without the pixels in apertures and in regions that the user masked."""
     good = one.good.copy()
     for footprint in footprints:
         weights = footprint[number]
         good[weights.where] &= ~weights.touched
-    # No light falls on the detector behind a blocked filter.
+    # A blocked filter lets no light through.
     sky = not (one.values.filter or "").startswith("BLOCK")
     return Exposure(one.values.rootname, one.counts, one.values.exptime_s, good, one.flat_pixels, sky)

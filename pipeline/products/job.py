@@ -1,4 +1,4 @@
-"""What is asked for every target of a run."""
+"""The settings of a run, common to all targets."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is asked for every target.
+    """The settings of a run, common to all targets.
 
     Attributes
     ----------
     folder : Path
-        Where the products go.
+        Folder of the products.
     apertures : tuple of ApertureSpec
-        What is measured.
+        Apertures to measure.
     pictures : bool
-        Whether pictures are drawn.
+        Whether to draw pictures.
     draw : callable, optional
         Draws the pictures of a build under the names of `ProductFiles` and returns the names of their files.
     sky : Sky
-        Which sky is subtracted; None: the fitted one with the model, else none.
+        Sky to subtract; None means the fitted sky with the model, else no sky.
     overwrite : bool
         Replace products of other inputs that are in the folder.
     """

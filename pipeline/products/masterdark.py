@@ -1,4 +1,4 @@
-"""Building a masterdark: the dark of each exposure of an association, drizzled onto the science product's own grid."""
+"""Building a masterdark: the dark of each exposure of an association, drizzled onto the grid of the science product."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
+from sbcdark.catalog.text import number
 from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.frames.pixels import drizzle_input
 from sbcdark.pipeline.model.combination import DarkEstimate, Exposure, ExposureDark, combine_darks
@@ -42,12 +43,12 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.selection.names import Target
 
 _SPARE = 5
-"""So many more are asked for, to take the place of darks whose file is gone."""
+"""Spare darks to request, as replacements for darks whose file is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a build rests on, known before any pixel is read.
+    """The inputs of a build, known before any pixel is read.
 
     Attributes
     ----------
@@ -56,15 +57,15 @@ class Plan:
     matches : tuple of Match
         The darks chosen for each.
     revision : int
-        The catalog's revision when they were chosen.
+        The catalog revision of the choice.
     flats : tuple of Flat or None
         Each exposure's flat.
     apertures : tuple of ApertureSpec
-        What is measured and left out of the fit.
+        Apertures to measure; they are excluded from the fit.
     inputs_key : str
-        Of `product_files.inputs_key`.
+        From `product_files.inputs_key`.
     warnings : tuple of str
-        What the user should know.
+        Warnings for the user.
     """
 
     values: tuple[MatchValues, ...]
@@ -90,15 +91,15 @@ def build(
     Parameters
     ----------
     work : Path
-        A folder for AstroDrizzle's copies.
+        Folder for the copies that AstroDrizzle works on.
     stored : sequence of Match, optional
-        Choices to be made again: then nothing is chosen.
+        Stored choices to use again instead of choosing darks.
 
     Raises
     ------
     UsageError
-        An exposure has no FLT in the catalog, a name is unknown, the exposures do not belong together, or products of
-        other inputs are in the folder.
+        An exposure has no FLT in the catalog, a name is unknown, the exposures do not belong together, or the folder
+        holds products of other inputs.
     NothingMatchedError
         No dark fits an exposure.
     SbcdarkError
@@ -111,10 +112,10 @@ def build(
 def _planned(engine: sa.Engine, target: Target, job: Job, stored: Sequence[Match] | None) -> Plan:
     if not target.exposures:
         raise UsageError(
-            f"None of the exposures of {target.name} is in the catalog: {', '.join(target.absent) or 'it names none'}.",
+            f"None of the exposures of {target.name} is in the catalog: {', '.join(target.absent) or 'it lists none'}.",
             "Ingest their FLT files: sbcdark ingest PATH",
         )
-    warnings = [f"{name} belongs to {target.name} and is not in the catalog: it is left out" for name in target.absent]
+    warnings = [f"{name}, a member of {target.name}, is not in the catalog and is left out" for name in target.absent]
     with reading(engine) as session:
         revision = queries.catalog_revision(session)
         values = tuple(science_values(session, rootname) for rootname in target.exposures)
@@ -135,7 +136,7 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     warnings += [f"{target.name}: {text}" for text in compatibility.differences(inputs)]
     matches, chosen = read_darks(plan.matches, options, warnings)
     files = ProductFiles(job.folder, target.name)
-    # Not in the workspace: where AstroDrizzle fails, the log stays.
+    # Not in the workspace, so that the log stays if AstroDrizzle fails.
     log = files.log
     product = drizzle_inputs(inputs, drizzler, work, log)
     ellipses, footprints = _footprints(product, plan.apertures, warnings)
@@ -180,16 +181,16 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
 
 
 def drizzle_inputs(inputs: Sequence[ScienceInput], drizzler: Drizzler, work: Path, log: Path) -> DrizzledProduct:
-    """Drizzle exposures, their bad pixels flagged.
+    """Drizzle exposures with their bad pixels flagged.
 
     Raises
     ------
     SbcdarkError
-        AstroDrizzle failed, or gave other weights than these pixels have.
+        AstroDrizzle failed, or its weights differ from those of the good pixels.
     """
     copies = []
     for one in inputs:
-        # The root name is letters and digits alone: what a user calls a file does not reach AstroDrizzle.
+        # A root name has only letters and digits: AstroDrizzle never sees a file name chosen by the user.
         copies.append(work / f"{one.values.rootname}_flt.fits")
         drizzle_input(one.frame, ~one.good, copies[-1])
     product = drizzler.drizzle(copies, folder=work, log=log)
@@ -198,14 +199,14 @@ def drizzle_inputs(inputs: Sequence[ScienceInput], drizzler: Drizzler, work: Pat
 
 
 def _require_one_mask(inputs: Sequence[ScienceInput], product: DrizzledProduct) -> None:
-    """Require that AstroDrizzle gave weight to the very pixels that count here, by their exposure time."""
+    """Check that AstroDrizzle gave the exposure time as weight to the good pixels and to no others."""
     for one, mapping in zip(inputs, product.frames, strict=True):
         expected = np.where(one.good, np.float32(one.values.exptime_s), np.float32(0.0))
         if not np.array_equal(mapping.weight, expected):
             off = int(np.count_nonzero(mapping.weight != expected))
             raise SbcdarkError(
-                f"AstroDrizzle weighted {off} pixels of {one.values.rootname} otherwise than by their exposure time.",
-                "Report this with the log of the drizzle.",
+                f"AstroDrizzle's weight of {number(off, 'pixel')} of {one.values.rootname} is not the exposure time.",
+                "Report this with the drizzle log.",
             )
 
 
@@ -213,7 +214,7 @@ _PROBE_RADIUS_PIX = 60.0
 
 
 def _probes(product: DrizzledProduct) -> tuple[list[PixelEllipse], list[tuple[NativeWeights, ...]]]:
-    """Return a circle at the centre of each frame, with its weights: what is checked beside the apertures."""
+    """Return a circle at the centre of each frame, with its weights: checked in addition to the apertures."""
     from sbcdark.pipeline.products.apertures import PixelEllipse  # noqa: PLC0415  slow to import
 
     probes = []
@@ -231,7 +232,7 @@ def _check(
     ellipses: Sequence[PixelEllipse],
     footprints: Sequence[Sequence[NativeWeights]],
 ) -> None:
-    """Check an image on the product's pixels against its native pixels, in every ellipse."""
+    """Check an image on the product's pixels against its native pixels in every ellipse."""
     from sbcdark.pipeline.products.apertures import aperture_sum  # noqa: PLC0415  slow to import
 
     for ellipse, footprint in zip(ellipses, footprints, strict=True):
@@ -239,38 +240,38 @@ def _check(
 
 
 def _degraded(estimate: DarkEstimate) -> list[str]:
-    """Say where the darks allowed less than the model, and what is unusual about a fit."""
-    told = []
+    """Return warnings about exposures without a full model, and about unusual fits."""
+    warnings = []
     for dark in estimate.exposures:
         if dark.method != "model":
-            lack = "there is one dark only" if len(estimate.darks) == 1 else "the darks show no glow that varies"
-            told.append(
-                f"{dark.rootname}: the dark is a {dark.method}, since {lack}: it has their shape, and its error does "
-                "not hold that this exposure's glow may be another; ingest cold and warm darks"
+            lack = "there is only one dark" if len(estimate.darks) == 1 else "the darks show no varying glow"
+            warnings.append(
+                f"{dark.rootname}: the dark is a {dark.method} with the shape of the darks, since {lack}; its error "
+                "does not include a different glow in this exposure; ingest cold and warm darks"
             )
-        told += [f"{dark.rootname}: {text}" for text in dark.cautions]
-    return told
+        warnings += [f"{dark.rootname}: {text}" for text in dark.cautions]
+    return warnings
 
 
 _ENOUGH_LEFT = 0.5
-"""Share of an exposure's good pixels: with less than that left by apertures and masks, the fit loses by it."""
+"""Fraction of an exposure's good pixels: the fit is less precise if apertures and masks leave fewer."""
 
 
 def _little_left(inputs: Sequence[ScienceInput], exposures: Sequence[Exposure]) -> list[str]:
-    """Say where apertures and masks leave little of an exposure to fit the dark to."""
-    told = []
+    """Return warnings about exposures of which apertures and masks leave little for the fit of the dark."""
+    warnings = []
     for one, exposure in zip(inputs, exposures, strict=True):
         left = float(exposure.good.mean()) / max(float(one.good.mean()), 1e-6)
         if left < _ENOUGH_LEFT:
-            told.append(
-                f"{exposure.rootname}: apertures and masks leave {left:.0%} of it to fit the dark to, which costs "
-                "precision in all of them; measure the largest in a run of their own"
+            warnings.append(
+                f"{exposure.rootname}: apertures and masks leave {left:.0%} of it for the fit of the dark, which "
+                "makes all apertures less precise; measure the largest in a separate run"
             )
-    return told
+    return warnings
 
 
 def matches_of(session: Session, exposures: Sequence[MatchValues], options: BuildOptions) -> list[Match]:
-    """Choose each exposure's darks, with some to spare for those whose file turns out to be gone.
+    """Choose the darks of each exposure, with some spare ones for those whose file is missing.
 
     Raises
     ------
@@ -311,7 +312,7 @@ def _footprints(
 def _masks(
     product: DrizzledProduct, specs: Sequence[ApertureSpec], warnings: list[str]
 ) -> list[tuple[NativeWeights, ...]]:
-    """Return the pixels that each region of --mask leaves out, and warn of those that leave out none."""
+    """Return the pixels that each region of --mask excludes, and warn of regions that exclude none."""
     masks: list[tuple[NativeWeights, ...]] = []
     for spec in specs:
         _, found = _footprints(product, [spec], [])

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 _SMOOTH_PIX = 3.0
-_ENOUGH = 10.0  # counts that tell their own variance
+_ENOUGH = 10.0  # counts from which the variance is the count itself
 
 
 def variance_planes(inputs: Sequence[ScienceInput]) -> list[NDArray[np.float64]]:
     """Return the counting variance of each exposure in the form that `Drizzler.resample` averages over exposures.
 
-    The variance of a native rate r = N / (flat t) is N / (flat t)^2, with the expected counts for N: a pixel without a
-    count is not free of noise. They are the counts themselves from 10 on, else their mean under a Gaussian of 3 pixels,
-    which has no bias on a flat background.
+    The variance of a native rate r = N / (flat t) is N / (flat t)^2, with the expected counts for N, since a pixel
+    without counts still has noise. The expected counts are the counts themselves from 10 on, else their mean under a
+    Gaussian of 3 pixels, which is unbiased on a flat background.
 
     Parameters
     ----------
@@ -54,10 +54,10 @@ def net_error(
 ) -> NDArray[np.float32]:
     """Return the 1-sigma error of science minus dark in each product pixel.
 
-    A product pixel is a weighted mean of the native pixels beneath it. For a pixel that is smaller than the native one
-    by s along an axis, the mean square of its weights, over all positions of the two grids, is 1 - s / 3 along that
-    axis (Fruchter & Hook 2002, PASP 114, 144, section 7). Neighbouring pixels share native counts: for the error of a
-    sum use the aperture errors of the photometry.
+    A product pixel is a weighted mean of the native pixels beneath it. For a product pixel of s times the native
+    size along an axis, the mean square of its weights, over all positions of the two grids, is 1 - s / 3 along that
+    axis (Fruchter & Hook 2002, PASP 114, 144, section 7). Neighbouring pixels share native counts: use the
+    aperture errors of the photometry for the error of a sum.
 
     Parameters
     ----------

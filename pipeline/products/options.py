@@ -1,4 +1,4 @@
-"""What a user can ask of a masterdark, of photometry and of a run. Light to import, so that help is quick."""
+"""The options of masterdark, photometry and run. Light to import, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class BuildOptions:
     Attributes
     ----------
     top : int or None
-        Darks to combine; None: 1 for nearest, 3 for mean, 8 beside the cold and warm ones for the model.
+        Darks to combine; None: 1 for nearest, 3 for mean, 8 plus the cold and warm ones for the model.
     use : dict of str to tuple of str
-        Darks that the user named, by exposure.
+        Darks given by the user, by exposure.
     flat : Path or None
-        A flat, or a folder of flats; else the folder of the environment variable `jref`.
+        A flat, or a folder of flats; by default the folder of the environment variable `jref`.
     mask : tuple of ApertureSpec
-        Where sources are, beside those that are found: left out of the model's fit.
+        Regions with sources, in addition to the detected ones; excluded from the fit of the model.
     mixed : bool
-        Combine exposures of different filters, or farther apart than any mosaic; no flux is given then.
+        Combine exposures of different filters, or farther apart than any mosaic; gives no flux.
     """
 
     combine: Combine = Combine.MODEL
@@ -61,20 +61,20 @@ class BuildKeywords(TypedDict, total=False):
 
 
 def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
-    """Return the options of a build from what a user gives.
+    """Return the options of a build from the user's input.
 
     Parameters
     ----------
     combine : {"model", "mean", "nearest"}, optional
-        How darks are combined; by default the model, with `use` the nearest or, of several, the mean.
+        How darks are combined; by default the model, or with `use` the nearest (one dark) or the mean (several).
     rule : {"glow", "box", "temperature", "notebook"}
-        What darks are ranked by.
+        Rule that ranks the darks.
     top : int, optional
         How many darks are combined.
     max_sigma, max_days : float, optional
-        Largest distance of a dark, in sigma and in days.
+        Maximum distance of a dark, in sigma and in days.
     min_exptime_s : float
-        Shortest dark, s.
+        Minimum exposure time of a dark, s.
     use : mapping of str to str or sequence of str
         Darks that are forced, by exposure.
     flat : str or Path, optional
@@ -82,7 +82,7 @@ def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
     mask : str or Path, optional
         A file of DS9 regions that hold sources.
     mixed : bool
-        Combine exposures of different filters or fields all the same; no flux is given then.
+        Combine exposures of different filters or fields; gives no flux.
 
     Raises
     ------
@@ -97,13 +97,13 @@ def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
     }
     if forced and wanted is Combine.MODEL:
         raise UsageError(
-            "--use forces a dark frame, and the model fits the dark from many.",
-            "Give --combine nearest or mean with it.",
+            "--use forces a dark frame, but --combine model fits the dark from many.",
+            "Add --combine nearest or --combine mean.",
         )
     several = any(len(darks) > 1 for darks in forced.values())
     if several and wanted is Combine.NEAREST:
         raise UsageError(
-            "--combine nearest takes one dark an exposure.", "Name one with --use, or give --combine mean."
+            "--combine nearest takes one dark per exposure.", "Name one with --use, or give --combine mean."
         )
     flat, mask = keywords.get("flat"), keywords.get("mask")
     if flat is not None and not Path(flat).exists():
@@ -123,12 +123,12 @@ def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
 
 
 def apertures_of(specs: Iterable[str | ApertureSpec], regions: Path | None) -> tuple[ApertureSpec, ...]:
-    """Return the apertures that a user gave as texts and as a file of DS9 regions.
+    """Return the apertures given as texts and in a file of DS9 regions.
 
     Parameters
     ----------
     specs : iterable of str or ApertureSpec
-        As `apertures.parse_aperture` reads them, or DS9's own text: ``circle(735,710,30)``,
+        In the form of `apertures.parse_aperture`, or in DS9 syntax: ``circle(735,710,30)``,
         ``fk5; ellipse(11:02:14.1,+38:02:35,1.5",1",30)``.
     regions : Path or None
         A file of DS9 regions.
@@ -136,7 +136,7 @@ def apertures_of(specs: Iterable[str | ApertureSpec], regions: Path | None) -> t
     Raises
     ------
     UsageError
-        One of them cannot be read; the message says which part.
+        One of them is not valid; the message names it.
     """
     from sbcdark.pipeline.products.apertures import parse_aperture  # noqa: PLC0415  only where apertures are given
 
@@ -152,7 +152,7 @@ def apertures_of(specs: Iterable[str | ApertureSpec], regions: Path | None) -> t
 
 
 def _ds9_text(text: str) -> list[ApertureSpec]:
-    """Return the apertures of DS9's own text; without a coordinate system it is in pixels of the image, from 1."""
+    """Return the apertures of a text in DS9 syntax; without a coordinate system it is in image pixels, from 1."""
     from sbcdark.pipeline.products.ds9_regions import read_ds9  # noqa: PLC0415  only where regions are given
 
     first = text.strip().partition(";")[0]
@@ -165,12 +165,12 @@ def read_regions(path: Path) -> list[ApertureSpec]:
     Raises
     ------
     UsageError
-        The file cannot be read, or holds no region or something else.
+        The file cannot be read, holds no region, or holds other shapes.
     """
     from sbcdark.pipeline.products.ds9_regions import read_ds9  # noqa: PLC0415  only where regions are given
 
     try:
-        # Labels may be in any encoding; what is read of a region is ASCII.
+        # Labels may be in any encoding; the rest of a region is ASCII.
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise UsageError(f"{path} cannot be read as DS9 regions: {error}.", "Give a text file of regions.") from error

@@ -59,16 +59,16 @@ class _Background:
 def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
     """Measure every aperture of a build.
 
-    The errors come from native counts through the apertures' footprints on the detector, never from the square root of
-    drizzled counts. Science and background are independent: apertures and annuli are left out of the dark's fit. Dark
-    and fitted sky share their errors: the error of their sum holds the covariance.
+    The errors come from native counts in the apertures' footprints on the detector, never from the square root of
+    drizzled counts. Science and background are independent: the fit of the dark excludes apertures and annuli. The
+    errors of dark and fitted sky are correlated: the error of their sum includes the covariance.
 
     Returns
     -------
     records : list of PhotometryRecord
-        One an aperture that lies on data, wholly or in part.
+        One per aperture that lies on data, fully or partly.
     warnings : list of str
-        Which apertures do not, or only in part.
+        Names the apertures that do not, or only partly.
     """
     name = built.masterdark.association
     file = None if built.mixed else last_calibrated([one.file for one in built.inputs])
@@ -80,17 +80,17 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
         if total.covered_pix == 0:
             warnings.append(f"{name}: {ellipse.label} lies outside the data; it is not measured")
             continue
-        told = []
+        notes = []
         if total.covered_pix < 0.999 * total.area_pix:
-            told.append(f"{name}: only {total.covered_pix / total.area_pix:.0%} of {ellipse.label} lies on data")
+            notes.append(f"{name}: only {total.covered_pix / total.area_pix:.0%} of {ellipse.label} lies on data")
         ring = _free_ring(built.rings[number], taken) if built.rings else None
         if ring is not None and not any(weights.any() for weights in ring):
-            told.append(f"{name}: the annulus of {ellipse.label} holds no free pixel, so no sky is subtracted")
+            notes.append(f"{name}: the annulus of {ellipse.label} has no source-free pixels, so no sky is subtracted")
             ring = None
         background = _background(built, ellipse, footprints, ring, counts)
         science_error = _science_error(built, footprints, counts)
-        records.append(_record(built, ellipse, footprints, background, science_error, file, tuple(told)))
-        warnings += told
+        records.append(_record(built, ellipse, footprints, background, science_error, file, tuple(notes)))
+        warnings += notes
     if records and file is None:
         why = "the exposures are mixed" if built.mixed else "PHOTFLAM is missing or 0"
         warnings.append(f"{name}: {why}, so no flux is given")
@@ -160,9 +160,9 @@ def _record(
 
 
 def _error_counts(built: Built) -> list[NDArray[np.float64]]:
-    """Return each exposure's counts without those of hot pixels that are subtracted from themselves.
+    """Return each exposure's counts, without hot pixels that are subtracted from themselves.
 
-    They cancel in science minus dark, so that they have no part in its error.
+    They cancel in science minus dark, so they do not contribute to its error.
     """
     templates = built.estimate.templates
     found = []
@@ -182,11 +182,11 @@ def _science_error(built: Built, footprints: Sequence[NativeWeights], counts: Se
 
 
 def _rate_of_one_count(built: Built, footprints: Sequence[NativeWeights]) -> tuple[float, float]:
-    """Return what one native count adds to an aperture's sum, and the sum of the hot pixels that cancel.
+    """Return the contribution of one native count to an aperture's sum, and the sum of the hot pixels that cancel.
 
-    The weights of the counts, V / (flat t), differ little inside an aperture and fall to 0 at its edge. Their mean,
+    The weights of the counts, V / (flat t), vary little inside an aperture and fall to 0 at its edge. Their mean,
     weighted by the expected counts of a uniform rate and by themselves, is the weight for which a sum of weighted
-    Poisson counts has the mean and variance of that many whole counts.
+    Poisson counts has the mean and variance of that many unweighted counts.
     """
     once = squared = own = 0.0
     cancelled = _error_counts(built)
@@ -232,10 +232,9 @@ def _with_ring(
     dark: float,
     dark_error: float,
 ) -> _Background:
-    """Return the background with the sky of an annulus: the mean of science minus dark there, over the aperture.
+    """Return the background with the sky of an annulus: the mean of science minus dark there, scaled to the aperture.
 
-    The dark of the aperture and of the annulus is one dark: its error is that of their difference, in which the base
-    nearly cancels.
+    Aperture and annulus share one dark: its error is that of their difference, in which the base nearly cancels.
     """
     scale = sum(float(print_.values.sum()) for print_ in footprints) / sum(float(weights.sum()) for weights in ring)
     sky = noise = 0.0
@@ -255,7 +254,7 @@ def _with_ring(
 
 
 def _taken(built: Built) -> list[NDArray[np.bool_]]:
-    """Return the pixels of each exposure that hold a source: in any aperture, or found by the fit."""
+    """Return the pixels of each exposure that hold a source: those in an aperture or detected by the fit."""
     taken = []
     for number, dark in enumerate(built.estimate.exposures):
         mask = np.zeros(dark.rate.shape, dtype=bool) if dark.sources is None else dark.sources.copy()

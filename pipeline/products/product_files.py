@@ -1,7 +1,7 @@
-"""The files of a target's products: their names, what made them, and the guard that keeps what is there.
+"""The files of a target's products: their names, their inputs, and the protection of existing files.
 
-No name is one that the archive uses, and no file that is there is replaced unless it was made of the same inputs, or
-the user insists.
+The names differ from those of the archive. An existing file is replaced only if it was made from the same inputs, or
+with --overwrite.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.options import BuildOptions
 
 KEY_CARD = "DRKINPUT"
-"""The card of a product's header that names its inputs."""
+"""Header card of a product that identifies its inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProductFiles:
-    """Where the products of one target are.
+    """Paths of the products of one target.
 
     Attributes
     ----------
@@ -64,24 +64,24 @@ class ProductFiles:
 
     @property
     def log(self) -> Path:
-        """What AstroDrizzle said."""
+        """The output of AstroDrizzle."""
         return self._named("drizzle.log")
 
     @property
     def picture(self) -> Path:
-        """The science product beside the masterdark."""
+        """The picture of the science product and the masterdark."""
         return self._named("products.png")
 
     def exposure_picture(self, rootname: str) -> Path:
-        """Return the picture of one exposure beside its dark."""
+        """Return the path of the picture of one exposure and its dark."""
         return self._named(f"{rootname}.png")
 
     def fit_picture(self, rootname: str) -> Path:
-        """Return the picture of one exposure's fit: science, model, residual, profiles."""
+        """Return the path of the picture of one exposure's fit: science, model, residual, profiles."""
         return self._named(f"{rootname}_fit.png")
 
     def there(self) -> list[Path]:
-        """Return the products of this target that are in the folder; a failed run leaves its log behind."""
+        """Return the existing products of this target, without the log, which a failed run leaves behind."""
         return sorted(path for path in self.folder.glob(f"{self.name}_sbcdark_*") if path != self.log)
 
     def _named(self, ending: str) -> Path:
@@ -91,7 +91,7 @@ class ProductFiles:
 def inputs_key(
     exposures: Sequence[MatchValues], matches: Sequence[Match], options: BuildOptions, flats: Sequence[str | None]
 ) -> str:
-    """Return a name of what products are made of, but for the apertures: 32 hexadecimal digits.
+    """Return a key of the inputs of products, except the apertures: 32 hexadecimal digits.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def inputs_key(
     flats : sequence of str or None
         The sha256 of each exposure's flat.
     """
-    told: dict[str, Any] = {
+    inputs: dict[str, Any] = {
         "version": SOFTWARE_VERSION,
         "exposures": [(one.rootname, _content(one.file)) for one in exposures],
         "darks": [[(dark.dark, _content(dark.file)) for dark in match.darks] for match in matches],
@@ -112,18 +112,18 @@ def inputs_key(
         "masks": [mask.text for mask in options.mask],
         "mixed": options.mixed,
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _content(file: FileRecord | None) -> str | None:
-    """Return what a file holds as far as it is known: its sha256, else place, size and time."""
+    """Return a key of a file's content: its sha256, or else its URI, size and time."""
     if file is None:
         return None
     return file.sha256 or f"{file.uri} {file.size_byte} {file.mtime_ns} {file.etag}"
 
 
 def aperture_cards(apertures: Sequence[ApertureSpec]) -> dict[str, str]:
-    """Return the cards of a product's header that hold the apertures which its dark leaves out."""
+    """Return the header cards of the apertures that are excluded from the fit of the dark."""
     cards = {}
     for number, aperture in enumerate(apertures, 1):
         cards[f"DRKA{number:03d}"] = aperture.text
@@ -134,27 +134,27 @@ def aperture_cards(apertures: Sequence[ApertureSpec]) -> dict[str, str]:
 def require_free(
     files: ProductFiles, key: str, apertures: Sequence[ApertureSpec], *, overwrite: bool
 ) -> tuple[ApertureSpec, ...]:
-    """Refuse to replace what was made of other inputs, before any work is done.
+    """Refuse to replace files made from other inputs, before any work is done.
 
-    Products of the same inputs are added to: their apertures are measured again together with the new ones, since the
-    fit of the dark leaves all of them out.
+    New apertures are added to products of the same inputs: all apertures are measured again, since the fit of the
+    dark excludes all of them.
 
     Returns
     -------
     tuple of ApertureSpec
-        The apertures to measure: those of the products that are there, then the new ones.
+        The apertures to measure: those of the existing products, then the new ones.
 
     Raises
     ------
     UsageError
-        A file is there that was made of other inputs, or by another program, and `overwrite` is False.
+        A file exists that was made from other inputs or by another program, and `overwrite` is False.
     """
     there = files.there()
     if not there or overwrite:
         return tuple({aperture.text: aperture for aperture in apertures}.values())
     cards = read_cards(files.science) if files.science.exists() else {}
     if cards.get(KEY_CARD) != key:
-        why = "was made of other inputs" if KEY_CARD in cards else "is there already"
+        why = "was made from other inputs" if KEY_CARD in cards else "already exists"
         shown = files.science if files.science in there else there[0]
         raise UsageError(f"{shown} {why}.", "Give another folder with -o, or --overwrite to replace the products.")
     return tuple({aperture.text: aperture for aperture in (*_apertures(cards), *apertures)}.values())

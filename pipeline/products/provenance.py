@@ -1,4 +1,4 @@
-"""What products were made of, as cards of their headers."""
+"""Provenance of products as header cards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def provenance(built: Built) -> dict[str, str | int | float | bool]:
-    """Return what a product was made of, as cards of its header (docs/guide.md)."""
+    """Return the provenance of a product as header cards (docs/guide.md)."""
     cards: dict[str, str | int | float | bool] = {
         KEY_CARD: built.inputs_key,
         "DRKVERS": SOFTWARE_VERSION,
@@ -33,7 +33,7 @@ def dark_cards(number: int, match: Match, dark: ExposureDark) -> dict[str, str |
     Parameters
     ----------
     number : int
-        Of the exposure in its product, from 1.
+        Number of the exposure in its product, from 1.
     """
     exposure = f"DK{number:02d}"
     cards: dict[str, str | int | float | bool] = {"DRKVERS": SOFTWARE_VERSION}
@@ -55,6 +55,6 @@ def dark_cards(number: int, match: Match, dark: ExposureDark) -> dict[str, str |
             entry.delta_temperature_c,
             entry.delta_days,
         )
-        told = " ".join("-" if term is None else f"{term:.4g}" for term in terms)
-        cards[f"{exposure}D{entry.rank:03d}"] = f"{entry.dark} {dark.weights.get(entry.dark, 0.0):.6f} {told}"
+        values = " ".join("-" if term is None else f"{term:.4g}" for term in terms)
+        cards[f"{exposure}D{entry.rank:03d}"] = f"{entry.dark} {dark.weights.get(entry.dark, 0.0):.6f} {values}"
     return cards

@@ -1,4 +1,4 @@
-"""What a build makes: records of products and members, and the arrays that photometry and pictures need."""
+"""The results of a build: records of products and members, and the arrays for photometry and pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What was done for one exposure; field names are the JSON keys of the contract, and more."""
+    """The dark of one exposure of a product; field names are JSON keys."""
 
     exposure: str
     darks: tuple[str, ...]
@@ -44,7 +44,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Masterdark:
-    """The products of one association (or list of exposures) and where they are."""
+    """The products of one association (or list of exposures) and their paths."""
 
     association: str
     combine: str
@@ -62,11 +62,11 @@ class Flat:
     Attributes
     ----------
     path : Path
-        Where it is.
+        Path of the flat.
     sha256 : str
-        Of its file.
+        sha256 of the file.
     pixels : ndarray of float64, shape (1024, 1024)
-        About 1; NaN where it holds no value.
+        About 1; NaN where it has no value.
     """
 
     path: Path
@@ -76,20 +76,20 @@ class Flat:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScienceInput:
-    """One science exposure with everything that was read of it.
+    """One science exposure with everything that was read from it.
 
     Attributes
     ----------
     values : MatchValues
-        What the catalog knows of it.
+        Its values in the catalog.
     file : FileRecord
         The file that was read.
     frame : ScienceFrame
         Its pixels.
     flat : Flat or None
-        The flat that divided it, where it is found.
+        The flat that divided it, if found.
     good : ndarray of bool, shape (1024, 1024)
-        The pixels that count, in the science product, the dark and the weights alike.
+        The pixels that are used in the science product, the dark and the weights.
     """
 
     values: MatchValues
@@ -105,22 +105,22 @@ class ScienceInput:
 
     @property
     def rate(self) -> NDArray[np.float64]:
-        """Flat-fielded count/s/pixel, shape (1024, 1024); 0 on pixels that do not count."""
+        """Flat-fielded count/s/pixel, shape (1024, 1024); 0 on pixels that are not good."""
         return np.where(self.good, self.frame.science, 0.0) / self.values.exptime_s
 
     @property
     def counts(self) -> NDArray[np.float64]:
-        """Raw counts (FLT x flat), shape (1024, 1024), not negative; 0 on pixels that do not count."""
+        """Raw counts (FLT x flat), shape (1024, 1024), non-negative; 0 on pixels that are not good."""
         flat = 1.0 if self.flat is None else self.flat.pixels
         return np.maximum(np.where(self.good, self.frame.science * flat, 0.0), 0.0)
 
     def flat_fielded(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return an image of the detector (1024, 1024) divided by the flat; 0 on pixels that do not count."""
+        """Return an image of the detector (1024, 1024) divided by the flat; 0 on pixels that are not good."""
         flat = 1.0 if self.flat is None else self.flat.pixels
         return np.where(self.good, image / flat, 0.0)
 
     def detector_weights(self, footprint: NativeWeights) -> NDArray[np.float64]:
-        """Return a footprint's weights on the rates that the detector saw: divided by the flat, where it is known."""
+        """Return a footprint's weights on detector rates: divided by the flat, if it is known."""
         return self.flat_fielded(footprint.full())
 
 
@@ -133,19 +133,19 @@ class Built:
     footprints : tuple of tuple of NativeWeights
         By aperture, then by exposure.
     sky : Sky
-        Which sky is subtracted in the apertures.
+        The sky that is subtracted in the apertures.
     rings : tuple of tuple of NativeWeights
         The annulus of each aperture, by exposure; empty without one.
     dark, dark_error : ndarray of float32, shape (ny, nx)
         The masterdark and its error on the pixels of the product, count/s.
     net, net_error : ndarray of float32, shape (ny, nx)
-        Science minus dark, count/s, and its error in each pixel by itself.
+        Science minus dark, count/s, and the error of each single pixel.
     revision : int
-        The catalog's revision when the darks were chosen.
+        The catalog revision when the darks were chosen.
     inputs_key : str
-        Names the inputs of the products (`inputs.inputs_key`).
+        Key of the inputs of the products (`product_files.inputs_key`).
     product_ids : dict
-        Rows in the catalog by kind; empty where nothing was recorded.
+        Row in the catalog of each kind; empty if nothing was recorded.
     """
 
     masterdark: Masterdark

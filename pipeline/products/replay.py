@@ -1,4 +1,4 @@
-"""Stored selections looked at again: the same products made once more, and choices that would come out otherwise."""
+"""Replay of stored selections: the products are made again and compared with the stored ones."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Replayed:
     Attributes
     ----------
     identical : bool
-        Whether every pixel is the same, bit by bit.
+        Whether every pixel is the same to the last bit.
     largest_difference_count_s : float or None
-        Between the pixels; None where the stored file is gone or was changed, so that only its checksum is left.
+        Largest difference of a pixel; None if the stored file is missing or changed, so only its checksum is known.
     note : str
-        What to know: what is different between then and now, the stored file is gone.
+        Remarks: differences between then and now, or that the stored file is missing.
     """
 
     kind: str
@@ -62,23 +62,23 @@ class Replayed:
 def replay(
     catalog: sa.Engine | str | Path, selection_id: int, folder: Path, *, overwrite: bool = False
 ) -> list[Replayed]:
-    """Make the products that rest on a stored selection again, from its darks and parameters, and compare pixels.
+    """Make the products of a stored selection again from its darks and parameters, and compare their pixels.
 
-    Nothing is recorded; the stored products are left as they are.
+    Nothing is recorded, and the stored products do not change.
 
     Raises
     ------
     UsageError
-        There is no such selection, or no product rests on it.
+        There is no such selection, or no product uses it.
     SbcdarkError
-        A dark's content has changed since, a file is gone, or a step failed.
+        The content of a dark has changed since, a file is missing, or a step failed.
     """
     engine = as_engine(catalog)
     with reading(engine) as session:
         products = results.products_of_selection(session, selection_id)
         if not products:
             raise UsageError(
-                f"No product rests on a selection {selection_id}.",
+                f"No product uses selection {selection_id}.",
                 "See the selections of an exposure: sbcdark show NAME",
             )
         # A selection belongs to one run, whose three products were stored together.
@@ -88,7 +88,7 @@ def replay(
             if state == "changed":
                 raise SbcdarkError(
                     f"The content of {dark.uri} has changed since selection {one.id} was stored.",
-                    "Bring the old file back to replay it, or see what would be chosen today: sbcdark changes",
+                    "Restore the old file to replay it, or see what would be chosen today: sbcdark changes",
                 )
     parameters = products[0].parameters
     by_exposure = {one.exposure: one for one in stored}
@@ -104,7 +104,7 @@ def replay(
     target = Target(products[0].name, tuple(parameters["exposures"]))
     files = ProductFiles(folder, target.name)
     if files.there() and not overwrite:
-        raise UsageError(f"{files.there()[0]} is there already.", "Give another folder with -o, or --overwrite.")
+        raise UsageError(f"{files.there()[0]} already exists.", "Give another folder with -o, or --overwrite.")
     folder.mkdir(parents=True, exist_ok=True)
     with workspace(folder) as work, Drizzler() as drizzler:
         built = build(engine, target, work, Job(folder, options, apertures, overwrite=True), drizzler, matches)
@@ -116,7 +116,7 @@ def replay(
             "net": (files.net, "SCI", built.net),
         }
         changed = _changed_since(products[0], circumstances(built))
-        # Before they appear: the folder may be that of the stored ones.
+        # Before publishing: the folder may be that of the stored products.
         compared = [_compared(product, *made[product.kind], changed) for product in products]
         with locked(folder):
             publish(
@@ -129,13 +129,13 @@ def replay(
 
 
 def _changed_since(stored: StoredProduct, now: dict[str, Any]) -> list[str]:
-    """Say what is different between then and now: the software, the inputs, the flats, the libraries."""
+    """Return the differences between then and now: the software, the inputs, the flats, the libraries."""
     found = []
     if stored.software_version != SOFTWARE_VERSION:
         found.append(f"sbcdark was {stored.software_version}, now {SOFTWARE_VERSION}")
     for what, single in (("inputs", "the FLT"), ("flats", "the flat"), ("versions", "")):
         if what not in stored.parameters:
-            found.append(f"the {what} of then are not known")
+            found.append(f"the {what} of the stored product are not known")
             continue
         then = stored.parameters[what]
         for name in sorted({*then, *now[what]}):
@@ -149,10 +149,10 @@ def _changed_since(stored: StoredProduct, now: dict[str, Any]) -> list[str]:
 
 def _named(content: dict[str, str] | str | None) -> str:
     if content is None:
-        return "not there"
+        return "missing"
     if isinstance(content, dict):
         return f"{content['name']} ({content['sha256'][:12]})"
-    return f"another content ({content[:12]})"
+    return f"a file with sha256 {content[:12]}"
 
 
 def _stored_match(stored: StoredSelection) -> Match:
@@ -167,20 +167,20 @@ def _compared(
     try:
         before = _stored_image(stored, extension)
     except BadFileError:
-        notes.append("the stored file is gone; compared by checksum")
+        notes.append("the stored file is missing; compared by checksum")
     else:
         if pixels_sha256(before) != stored.pixels_sha256:
-            notes.append("the stored file was changed; compared by checksum")
+            notes.append("the stored file has changed; compared by checksum")
         elif before.shape == made.shape:
             both = np.abs(np.nan_to_num(before) - np.nan_to_num(made.astype(np.float64)))
             difference = float(both.max())
     if not identical:
-        notes += changed or ["inputs, options and versions are those of then"]
+        notes += changed or ["inputs, options and versions are unchanged"]
     return Replayed(stored.kind, stored.uri, path, identical, difference, "; ".join(notes))
 
 
 def _stored_image(stored: StoredProduct, extension: str) -> NDArray[np.float64]:
     path = local_path(stored.uri)
-    # Before 0.2 the error stood in a file of its own, as its SCI.
+    # Before 0.2 the error was the SCI of a separate file.
     own_file = extension == "ERR" and path.name.endswith("_masterdark_err.fits")
     return read_product(path, "SCI" if own_file else extension).science

@@ -1,4 +1,4 @@
-"""The whole job for one or many associations, in parallel; one that fails does not cost the others."""
+"""The whole job for one or many associations, in parallel; a failure does not affect the others."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ Talk = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one target.
+    """The result of one target.
 
     Attributes
     ----------
     name : str
         The association, or the first exposure of a list.
     masterdark : Masterdark or None
-        None where it failed.
+        None if it failed.
     photometry : tuple of PhotometryRecord
-        One an aperture.
+        One per aperture.
     table : Path or None
         The photometry table.
     pictures : tuple of Path
         PNG files.
     warnings : tuple of str
-        What the user should know before trusting the numbers.
+        Possible problems of the results.
     failure : SbcdarkError or None
         Why it failed.
     """
@@ -85,23 +85,23 @@ def make(
     catalog : Engine, str or Path
         The catalog.
     names : Selector or sequence of str
-        Associations, one target each; all lone exposures together are one more.
+        Associations, one target each; all single exposures together form one more target.
     workers : int, optional
-        Targets at once; by default one a core.
+        Targets processed at once; by default one per core.
     talk : callable
-        Is told, in a line, what has been finished.
+        Called with one line of text for each finished target.
 
     Returns
     -------
     list of Outcome
-        One a target, in order; failures are in `failure`.
+        One per target, in order; failures are in `failure`.
 
     Raises
     ------
     UsageError
-        A name is unknown, or a forced dark is for an exposure that is not asked for.
+        A name is unknown, or a dark is forced for an exposure that is not among the targets.
     SbcdarkError
-        The folder cannot be made.
+        The folder cannot be created.
     """
     engine = as_engine(catalog)
     with reading(engine) as session:
@@ -130,9 +130,10 @@ def make(
             try:
                 done[name] = future.result()
             except BrokenProcessPool:
-                # A worker that was killed (out of memory, say) takes the pool with it: what is left is told as failed.
+                # A killed worker (out of memory, say) breaks the pool: the remaining targets are reported as failed.
                 done[name] = Outcome(
-                    name, failure=SbcdarkError(f"The process that worked on {name} died.", "Run it with --workers 1.")
+                    name,
+                    failure=SbcdarkError(f"The process for {name} ended unexpectedly.", "Run it with --workers 1."),
                 )
             talk(_line(done[name]))
     return [done[target.name] for target in targets]
@@ -142,7 +143,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SbcdarkError(f"{folder} cannot be made: {error.strerror}.", "Name another folder with -o.") from error
+        raise SbcdarkError(f"{folder} cannot be created: {error.strerror}.", "Name another folder with -o.") from error
 
 
 def _line(outcome: Outcome) -> str:
@@ -177,23 +178,23 @@ def _contained(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) 
 
 
 def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) -> Outcome:
-    """Make everything of one target in a workspace, let it appear, then record it.
+    """Make all products of one target in a workspace, publish them, then record them.
 
-    In this order a kill leaves products that the catalog does not know, to be made again, and never rows of products
-    that are not there.
+    In this order a kill can leave products that are not recorded, which can be made again, but never rows of missing
+    products.
     """
     files = ProductFiles(job.folder, target.name)
     try:
         with workspace(job.folder) as work:
             built = build(engine, target, work, job, drizzler)
-            records, told = photometry.measure(built)
+            records, notes = photometry.measure(built)
             write_products(built, work)
             names = [files.science.name, files.dark.name, files.net.name]
             if records:
                 rows = [asdict(one) for one in records]
                 write_table(rows, PHOTOMETRY_KEYS, work / files.photometry.name)
                 names.append(files.photometry.name)
-            # What is drawn there of the same inputs is drawn again, for the apertures that came to it.
+            # Existing pictures of the same inputs are drawn again with the added apertures.
             wanted = job.pictures or (files.picture.exists() and not job.overwrite)
             pictures = job.draw(built, ProductFiles(work, target.name)) if wanted and job.draw is not None else ()
             names += pictures
@@ -203,7 +204,8 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
                 built = record(engine, target, job.options, built, records)
     except OSError as error:
         raise SbcdarkError(
-            f"{job.folder} cannot be written: {error.strerror or error}.", "Make room there, or name another with -o."
+            f"{job.folder} cannot be written: {error.strerror or error}.",
+            "Free some space there, or name another folder with -o.",
         ) from error
     return Outcome(
         target.name,
@@ -211,7 +213,7 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
         tuple(records),
         files.photometry if records else None,
         tuple(job.folder / picture for picture in pictures),
-        tuple(dict.fromkeys([*built.masterdark.warnings, *told])),
+        tuple(dict.fromkeys([*built.masterdark.warnings, *notes])),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which sky is subtracted: the one that the dark's fit found, one measured in an annulus, or none."""
+"""The sky to subtract: fitted with the dark, measured in an annulus, or none."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _TODO = "Write --sky fit, --sky none, --sky annulus:R_IN,R_OUT (product pixels) 
 
 @dataclass(frozen=True, slots=True)
 class Sky:
-    """How the sky in an aperture is found.
+    """The method for the sky in an aperture.
 
     Attributes
     ----------
     method : {"fit", "annulus", "none"}
         ``fit``: the uniform sky that is fitted with the dark; ``annulus``: the mean of the dark-subtracted data in a
-        ring about the aperture's centre; ``none``: no sky is subtracted.
+        ring around the aperture's centre; ``none``: no sky is subtracted.
     inner, outer : float
         Radii of the annulus, product pixels or arcsec.
     unit : {"pixel", "arcsec"}
-        Of the radii.
+        Unit of the radii.
     """
 
     method: Literal["fit", "annulus", "none"]
@@ -40,13 +40,13 @@ class Sky:
 
     @property
     def text(self) -> str:
-        """The text from which `parse_sky` makes the same sky."""
+        """The text that `parse_sky` reads back as the same sky."""
         if self.method != "annulus":
             return self.method
         return f"annulus{':' if self.unit == 'pixel' else '@'}{self.inner:g},{self.outer:g}"
 
     def ring(self, ellipse: PixelEllipse, wcs: Any) -> PixelRing | None:
-        """Return the annulus about an aperture on the pixels of a product, or None without one.
+        """Return the annulus around an aperture in product pixels, or None if there is none.
 
         Parameters
         ----------
@@ -68,18 +68,18 @@ class Sky:
 
 
 def parse_sky(text: str | None, combine: Combine) -> Sky:
-    """Read what a user says of the sky.
+    """Parse the option --sky.
 
     Parameters
     ----------
     text : str or None
         ``fit``, ``none``, ``annulus:R_IN,R_OUT`` or ``annulus@R_IN,R_OUT``; None is ``fit`` with the model and ``none``
-        with the other ways of combining darks, which fit nothing.
+        with the other ways to combine darks, which fit nothing.
 
     Raises
     ------
     UsageError
-        The text has another form, or asks for a fit where there is none.
+        The text is not valid, or requests a fit without the model.
     """
     if text is None:
         return Sky("fit" if combine is Combine.MODEL else "none")
@@ -88,13 +88,11 @@ def parse_sky(text: str | None, combine: Combine) -> Sky:
         return Sky("none")
     if wanted == "fit":
         if combine is not Combine.MODEL:
-            raise UsageError(
-                f"--combine {combine.value} fits no sky.", "Give --sky annulus:R_IN,R_OUT or --sky none with it."
-            )
+            raise UsageError(f"--combine {combine.value} fits no sky.", "Use --sky annulus:R_IN,R_OUT or --sky none.")
         return Sky("fit")
     match = _ANNULUS.fullmatch(wanted)
     if match is None:
-        raise UsageError(f"--sky {text!r} has an unknown form.", _TODO)
+        raise UsageError(f"--sky {text!r} is not a valid sky.", _TODO)
     try:
         inner, outer = float(match[2]), float(match[3])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Recording what a job made: selections, the products that rest on them, photometry, all of them or nothing."""
+"""Recording the results of a job: selections, the products from them, and photometry, all or nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.frames.untrusted_fits import file_sha256
 
 _LIBRARIES = ("astropy", "numpy", "photutils", "scipy")
-"""Beside drizzlepac, what decides the last digits of a product."""
+"""The libraries that, with drizzlepac, determine the last digits of a product."""
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 def record(
     engine: sa.Engine, target: Target, options: BuildOptions, made: Built, photometry: Sequence[PhotometryRecord]
 ) -> Built:
-    """Store selections, products and photometry in one transaction and return the build with their numbers.
+    """Store selections, products and photometry in one transaction and return the build with their row numbers.
 
     Parameters
     ----------
     made : Built
-        Its products are at their final places.
+        The build; its products have their final paths.
     """
     parameters = {
         "combine": options.combine.value,
@@ -95,7 +95,7 @@ def record(
 
 
 def circumstances(made: Built) -> dict[str, Any]:
-    """Return what else decides a product's pixels: the content of its inputs, and the versions of what made it."""
+    """Return what else determines a product's pixels: the content of its inputs, and the versions of the libraries."""
     return {
         "inputs": {one.values.rootname: one.file.sha256 for one in made.inputs},
         "flats": {

@@ -1,4 +1,4 @@
-"""Dark-subtracted FLTs, and the dark of each exposure in detector pixels, for other tools to work with."""
+"""Dark-subtracted FLTs, and the dark of each exposure in detector pixels, for use in other tools."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Subtracted:
-    """What was written for one exposure.
+    """The files written for one exposure.
 
     Attributes
     ----------
@@ -48,11 +48,11 @@ class Subtracted:
     method : str
         nearest, mean, model, scaled mean or scaled nearest.
     mean_dark_count : float
-        Mean of what was subtracted, counts/pixel (MEANDARK).
+        Mean of the subtracted dark, counts/pixel (MEANDARK).
     sky_count_s_pix : float or None
-        The fitted sky, count/s/pixel, where it was subtracted too.
+        The fitted sky, count/s/pixel, if it was also subtracted.
     warnings : tuple of str
-        What to know before trusting it.
+        Possible problems of the result.
     """
 
     exposure: str
@@ -73,10 +73,10 @@ def subtract(
     sky: bool = False,
     overwrite: bool = False,
 ) -> list[Subtracted]:
-    """Write for each exposure an FLT with the dark subtracted, and the dark.
+    """Write a dark-subtracted FLT and the dark of each exposure.
 
-    The dark is scaled to the exposure's own time and divided by its flat. The exposures of an association share their
-    templates, as in a run, so that the drizzled FLTs are the run's net product.
+    The dark is scaled to the exposure time and divided by the flat. The exposures of an association share their
+    templates, as in a run, so the drizzled FLTs equal the net product of the run.
 
     Parameters
     ----------
@@ -85,34 +85,32 @@ def subtract(
     names : Selector or sequence of str
         Associations or exposures, of any filter or prism.
     folder : Path
-        Where the files go; made if it is not there.
+        Folder for the files; created if missing.
     options : BuildOptions
-        How the dark is made. Regions of `mask` need a drizzled product and are refused.
+        How the dark is made. Regions of `mask` need a drizzled product and are not accepted.
     sky : bool
-        Subtract the fitted sky, too.
+        Also subtract the fitted sky.
     overwrite : bool
-        Replace files of an earlier call that had other inputs.
+        Replace files that were made from other inputs.
 
     Raises
     ------
     UsageError
-        A name is unknown, an exposure is dark-subtracted already or has no FLT, a file would be replaced, or the sky
-        is asked for where none is fitted.
+        A name is unknown, an exposure is already dark-subtracted or has no FLT, a file would be replaced, or `sky` is
+        True and no sky is fitted.
     NothingMatchedError
         No dark fits an exposure.
     SbcdarkError
         A file cannot be read or written.
     """
     if options.mask:
-        raise UsageError(
-            "--mask needs a drizzled product.", "Leave it out; sources are found and left out by themselves."
-        )
+        raise UsageError("--mask needs a drizzled product.", "Leave it out; sources are masked automatically.")
     with reading(engine) as session:
         targets = resolve_target(session, names)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SbcdarkError(f"{folder} cannot be made: {error.strerror}.", "Name another folder with -o.") from error
+        raise SbcdarkError(f"{folder} cannot be created: {error.strerror}.", "Name another folder with -o.") from error
     found: list[Subtracted] = []
     with keeping_files():
         for target in targets:
@@ -123,7 +121,7 @@ def subtract(
 def _of_target(
     engine: sa.Engine, target: Target, folder: Path, options: BuildOptions, *, sky: bool, overwrite: bool
 ) -> list[Subtracted]:
-    warnings = [f"{name} belongs to {target.name} and is not in the catalog: it is left out" for name in target.absent]
+    warnings = [f"{name}, a member of {target.name}, is not in the catalog and is left out" for name in target.absent]
     with reading(engine) as session:
         revision = queries.catalog_revision(session)
         values = [science_values(session, rootname) for rootname in target.exposures]
@@ -177,12 +175,12 @@ def _write(
         {"DARKCORR": "COMPLETE", "DARKFILE": drk.name, **cards} | ({} if sky is None else {"DRKSKY": sky}),
         mean_dark=mean,
     )
-    told = (*warnings, *match.warnings, *dark.cautions)
-    return Subtracted(match.exposure, flt, drk, dark.method, mean, sky, tuple(dict.fromkeys(told)))
+    notes = (*warnings, *match.warnings, *dark.cautions)
+    return Subtracted(match.exposure, flt, drk, dark.method, mean, sky, tuple(dict.fromkeys(notes)))
 
 
 def _require_raw_dark(values: Sequence[MatchValues]) -> None:
-    """Refuse exposures whose dark was subtracted before."""
+    """Reject exposures that are already dark-subtracted."""
     done = [
         one.rootname
         for one in values
@@ -190,7 +188,7 @@ def _require_raw_dark(values: Sequence[MatchValues]) -> None:
     ]
     if done:
         raise UsageError(
-            f"{', '.join(done)}: the dark is subtracted already (DARKCORR, MEANDARK).",
+            f"{', '.join(done)}: the dark is already subtracted (DARKCORR, MEANDARK).",
             "Get the FLT from the archive, or calibrate it with DARKCORR = OMIT.",
         )
 
@@ -200,8 +198,8 @@ def _places(values: MatchValues, folder: Path) -> tuple[Path, Path]:
 
 
 def _require_free(values: MatchValues, folder: Path, key: str, *, overwrite: bool) -> None:
-    """Refuse to write over the input, or over a file of other inputs or of another program."""
-    assert values.file is not None  # noqa: S101  science_values saw to it
+    """Refuse to replace the input, or a file made from other inputs or by another program."""
+    assert values.file is not None  # noqa: S101  ensured by science_values
     for place in _places(values, folder):
         if not place.exists():
             continue
@@ -209,8 +207,9 @@ def _require_free(values: MatchValues, folder: Path, key: str, *, overwrite: boo
             raise UsageError(f"{place} is the input itself.", "Name another folder with -o.")
         cards = read_cards(place)
         if KEY_CARD not in cards:
-            raise UsageError(f"{place} is not a file that sbcdark made.", "Name another folder with -o.")
+            raise UsageError(f"{place} was not made by sbcdark.", "Name another folder with -o.")
         if cards[KEY_CARD] != key and not overwrite:
             raise UsageError(
-                f"{place} was made of other inputs.", "Name another folder with -o, or give --overwrite to replace it."
+                f"{place} was made from other inputs.",
+                "Name another folder with -o, or give --overwrite to replace it.",
             )

@@ -91,11 +91,11 @@ def test_the_label_reads_back_as_the_same_aperture() -> None:
         ("circle:7_00,680,40", "x = '7_00'"),
         ("circle:,680,40", "x = ''"),
         ("box:700,680,40,40", "shape 'box'"),
-        ("700,680,40", "names no shape"),
-        ("", "names no shape"),
+        ("700,680,40", "has no shape"),
+        ("", "has no shape"),
     ],
 )
-def test_refuses_what_cannot_be_meant_and_shows_how(typed: str, named: str) -> None:
+def test_refuses_impossible_apertures_with_an_example(typed: str, named: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_aperture(typed)
     assert named in caught.value.what
@@ -265,7 +265,7 @@ def test_icrs_positions_on_an_fk5_product() -> None:
 
 
 def test_the_other_side_of_the_sky_is_refused() -> None:
-    with pytest.raises(UsageError, match="another part of the sky"):
+    with pytest.raises(UsageError, match="different part of the sky"):
         to_pixels(parse_aperture("circle@345.5,-38.0,1"), product_wcs())
 
 

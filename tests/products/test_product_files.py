@@ -89,7 +89,7 @@ def test_products_of_other_inputs_are_replaced_on_demand_alone(real_catalog: sa.
     other = BuildOptions(Combine.MEAN)
     (refused,) = make(real_catalog, [NAME], Job(tmp_path, other))
     assert isinstance(refused.failure, UsageError)
-    assert "was made of other inputs" in refused.failure.what
+    assert "was made from other inputs" in refused.failure.what
     assert "--overwrite" in refused.failure.todo
     assert content(tmp_path) == before
     (replaced,) = make(real_catalog, [NAME], Job(tmp_path, other, overwrite=True))
@@ -105,7 +105,7 @@ def test_file_of_another_program_is_refused(real_catalog: sa.Engine, tmp_path: P
     mine.write_text("mine")
     (refused,) = make(real_catalog, [NAME], Job(tmp_path, BuildOptions(Combine.NEAREST)))
     assert isinstance(refused.failure, UsageError)
-    assert f"{mine} is there already" in refused.failure.what
+    assert f"{mine} already exists" in refused.failure.what
     assert content(tmp_path) == {mine.name: b"mine"}
 
 
@@ -149,8 +149,8 @@ def test_replay_says_what_is_different(shared_data: Path, database_url: str, tmp
     assert answers["science"].identical
     assert not answers["masterdark"].identical
     assert answers["masterdark"].note.startswith("the flat of jcmc11e6q was sbc_standin_pfl.fits (")
-    assert answers["masterdark"].note.endswith("now not there")
-    with pytest.raises(UsageError, match="is there already"):
+    assert answers["masterdark"].note.endswith("now missing")
+    with pytest.raises(UsageError, match="already exists"):
         replay(catalog, selection, tmp_path / "again")
     with reading(catalog) as session:
         parameters = session.scalars(sa.select(models.Product.parameters)).first()

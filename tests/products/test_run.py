@@ -248,7 +248,7 @@ def test_absent_members_are_told(shared_data: Path, tmp_path: Path) -> None:
     ingest(engine, [shared_data / "darks_13961", shared_data / "associations_13655", science / "jcmc11ctq_flt.fits.gz"])
     (outcome,) = make(engine, ["jcmc11010"], Job(tmp_path / "products", BuildOptions(Combine.MEAN)))
     assert outcome.failure is None
-    assert "jcmc11e6q belongs to jcmc11010 and is not in the catalog: it is left out" in outcome.warnings
+    assert "jcmc11e6q, a member of jcmc11010, is not in the catalog and is left out" in outcome.warnings
     (empty,) = make(engine, ["jcmc11020"], Job(tmp_path / "products", BuildOptions(Combine.MEAN)))
     assert isinstance(empty.failure, UsageError)
     assert "jcmc11cwq, jcmc11dtq" in empty.failure.what
@@ -374,14 +374,14 @@ def test_rates_for_counts_are_rejected(shared_data: Path, tmp_path: Path) -> Non
 def test_apertures_that_leave_little_are_told(catalog: sa.Engine, tmp_path: Path) -> None:
     apertures = tuple(parse_aperture(text) for text in ("circle:700,680,520", APERTURE))
     (outcome,) = make(catalog, ["jcmc11010"], Job(tmp_path, BuildOptions(), apertures))
-    assert any("of it to fit the dark to" in warning for warning in outcome.warnings)
+    assert any("of it for the fit of the dark" in warning for warning in outcome.warnings)
     assert len(outcome.photometry) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("darks", "method", "lack"),
-    [("jcrx01i[i-n]q", "scaled mean", "no glow that varies"), ("jcrx01iyq", "scaled nearest", "one dark only")],
+    [("jcrx01i[i-n]q", "scaled mean", "no varying glow"), ("jcrx01iyq", "scaled nearest", "only one dark")],
 )
 def test_less_than_a_model_is_told(
     shared_data: Path, flats: Path, tmp_path: Path, darks: str, method: str, lack: str
@@ -410,5 +410,5 @@ def test_wrong_requests_are_refused(catalog: sa.Engine, tmp_path: Path) -> None:
     (dark,) = make(catalog, ["jcrx01iiq"], Job(tmp_path, BuildOptions()))
     assert isinstance(dark.failure, UsageError)
     (tmp_path / "file").write_text("")
-    with pytest.raises(SbcdarkError, match="cannot be made"):
+    with pytest.raises(SbcdarkError, match="cannot be created"):
         make(catalog, ["jcmc11e6q"], Job(tmp_path / "file" / "products", BuildOptions()))

@@ -43,13 +43,13 @@ def test_sky_is_read_and_written(text: str | None, combine: str, canonical: str)
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("fitted", "unknown form"),
-        ("annulus:60", "unknown form"),
+        ("fitted", "not a valid sky"),
+        ("annulus:60", "not a valid sky"),
         ("annulus:90,60", "0 <= R_IN < R_OUT"),
         ("annulus:-1,60", "0 <= R_IN < R_OUT"),
         ("annulus:1,1e9", "0 <= R_IN < R_OUT"),
         ("annulus:1.2.3,4", "two radii"),
-        ("annulus:nan,4", "unknown form"),
+        ("annulus:nan,4", "not a valid sky"),
     ],
 )
 def test_wrong_sky_is_refused(text: str, reason: str) -> None:

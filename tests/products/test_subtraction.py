@@ -91,7 +91,7 @@ def test_sky_is_subtracted_too(made: list[Subtracted], catalog: Catalog, flats: 
         time = fits.getheader(both.flt)["EXPTIME"]
         difference = fits.getdata(plain.flt, 1).astype(np.float64) - fits.getdata(both.flt, 1)
         assert np.median(difference) == pytest.approx(both.sky_count_s_pix * time, rel=1e-4)
-    with pytest.raises(UsageError, match="was made of other inputs") as caught:
+    with pytest.raises(UsageError, match="was made from other inputs") as caught:
         catalog.subtract("jcmc11010", tmp_path, flat=flats)
     assert "--overwrite" in caught.value.todo
     assert catalog.subtract("jcmc11010", tmp_path, flat=flats, overwrite=True)[0].sky_count_s_pix is None
@@ -110,13 +110,13 @@ def test_nothing_of_others_is_replaced(shared_data: Path, made: list[Subtracted]
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(folder / "jcmc11e6q_flt.fits", other)
-    with pytest.raises(UsageError, match="is not a file that sbcdark made"):
+    with pytest.raises(UsageError, match="was not made by sbcdark"):
         catalog.subtract("jcmc11e6q", other, combine="nearest", overwrite=True)
     assert (folder / "jcmc11e6q_flt.fits").read_bytes() == before == (other / "jcmc11e6q_flt.fits").read_bytes()
     # What is subtracted already is not subtracted again.
     shutil.copy(made[1].flt, folder)
     catalog.ingest([folder])
-    with pytest.raises(UsageError, match="the dark is subtracted already"):
+    with pytest.raises(UsageError, match="the dark is already subtracted"):
         catalog.subtract("jcmc11e6q", tmp_path / "twice")
 
 
