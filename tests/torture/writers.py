@@ -24,7 +24,7 @@ MATCHING = 4
 
 RULES = ("glow", "box", "temperature", "notebook")
 
-_SAVED = re.compile(r"selection (\d+) is stored for")
+_SAVED = re.compile(r"Stored selection (\d+) for")
 
 _SHARE = 0.6
 """Of the files, that each writer takes: every file is then taken by five of eight."""
