@@ -203,7 +203,7 @@ SIGNS = (
     (".sbcdark-*/*_flt.fits",),
     (".sbcdark-*/corners*.npy",),
     (".sbcdark-*/drizzled*.npy",),
-    ("*_drz.fits", "*_dark.fits"),
+    ("*_drz.fits", "*_dark.fits", "*_net.fits"),
     ("*.ecsv", ".*.ecsv*"),
     ("*.png", ".*.png*"),
 )
