@@ -335,14 +335,14 @@ def test_frame_that_no_flat_divided_gets_an_undivided_dark(shared_data: Path, fl
         assert outcome.masterdark is not None
         assert (outcome.masterdark.members[0].flat is None) == (correction == "OMIT")
         darks[correction] = fits.getdata(outcome.masterdark.masterdark, ("SCI", 1))
-    # About the middle of the box, where the flat is 1.04 on average: the ratio is that of the same counts, so that only
+    # About the middle of the box, where the flat is well above 1 on average: the ratio is that of the same counts, so that only
     # the pixels on the edge of the square (500 of 22,500, of either choice) make a difference, of 0.1 %.
     header = fits.getheader(tmp_path / "products_OMIT" / "jcmc11e6q_sbcdark_dark.fits", ("SCI", 1))
     native = WCS(fits.getheader(shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz", 1))
     x, y = WCS(header).all_world2pix(*native.all_pix2world(680, 750, 0), 0)
     middle = np.s_[int(y) - 75 : int(y) + 75, int(x) - 75 : int(x) + 75]
     flat = fits.getdata(flats / "sbc_standin_pfl.fits", 1)[700:800, 630:730].mean()
-    assert flat > 1.03
+    assert flat > 1 + 2 * 0.01  # it can be told from an undivided dark below
     ratio = np.nansum(darks["OMIT"][middle]) / np.nansum(darks["COMPLETE"][middle])
     assert ratio == pytest.approx(flat, abs=0.01)
 
@@ -395,7 +395,7 @@ def test_less_than_a_model_is_told(
     assert member.method == method
     assert len(member.darks) == len(found)
     assert member.amplitude == 0.0
-    assert any(f"is a {method}, since" in warning and lack in warning for warning in outcome.warnings)
+    assert any(f"is a {method} with" in warning and lack in warning for warning in outcome.warnings)
 
 
 def test_nothing_matches(catalog: sa.Engine, tmp_path: Path) -> None:
