@@ -335,8 +335,8 @@ def test_frame_that_no_flat_divided_gets_an_undivided_dark(shared_data: Path, fl
         assert outcome.masterdark is not None
         assert (outcome.masterdark.members[0].flat is None) == (correction == "OMIT")
         darks[correction] = fits.getdata(outcome.masterdark.masterdark, ("SCI", 1))
-    # About the middle of the box, where the flat is well above 1 on average: the ratio is that of the same counts, so that only
-    # the pixels on the edge of the square (500 of 22,500, of either choice) make a difference, of 0.1 %.
+    # About the middle of the box, where the flat is well above 1 on average: the ratio is that of the same counts, so
+    # that only the pixels on the edge of the square (500 of 22,500, of either choice) make a difference, of 0.1 %.
     header = fits.getheader(tmp_path / "products_OMIT" / "jcmc11e6q_sbcdark_dark.fits", ("SCI", 1))
     native = WCS(fits.getheader(shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz", 1))
     x, y = WCS(header).all_world2pix(*native.all_pix2world(680, 750, 0), 0)
