@@ -68,9 +68,9 @@ SHORT = Effort(
     kills=4,
     run_kills=1,
     faults=1,
-    more_darks=100,
-    bad_files=200,
-    many_files=600,
+    more_darks=50,
+    bad_files=100,
+    many_files=400,
     seconds={"writers": 20, "ingest": 20, "migration": 12, "run": 30, "faults": 30, "bad input": 20},
 )
 
