@@ -178,7 +178,7 @@ def full_product_disk(faults: Faults, number: int) -> None:
 def _run_again(faults: Faults, fault: str, url: str, folder: Path, code: int) -> None:
     """Run a job again where the fault left it; before it and after it nothing but whole products may be there."""
     lone = faults.archive.lone
-    names = {f"{lone}_sbcdark_{ending}" for ending in (*_ENDINGS, f"{lone}.png", f"{lone}_fit.png")}
+    names = {f"{lone}_sbcdark_{ending}" for ending in (*_ENDINGS, f"{lone}.png")}
     if folder.is_dir():
         faults.tally.blame("left over", fault, products.surplus(folder, names))
     blame_command(faults.tally, fault, faults.bench.run(url, *faults.command, folder), (code,))
