@@ -9,16 +9,7 @@ from sbcdark.catalog import opening
 from sbcdark.catalog.engine import default_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import sqlalchemy as sa
-
-    from sbcdark.pipeline.products.apertures import ApertureSpec
-
-    Names = str | Iterable[str]
-    Several = list[str] | tuple[str, ...]
-    Folder = str | Path
-    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
 
 
 class OpenCatalog:

@@ -12,16 +12,11 @@ from sbcdark.keywords import MatchKeywords, apertures_from, names_from, requirem
 from sbcdark.results import Match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+    from sbcdark.keywords import Apertures, Folder, Names, Several
     from sbcdark.pipeline.products.aperture_preview import Outlook
-    from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.selection.reasons import Explanation
-
-    Names = str | Iterable[str]
-    Several = list[str] | tuple[str, ...]
-    Folder = str | Path
-    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
 
 
 class ChoosingCatalog(OpenCatalog):

@@ -17,16 +17,10 @@ if TYPE_CHECKING:
 
     from astropy.table import QTable
 
-    from sbcdark.keywords import ExposureKeywords
+    from sbcdark.keywords import ExposureKeywords, Folder
     from sbcdark.pipeline.ingest.fetch import FetchReport, Talk
     from sbcdark.pipeline.ingest.programs import DarkProgram
     from sbcdark.pipeline.ingest.report import IngestReport, Progress
-    from sbcdark.pipeline.products.apertures import ApertureSpec
-
-    Names = str | Iterable[str]
-    Several = list[str] | tuple[str, ...]
-    Folder = str | Path
-    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
 
 
 class FillingCatalog(OpenCatalog):

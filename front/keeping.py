@@ -11,15 +11,10 @@ from sbcdark.keywords import names_from
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sbcdark.keywords import Folder, Names
     from sbcdark.pipeline.ingest.relocation import Relocation
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.ingest.verification import Verification
-    from sbcdark.pipeline.products.apertures import ApertureSpec
-
-    Names = str | Iterable[str]
-    Several = list[str] | tuple[str, ...]
-    Folder = str | Path
-    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
 
 
 class KeepingCatalog(OpenCatalog):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.selection.rules import Requirements, Rule
 
     Names = str | Iterable[str]
-    Several = list[str] | tuple[str, ...] | Selector
+    Several = list[str] | tuple[str, ...]
     Folder = str | Path
     Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
 

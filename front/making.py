@@ -12,9 +12,9 @@ from sbcdark.results import Products
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from sbcdark.keywords import Apertures, Folder, Names, Several
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.model.validation import Validation
-    from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.products.exposure_dark import DarkOfExposure
     from sbcdark.pipeline.products.options import BuildKeywords
     from sbcdark.pipeline.products.replay import Replayed
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.selection.changes import Change
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.rules import Rule
-
-    Names = str | Iterable[str]
-    Several = list[str] | tuple[str, ...]
-    Folder = str | Path
-    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
 
 
 class MakingCatalog(OpenCatalog):

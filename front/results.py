@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from astropy.table import QTable
 
     from sbcdark.catalog.overview import Overview
-    from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.products.records import Masterdark
     from sbcdark.pipeline.products.run import Outcome
-
-    Names = str | Iterable[str]
-    Several = list[str] | tuple[str, ...]
-    Folder = str | Path
-    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
 
 
 @dataclass(frozen=True, slots=True)

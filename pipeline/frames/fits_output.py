@@ -88,18 +88,7 @@ def write_dark_product(
     ValueError, SbcdarkError
         As for `write_science_product`.
     """
-    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
-
-    with quiet_astropy():
-        header = drizzled["SCI", 1].header
-        hdus = fits.HDUList(
-            [
-                fits.PrimaryHDU(header=drizzled[0].header),
-                fits.ImageHDU(dark, header=header, name="SCI"),
-                fits.ImageHDU(error, header=header, name="ERR"),
-            ]
-        )
-        _write_with_cards(hdus, target, cards)
+    _write_on_grid(target, drizzled, dark, error, cards)
 
 
 def write_net_product(
@@ -123,6 +112,18 @@ def write_net_product(
     ValueError, SbcdarkError
         As for `write_science_product`.
     """
+    _write_on_grid(target, drizzled, net, error, cards, drizzled["WHT", 1])
+
+
+def _write_on_grid(
+    target: Path,
+    drizzled: HDUList,
+    image: NDArray[np.float32],
+    error: NDArray[np.float32],
+    cards: Mapping[str, HeaderValue],
+    *more: Any,
+) -> None:
+    """Write an image and its error with the headers of the product whose grid they are on, and more of its HDUs."""
     from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
 
     with quiet_astropy():
@@ -130,9 +131,9 @@ def write_net_product(
         hdus = fits.HDUList(
             [
                 fits.PrimaryHDU(header=drizzled[0].header),
-                fits.ImageHDU(net, header=header, name="SCI"),
+                fits.ImageHDU(image, header=header, name="SCI"),
                 fits.ImageHDU(error, header=header, name="ERR"),
-                drizzled["WHT", 1].copy(),
+                *(hdu.copy() for hdu in more),
             ]
         )
         _write_with_cards(hdus, target, cards)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import FileRecord
-    from sbcdark.pipeline.products.apertures import PixelEllipse
+    from sbcdark.pipeline.products.apertures import ApertureSum, PixelEllipse
     from sbcdark.pipeline.products.footprints import NativeWeights
     from sbcdark.pipeline.products.records import Built
 
@@ -89,7 +89,8 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
             ring = None
         background = _background(built, ellipse, footprints, ring, counts)
         science_error = _science_error(built, footprints, counts)
-        records.append(_record(built, ellipse, footprints, background, science_error, file, tuple(notes)))
+        of_one_count = _rate_of_one_count(built, footprints, counts)
+        records.append(_record(built, ellipse, total, background, science_error, of_one_count, file, tuple(notes)))
         warnings += notes
     if records and file is None:
         why = "the exposures are mixed" if built.mixed else "PHOTFLAM is missing or 0"
@@ -100,16 +101,16 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
 def _record(
     built: Built,
     ellipse: PixelEllipse,
-    footprints: Sequence[NativeWeights],
+    total: ApertureSum,
     background: _Background,
     science_error: float,
+    of_one_count: tuple[float, float],
     file: FileRecord | None,
     warnings: tuple[str, ...],
 ) -> PhotometryRecord:
-    total = aperture_sum(built.product.science, ellipse)
     net = total.total - background.dark
     source, error = net - (background.sky or 0.0), math.hypot(science_error, background.error)
-    per_count, own = _rate_of_one_count(built, footprints)
+    per_count, own = of_one_count
     native = source_counts(
         max((total.total - own) / per_count, 0.0),
         (total.total - own - source) / per_count,
@@ -181,7 +182,9 @@ def _science_error(built: Built, footprints: Sequence[NativeWeights], counts: Se
     return poisson_error(footprints, counts, times, flats if len(flats) == len(built.inputs) else None)
 
 
-def _rate_of_one_count(built: Built, footprints: Sequence[NativeWeights]) -> tuple[float, float]:
+def _rate_of_one_count(
+    built: Built, footprints: Sequence[NativeWeights], counts: Sequence[NDArray[np.float64]]
+) -> tuple[float, float]:
     """Return the contribution of one native count to an aperture's sum, and the sum of the hot pixels that cancel.
 
     The weights of the counts, V / (flat t), vary little inside an aperture and fall to 0 at its edge. Their mean,
@@ -189,8 +192,7 @@ def _rate_of_one_count(built: Built, footprints: Sequence[NativeWeights]) -> tup
     Poisson counts has the mean and variance of that many unweighted counts.
     """
     once = squared = own = 0.0
-    cancelled = _error_counts(built)
-    for one, footprint, kept in zip(built.inputs, footprints, cancelled, strict=True):
+    for one, footprint, kept in zip(built.inputs, footprints, counts, strict=True):
         flat = one.flat_fielded(np.ones(one.counts.shape))[footprint.where]  # 1 / flat
         weights, time = footprint.values, one.values.exptime_s
         once += float(weights.sum())

@@ -112,7 +112,7 @@ def make(
             raise UsageError(
                 f"--use names {rootname}, which is not among the exposures.", f"They are: {', '.join(sorted(asked))}."
             )
-    _make_folder(job.folder)
+    make_folder(job.folder)
     wanted = min(workers or os.cpu_count() or 1, len(targets))
     if wanted <= 1:
         outcomes = []
@@ -139,7 +139,14 @@ def make(
     return [done[target.name] for target in targets]
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder of products.
+
+    Raises
+    ------
+    SbcdarkError
+        It cannot be created.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

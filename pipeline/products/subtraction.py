@@ -9,7 +9,7 @@ import numpy as np
 
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
-from sbcdark.catalog.errors import SbcdarkError, UsageError
+from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.frames.fits_output import read_cards
 from sbcdark.pipeline.frames.subtracted_files import write_dark, write_subtracted
@@ -19,6 +19,7 @@ from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, r
 from sbcdark.pipeline.products.masterdark import matches_of
 from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key
 from sbcdark.pipeline.products.provenance import dark_cards
+from sbcdark.pipeline.products.run import make_folder
 from sbcdark.pipeline.selection.names import resolve_target
 
 if TYPE_CHECKING:
@@ -107,10 +108,7 @@ def subtract(
         raise UsageError("--mask needs a drizzled product.", "Leave it out; sources are masked automatically.")
     with reading(engine) as session:
         targets = resolve_target(session, names)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SbcdarkError(f"{folder} cannot be created: {error.strerror}.", "Name another folder with -o.") from error
+    make_folder(folder)
     found: list[Subtracted] = []
     with keeping_files():
         for target in targets:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.views.drawing import new_figure, own_style, plain_text, save
+from sbcdark.catalog.queries import HOT_ABOVE_C
+from sbcdark.pipeline.views.drawing import PALETTE, new_figure, own_style, plain_text, save
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import ExposureRecord, Match
 
 _RATE = 1e-6  # rates are shown in this many count/s/pixel
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-"""Okabe & Ito's palette: told apart by colour-blind eyes."""
 _SCIENCE = "black"
-_LISTED = len(_COLOURS)
+_LISTED = len(PALETTE)
 _LABEL = 24
 _NAMED = 6  # darks of a match that are named
 
@@ -52,7 +51,7 @@ def plot_coverage(path: Path, darks: Sequence[ExposureRecord], science: Sequence
         for label, colour, members in _by_program(_measured(darks, science, "darks")):
             _points(axes, members, colour, "o", label)
         _points(axes, [one for one in science if one.contrast_count_s_pix is not None], _SCIENCE, "*", "science")
-        axes.axvline(25.0, color="0.6", linewidth=0.8, linestyle=":")
+        axes.axvline(HOT_ABOVE_C, color="0.6", linewidth=0.8, linestyle=":")
         axes.set_xlabel("mean temperature (C)")
         axes.set_ylabel("contrast, box - quiet rows (1e-6 count/s/pixel)")
         axes.set_yscale("symlog", linthresh=2.0)
@@ -174,10 +173,10 @@ def _by_program(darks: Sequence[ExposureRecord]) -> list[tuple[str, str, list[Ex
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     found = [
         (f"darks of {program}", colour, members)
-        for (program, members), colour in zip(ordered, _COLOURS[: _LISTED - 1], strict=False)
+        for (program, members), colour in zip(ordered, PALETTE[: _LISTED - 1], strict=False)
     ]
     rest = [dark for _, members in ordered[_LISTED - 1 :] for dark in members]
-    return [*found, ("darks of other programs", _COLOURS[-2], rest)] if rest else found
+    return [*found, ("darks of other programs", PALETTE[-2], rest)] if rest else found
 
 
 def _drawn_as(quality: str) -> str:

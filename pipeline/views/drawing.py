@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 UNIT = 1e-5
 """Unit of the displayed rates in count/s/pixel: a cold SBC dark has 0.75 of it."""
 
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+"""Okabe & Ito's palette: told apart by colour-blind eyes."""
+
 COLOUR_MAP = "viridis"  # perceptually uniform and safe for colour-blind readers
 
 _DPI = 150

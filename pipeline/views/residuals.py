@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.pipeline.views.drawing import (
+    PALETTE,
     UNIT,
     block_mean,
     block_sum,
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
 _SIGMAS = 4.0  # range of the residual's colours
 _PROFILE = 32  # pixels per point of the profiles
-_DATA, _MODEL = "#0072B2", "#D55E00"  # Okabe & Ito's blue and vermilion: safe for colour-blind readers
-_LEFT_OUT = "#E69F00"
+_DATA, _LEFT_OUT, _MODEL = PALETTE[0], PALETTE[1], PALETTE[5]
 _TITLE = 40
 
 

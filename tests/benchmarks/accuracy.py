@@ -19,6 +19,7 @@ from benchmarks import extrapolation
 from twin_archive import real_data_folder
 
 from sbcdark.pipeline.detector.regions import BOX, DETECTOR_SHAPE, QUIET
+from sbcdark.pipeline.model import validation
 from sbcdark.pipeline.model.dark_error import aperture_dark
 from sbcdark.pipeline.model.dark_fit import dark_rate, fit_dark
 from sbcdark.pipeline.model.templates import SMOOTH_BASE, SMOOTH_GLOW, DarkFrame, build_templates
@@ -61,19 +62,8 @@ def real_darks() -> tuple[list[DarkFrame], Image]:
 
 
 def random_apertures(number: int, seed: int) -> list[Image]:
-    """Ellipses of 500 to 20,000 native pixels (uniform in log area), anywhere, with 500 pixels on the detector."""
-    rng = np.random.default_rng(seed)
-    y, x = np.indices(DETECTOR_SHAPE, dtype=np.float64)
-    apertures: list[Image] = []
-    while len(apertures) < number:
-        area, ratio = np.exp(rng.uniform(np.log(500), np.log(20000))), rng.uniform(0.3, 1.0)
-        major, angle = np.sqrt(area / np.pi / ratio), rng.uniform(0, np.pi)
-        dx, dy = x - rng.uniform(0, 1023), y - rng.uniform(0, 1023)
-        along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
-        inside = (along / major) ** 2 + (across / major / ratio) ** 2 <= 1
-        if inside.sum() >= 500:
-            apertures.append(inside.astype(np.float64))
-    return apertures
+    """Apertures of the validation, as weights."""
+    return [inside.astype(np.float64) for inside in validation.random_apertures(number, seed)]
 
 
 def simple_methods(

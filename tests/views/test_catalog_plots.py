@@ -42,9 +42,9 @@ def test_the_ending_says_the_format(real_catalog: sa.Engine, tmp_path: Path, end
 
 
 def test_colours_are_told_apart() -> None:
-    from sbcdark.pipeline.views.catalog_plots import _COLOURS  # noqa: PLC0415
+    from sbcdark.pipeline.views.drawing import PALETTE  # noqa: PLC0415
 
-    values = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in _COLOURS], dtype=float)
+    values = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in PALETTE], dtype=float)
     distances = np.linalg.norm(values[:, None] - values[None], axis=2) + 1e3 * np.eye(len(values))
     assert distances.min() > 60
 
