@@ -11,7 +11,7 @@ import typer
 from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.errors import shown
-from sbcdark.cli.match import RuleOption
+from sbcdark.cli.match import FlatOption, RuleOption
 from sbcdark.pipeline.selection.rules import Rule
 
 
@@ -21,24 +21,29 @@ class Kind(StrEnum):
     COVERAGE = "coverage"
     HISTORY = "history"
     MATCH = "match"
+    FIT = "fit"
+    TEMPLATES = "templates"
 
 
 @app.command()
 def plot(
     kind: Annotated[Kind, typer.Argument(help="What to draw.")],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[EXPOSURE]", help="The exposure of a match.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[EXPOSURE]", help="For match, fit and templates.")
+    ] = None,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="The picture: FILE.png, FILE.pdf or FILE.svg.")
+        Path, typer.Option("-o", "--output", metavar="FILE", help="FILE.png, .pdf, .svg or .html (not fit, templates).")
     ] = Path("sbcdark.png"),
     rule: RuleOption = Rule.GLOW,
+    flat: FlatOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing file.", show_default=False)
     ] = False,
 ) -> None:
-    """Draw which exposures have darks nearby, how the dark changed over the years, or the match of one exposure."""
-    if (kind is Kind.MATCH) != (len(names or ()) == 1):
-        raise UsageError(
-            "plot match takes one exposure; coverage and history take none.", "sbcdark plot match EXPOSURE -o FILE.png"
-        )
-    path = catalog().plot(kind.value, output, exposure=names[0] if names else None, rule=rule, overwrite=overwrite)
+    """Draw coverage and history of the catalog, or match, fit and templates of an exposure."""
+    if len(names or ()) > 1:
+        raise UsageError("A picture shows one exposure.", f"sbcdark plot {kind} EXPOSURE -o FILE.png")
+    path = catalog().plot(
+        kind.value, output, exposure=names[0] if names else None, rule=rule, flat=flat, overwrite=overwrite
+    )
     typer.echo(shown(str(path)))

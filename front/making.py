@@ -149,21 +149,25 @@ class MakingCatalog(OpenCatalog):
         *,
         exposure: str | None = None,
         rule: str | Rule = "glow",
+        flat: Folder | None = None,
         overwrite: bool = False,
     ) -> Path:
         """Draw the catalog.
 
         Parameters
         ----------
-        kind : {"coverage", "history", "match"}
+        kind : {"coverage", "history", "match", "fit", "templates"}
             ``coverage``: all darks and science exposures on the plane of temperature and glow; ``history``: the darks
-            over time; ``match``: the ranked darks of one exposure.
+            over time; ``match``: the ranked darks of one exposure; ``fit``: an exposure, the model of its dark and
+            sky, and the residual; ``templates``: base, glow, their errors and the hot pixels, of its darks.
         path : str or Path
-            The picture: PNG, PDF or SVG by its ending.
+            The picture: PNG, PDF or SVG by its ending; HTML (coverage, history, match) is a page to zoom in.
         exposure : str, optional
-            The exposure of a match.
+            The exposure of a match, a fit or templates.
         rule : {"glow", "box", "temperature", "notebook"}
-            What a match compares.
+            What ranks the darks of an exposure.
+        flat : str or Path, optional
+            For a fit, a flat or a folder of flats; by default the folder of the environment variable ``jref``.
         overwrite : bool
             Replace an existing file.
 
@@ -174,7 +178,10 @@ class MakingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.views.catalog_pictures import draw_catalog  # noqa: PLC0415  each job loads what it needs
 
-        return draw_catalog(self.engine, kind, Path(path), exposure=exposure, rule=rule, overwrite=overwrite)
+        shelf = None if flat is None else Path(flat)
+        return draw_catalog(
+            self.engine, kind, Path(path), exposure=exposure, rule=rule, flat=shelf, overwrite=overwrite
+        )
 
     def subtract(
         self,

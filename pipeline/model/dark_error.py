@@ -74,8 +74,6 @@ def smooth_variance(fit: DarkFit, templates: Templates, *, include_sky: bool = F
     base, glow = templates.base_map, templates.glow_map
     cov = fit.covariance
     variance = cov[0, 0] * base**2 + 2 * cov[0, 1] * base * glow + cov[1, 1] * glow**2
-    sigmas = np.array(templates.smoothing) / BLOCK
-    norms = [_convolve(templates.block_good, s) for s in sigmas]
     theta = (fit.base, fit.amplitude)
     if include_sky and fit.sky is not None:
         sky = np.ones(DETECTOR_SHAPE) if fit.flat is None else np.where(np.isfinite(fit.flat), fit.flat, 0.0)
@@ -84,17 +82,35 @@ def smooth_variance(fit: DarkFit, templates: Templates, *, include_sky: bool = F
     variance += (templates.shape_scatter * np.abs(rate) + EXTRAPOLATION_SCATTER * fit.beyond * np.abs(glow)) ** 2
     variance += (fit.misfit * rate) ** 2
     noise = np.zeros_like(templates.block_good)
-    for i, j, covariance, factor in ((0, 0, 0, 1), (0, 1, 1, 2), (1, 1, 2, 1)):
-        noise += (
-            factor
-            * theta[i]
-            * theta[j]
-            * _convolve_product(templates.noise[covariance], sigmas[i], sigmas[j])
-            / (np.maximum(norms[i] * norms[j], 1e-12))
-        )
+    for i, j, factor in ((0, 0, 1), (0, 1, 2), (1, 1, 1)):
+        covariance, norm = _smoothed_noise(templates, i, j)
+        noise += factor * theta[i] * theta[j] * covariance / norm
     response = np.outer(templates.row_response, templates.column_response)
     variance += np.maximum(np.kron(noise, np.ones((BLOCK, BLOCK))), 0.0) * response**2
     return np.asarray(np.maximum(variance, 0.0))
+
+
+def template_errors(templates: Templates) -> tuple[Image, Image]:
+    """Return the 1-sigma Poisson errors of L and of G in blocks of 8 x 8 pixels; neighbours are correlated.
+
+    Returns
+    -------
+    base_error, glow_error : ndarray of float64, shape (128, 128)
+        Dimensionless, as `Templates.base_map` and `Templates.glow_map`; NaN where no pixel is good.
+    """
+    errors = []
+    for which in (0, 1):
+        covariance, norm = _smoothed_noise(templates, which, which)
+        errors.append(np.where(templates.block_good > 0, np.sqrt(np.maximum(covariance / norm, 0.0)), np.nan))
+    return errors[0], errors[1]
+
+
+def _smoothed_noise(templates: Templates, first: int, second: int) -> tuple[Image, Image]:
+    """Return the covariance of two smoothed templates (0: L, 1: G) in blocks, and the norm to divide it by."""
+    sigmas = np.array(templates.smoothing) / BLOCK
+    norms = [_convolve(templates.block_good, sigmas[which]) for which in (first, second)]
+    covariance = _convolve_product(templates.noise[first + second], sigmas[first], sigmas[second])
+    return covariance, np.maximum(norms[0] * norms[1], 1e-12)
 
 
 def _convolve(blocks: Image, sigma: float) -> Image:

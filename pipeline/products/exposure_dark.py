@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import Match
+    from sbcdark.pipeline.model.combination import DarkEstimate, ExposureDark
     from sbcdark.pipeline.products.options import BuildOptions
+    from sbcdark.pipeline.products.records import ScienceInput
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +62,33 @@ class DarkOfExposure:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EstimatedDark:
+    """An exposure as it was read, with the estimate of its dark; `estimate` has this one exposure."""
+
+    exposure: ScienceInput
+    estimate: DarkEstimate
+    match: Match
+    warnings: tuple[str, ...]
+
+    @property
+    def dark(self) -> ExposureDark:
+        """The dark."""
+        return self.estimate.exposures[0]
+
+
+def estimate_dark(engine: sa.Engine, name: str, options: BuildOptions) -> EstimatedDark:
+    """Estimate the dark of one exposure: parameters and errors as of `dark_of_exposure`."""
+    warnings: list[str] = []
+    with reading(engine) as session:
+        values = science_values(session, resolve_exposure(session, name))
+        matches = matches_of(session, [values], options)
+    one = read_input(values, FlatShelf(options.flat).flat_of(values, warnings))
+    (match,), chosen = read_darks(matches, options, warnings)
+    estimate = combine_darks(options.combine, [exposure_to_fit(one, 0, ())], chosen)
+    return EstimatedDark(one, estimate, match, (*warnings, *match.warnings, *estimate.exposures[0].cautions))
+
+
 def dark_of_exposure(engine: sa.Engine, name: str, options: BuildOptions) -> DarkOfExposure:
     """Estimate the dark of one exposure.
 
@@ -81,16 +110,11 @@ def dark_of_exposure(engine: sa.Engine, name: str, options: BuildOptions) -> Dar
     BadFileError
         Its file or its flat cannot be read.
     """
-    warnings: list[str] = []
-    with reading(engine) as session:
-        values = science_values(session, resolve_exposure(session, name))
-        matches = matches_of(session, [values], options)
-    one = read_input(values, FlatShelf(options.flat).flat_of(values, warnings))
-    (match,), chosen = read_darks(matches, options, warnings)
-    (dark,) = combine_darks(options.combine, [exposure_to_fit(one, 0, ())], chosen).exposures
+    found = estimate_dark(engine, name, options)
+    dark = found.dark
     fit = dark.fit
     return DarkOfExposure(
-        values.rootname,
+        dark.rootname,
         dark.rate,
         dark.rate_error,
         None if fit is None else fit.base,
@@ -99,7 +123,7 @@ def dark_of_exposure(engine: sa.Engine, name: str, options: BuildOptions) -> Dar
         None if fit is None else fit.covariance,
         None if fit is None else fit.chi2_per_dof,
         dark.method,
-        match,
+        found.match,
         dark.sources,
-        (*warnings, *match.warnings, *dark.cautions),
+        found.warnings,
     )

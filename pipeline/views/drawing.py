@@ -23,9 +23,15 @@ UNIT = 1e-5
 """Unit of the displayed rates in count/s/pixel: a cold SBC dark has 0.75 of it."""
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-"""Okabe & Ito's palette: told apart by colour-blind eyes."""
+"""Okabe & Ito's palette: told apart by colour-blind eyes. Its yellow is left to areas: it is faint on white."""
+
+GREY = "#8C8C8C"
+"""What is beyond the palette."""
 
 COLOUR_MAP = "viridis"  # perceptually uniform and safe for colour-blind readers
+
+COLUMN = 5.0
+"""Width in inches of a picture for one column of a paper: there, at 3.4 inches, letters of 10 points have 7."""
 
 _DPI = 150
 

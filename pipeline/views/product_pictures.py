@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.views.plots import FramePicture, plot_exposure_and_dark, plot_products
 from sbcdark.pipeline.views.residuals import FitPicture, plot_fit
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from sbcdark.pipeline.model.combination import ExposureDark
     from sbcdark.pipeline.model.dark_fit import DarkFit
     from sbcdark.pipeline.products.product_files import ProductFiles
@@ -58,7 +61,7 @@ def draw_products(built: Built, files: ProductFiles) -> tuple[str, ...]:
         if fitted.fit is None:
             continue
         picture = files.fit_picture(fitted.rootname)
-        plot_fit(picture, _fit_picture(built, number, one, fitted, fitted.fit))
+        plot_fit(picture, fit_picture(one, fitted, fitted.fit, _in_apertures(built, number)))
         pictures.append(picture.name)
     picture = files.picture
     titles = (built.masterdark.science.name, built.masterdark.masterdark.name)
@@ -66,13 +69,31 @@ def draw_products(built: Built, files: ProductFiles) -> tuple[str, ...]:
     return (*pictures, picture.name)
 
 
-def _fit_picture(built: Built, number: int, one: ScienceInput, dark: ExposureDark, fit: DarkFit) -> FitPicture:
+def _in_apertures(built: Built, number: int) -> NDArray[np.bool_]:
+    """Return which pixels of an exposure are in apertures and annuli."""
+    inside = np.zeros(DETECTOR_SHAPE, dtype=bool)
+    for footprints in (*built.footprints, *built.rings):
+        inside[footprints[number].where] |= footprints[number].touched
+    return inside
+
+
+def fit_picture(one: ScienceInput, dark: ExposureDark, fit: DarkFit, apertures: NDArray[np.bool_]) -> FitPicture:
+    """Return the data of the picture of a fit.
+
+    Parameters
+    ----------
+    one : ScienceInput
+        The exposure.
+    dark : ExposureDark
+        Its dark.
+    fit : DarkFit
+        The fit of the dark.
+    apertures : ndarray of bool, shape (1024, 1024)
+        Pixels that were excluded from the fit beside the detected sources.
+    """
     rate = dark.rate
     if fit.sky is not None:
         rate = rate + fit.sky * (1.0 if one.flat_pixels is None else np.nan_to_num(one.flat_pixels))
-    apertures = np.zeros(rate.shape, dtype=bool)
-    for footprints in (*built.footprints, *built.rings):
-        apertures[footprints[number].where] |= footprints[number].touched
     return FitPicture(
         dark.rootname,
         one.counts,

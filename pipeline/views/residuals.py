@@ -66,17 +66,19 @@ class FitPicture:
     chi2_per_dof: float | None
 
 
-def plot_fit(path: Path, fit: FitPicture, *, block: int = 16) -> None:
+def plot_fit(path: Path, fit: FitPicture, *, block: int = 16, written_as: str = "png") -> None:
     """Draw science, model and residual of an exposure, block-summed, and profiles of the fitted pixels.
 
     Parameters
     ----------
     path : Path
-        The PNG to write; an old one is replaced once the new one is complete.
+        The file to write; an old one is replaced once the new one is complete.
     fit : FitPicture
         The data.
     block : int
         Side of the summed blocks in pixels.
+    written_as : {"png", "pdf", "svg"}
+        The format.
 
     Raises
     ------
@@ -86,11 +88,11 @@ def plot_fit(path: Path, fit: FitPicture, *, block: int = 16) -> None:
         `block` is below 1.
     """
     with own_style():
-        save(_fit_figure(fit, block), path)
+        save(_fit_figure(fit, block), path, written_as)
 
 
 def _fit_figure(fit: FitPicture, block: int) -> Figure:
-    figure = new_figure(12.0, 6.6, "constrained")
+    figure = new_figure(12.0, 7.2, "constrained")
     images_row, profiles_row = figure.subfigures(2, 1, height_ratios=(3, 2), squeeze=False).flat
     science, model, residual = images_row.subplots(1, 3)
     along_x, along_y = profiles_row.subplots(1, 2)
@@ -116,6 +118,13 @@ def _fit_figure(fit: FitPicture, block: int) -> Figure:
     model.set_title("dark + sky", fontsize=11)
     residual.set_title(f"residual{chi2}", fontsize=11)
     colour_bar(images_row, drawn[0], (science, model), block)
+    masks = [
+        words
+        for words, mask in (("sources (orange)", fit.sources), ("apertures (dashed)", fit.apertures))
+        if mask.any() and not mask.all()
+    ]
+    if masks:
+        images_row.supxlabel(f"left out of the fit: {', '.join(masks)}", fontsize=9)
     bar = images_row.colorbar(left, ax=residual, extend="both", pad=0.02, aspect=30)
     bar.set_label("(science - model) / sqrt(model)")
     _profile(along_x, fit, axis=0, name="x")

@@ -1,0 +1,209 @@
+"""The pictures of a catalog as pages to zoom and hover in, by Bokeh; each page holds all that it needs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from sbcdark.catalog.queries import HOT_ABOVE_C
+from sbcdark.pipeline.views.catalog_points import RATE_UNIT
+from sbcdark.pipeline.views.drawing import GREY, plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bokeh.plotting import figure as Figure  # noqa: N812  a class with the name of a function
+
+    from sbcdark.catalog.records import ExposureRecord
+    from sbcdark.pipeline.views.catalog_points import Coverage, History, MatchPoints
+
+_NAME = 24
+_RATES = "1e-6 count/s/pixel"
+_HEAD = [("exposure", "@name"), ("program", "@program"), ("start (UTC)", "@start")]
+_MARKS = {"good": "circle", "suspect": "square", "untested": "circle", "retired": "x"}
+
+
+def page_of_coverage(path: Path, coverage: Coverage) -> None:
+    """Write the page of the plane of temperature and glow: see `catalog_plots.plot_coverage`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    from bokeh.models.annotations import Span  # noqa: PLC0415 - bokeh is slow to load
+
+    plot = _figure("mean temperature (C)", f"contrast, box - quiet rows ({_RATES})")
+    tips = [*_HEAD, ("temperature (C)", "@x{0.00}"), ("contrast", "@y{0.00} +- @error{0.00}"), ("quality", "@quality")]
+    for group in coverage.groups:
+        columns = _columns(group.darks) | {"x": [one.temperature_mean_c for one in group.darks]}
+        columns |= _value(group.darks, "contrast_count_s_pix", "contrast_err_count_s_pix")
+        _scatter(plot, columns, group.label, group.colour, "circle", tips)
+    for label, filled, members in (
+        ("science", True, [one for one in coverage.science if not one.in_hole]),
+        ("science in a hole", False, list(coverage.holes)),
+    ):
+        exposures = [one.exposure for one in members]
+        columns = _columns(exposures) | {"x": [one.temperature_mean_c for one in exposures]}
+        columns |= _value(exposures, "contrast_count_s_pix", "contrast_err_count_s_pix")
+        columns |= {"fits": [one.note if one.in_hole else f"darks within {one.tier}" for one in members]}
+        if members:
+            _scatter(plot, columns, label, "black", "star", [*tips, ("darks", "@fits")], size=16, filled=filled)
+    plot.add_layout(Span(location=HOT_ABOVE_C, dimension="height", line_color=GREY, line_dash="dotted"))
+    _write(path, "Coverage of a catalog of SBC darks", [plot])
+
+
+def page_of_history(path: Path, history: History) -> None:
+    """Write the page of base, contrast and hot pixels over time: see `catalog_plots.plot_history`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    plots = [
+        _figure("start (UTC)", label, x_axis_type="datetime", height=260)
+        for label in (f"base ({_RATES})", f"contrast ({_RATES})", "hot pixels (number)")
+    ]
+    for later in plots[1:]:
+        later.x_range = plots[0].x_range
+    tips = [*_HEAD, ("temperature (C)", "@temperature{0.00}"), ("value", "@y{0.00} +- @error{0.00}")]
+    tips.append(("quality", "@quality"))
+    for group in history.groups:
+        for quality, marker in _MARKS.items():
+            those = [one for one in group.darks if one.quality == quality]
+            if not those:
+                continue
+            shared = _columns(those) | {"x": [one.start_utc.replace(tzinfo=None) for one in those]}
+            tested = [history.tested.get(one.rootname) for one in those]
+            nan = float("nan")
+            values: list[dict[str, list[Any]]] = [
+                _lines([nan if one is None else one.quiet_rate / RATE_UNIT for one in tested],
+                       [nan if one is None else one.quiet_rate_err / RATE_UNIT for one in tested]),
+                _value(those, "contrast_count_s_pix", "contrast_err_count_s_pix"),
+                _lines([nan if one is None or one.hot_pixels is None else one.hot_pixels for one in tested],
+                       [0.0] * len(those)),
+            ]  # fmt: skip
+            label = group.label if quality == "good" else f"{group.label}, {quality}"
+            for plot, value in zip(plots, values, strict=True):
+                filled = quality not in {"untested", "suspect"}
+                _scatter(plot, shared | value, label, group.colour, marker, tips, filled=filled)
+    for later in plots[1:]:
+        later.legend.visible = False
+    _write(path, "History of the SBC dark", plots)
+
+
+def page_of_match(path: Path, points: MatchPoints) -> None:
+    """Write the page of the darks nearest to an exposure: see `catalog_plots.plot_match`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    from bokeh.models import ColumnDataSource, HoverTool  # noqa: PLC0415 - bokeh is slow to load
+    from bokeh.models.annotations import BoxAnnotation, ColorBar  # noqa: PLC0415
+    from bokeh.transform import linear_cmap  # noqa: PLC0415
+
+    match = points.match
+    title = f"{plain_text(match.exposure, _NAME)}: rule {match.rule}, tier {points.tier} (grey)"
+    plot = _figure("science - dark, time (days)", "science - dark (sigma)", title=title)
+    if points.tolerance is not None:
+        plot.add_layout(BoxAnnotation(bottom=-points.tolerance, top=points.tolerance, fill_color=GREY, fill_alpha=0.2))
+    temperatures = [dark.delta_temperature_c for dark in match.darks]
+    source = ColumnDataSource({
+        "x": [dark.delta_days for dark in match.darks],
+        "y": [dark.delta_sigma or 0.0 for dark in match.darks],
+        "temperature": temperatures,
+        "rank": [dark.rank for dark in match.darks],
+        "name": [plain_text(dark.dark, _NAME) for dark in match.darks],
+        "program": ["" if dark.program is None else str(dark.program) for dark in match.darks],
+        "exptime": [dark.exptime_s for dark in match.darks],
+    })  # fmt: skip
+    colours = linear_cmap("temperature", "Cividis256", min(temperatures), max(temperatures))
+    drawn = plot.scatter("x", "y", source=source, size=12, color=colours, line_color="black")
+    plot.text("x", "y", text="rank", source=source, y_offset=-8, text_align="center", text_font_size="12px")
+    tips = [("rank", "@rank"), ("dark", "@name"), ("program", "@program"), ("sigma", "@y{0.00}")]
+    tips += [("time (days)", "@x{0.00}"), ("temperature (C)", "@temperature{0.00}"), ("exposure (s)", "@exptime{0}")]
+    plot.add_tools(HoverTool(tooltips=tips, renderers=[drawn]))
+    plot.add_layout(
+        ColorBar(color_mapper=colours["transform"], title="science - dark, temperature (C)", padding=20), "right"
+    )
+    _write(path, f"Darks for {plain_text(match.exposure, _NAME)}", [plot])
+
+
+def _figure(x: str, y: str, *, height: int = 480, **options: Any) -> Figure:
+    from bokeh.plotting import figure  # noqa: PLC0415 - bokeh is slow to load
+
+    plot = figure(
+        x_axis_label=x, y_axis_label=y, height=height, sizing_mode="stretch_width",
+        tools="pan,wheel_zoom,box_zoom,reset,save", **options,
+    )  # fmt: skip
+    plot.toolbar.logo = None
+    for axis in plot.axis:
+        axis.axis_label_text_font_style = "normal"
+    return plot
+
+
+def _columns(exposures: Sequence[ExposureRecord]) -> dict[str, list[Any]]:
+    return {
+        "name": [plain_text(one.rootname, _NAME) for one in exposures],
+        "program": ["" if one.program is None else str(one.program) for one in exposures],
+        "start": [f"{one.start_utc:%Y-%m-%d %H:%M}" for one in exposures],
+        "temperature": [one.temperature_mean_c for one in exposures],
+        "quality": [one.quality for one in exposures],
+    }
+
+
+def _value(exposures: Sequence[ExposureRecord], value: str, error: str) -> dict[str, list[Any]]:
+    return _lines(
+        [(getattr(one, value) or 0.0) / RATE_UNIT for one in exposures],
+        [(getattr(one, error) or 0.0) / RATE_UNIT for one in exposures],
+    )
+
+
+def _lines(values: Sequence[float], errors: Sequence[float]) -> dict[str, list[Any]]:
+    """Return the columns of a value and the ends of its error bar."""
+    both = list(zip(values, errors, strict=True))
+    return {"y": list(values), "error": list(errors), "low": [y - e for y, e in both], "high": [y + e for y, e in both]}
+
+
+def _scatter(
+    plot: Figure,
+    columns: dict[str, list[Any]],
+    label: str,
+    colour: str,
+    marker: str,
+    tips: Sequence[tuple[str, str]],
+    *,
+    size: int = 8,
+    filled: bool = True,
+) -> None:
+    """Draw points with error bars; a click on the legend hides them."""
+    from bokeh.models import ColumnDataSource, HoverTool  # noqa: PLC0415 - bokeh is slow to load
+
+    source = ColumnDataSource(columns)
+    plot.segment("x", "low", "x", "high", source=source, color=colour, legend_label=label)
+    drawn = plot.scatter(
+        "x", "y", source=source, size=size, marker=marker, line_color=colour, fill_color=colour if filled else "white",
+        legend_label=label,
+    )  # fmt: skip
+    plot.add_tools(HoverTool(tooltips=list(tips), renderers=[drawn], visible=False))
+    plot.legend.click_policy = "hide"
+    plot.legend.location = "top_left"
+
+
+def _write(path: Path, title: str, plots: Sequence[Figure]) -> None:
+    """Write a page with Bokeh's own code inside: nothing is loaded from elsewhere."""
+    from bokeh.embed import file_html  # noqa: PLC0415 - bokeh is slow to load
+    from bokeh.layouts import column  # noqa: PLC0415
+    from bokeh.resources import Resources  # noqa: PLC0415
+
+    page = file_html(column(*plots, sizing_mode="stretch_width"), Resources(mode="inline"), title)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
