@@ -30,6 +30,11 @@ class ExposureRecord:
     contrast_err_count_s_pix: float | None
     association: str | None
     quality: str
+    quality_reason: str | None
+    target: str | None
+    quiet_rate_count_s_pix: float | None
+    quiet_rate_err_count_s_pix: float | None
+    hot_pixels: int | None
 
 
 @dataclass(frozen=True, slots=True)

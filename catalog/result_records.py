@@ -97,6 +97,7 @@ class StoredSelection:
     catalog_revision: int
     software_version: str
     created_utc: datetime
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

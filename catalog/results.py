@@ -175,6 +175,7 @@ def stored_selections(session: Session, ids: Iterable[int] | None = None) -> lis
             selection.catalog_revision,
             selection.software_version,
             selection.created_utc,
+            tuple(selection.warnings),
         )
         for selection, rootname, darks, states in found.values()
     ]

@@ -12,8 +12,8 @@ import typer
 
 from sbcdark.catalog.errors import RejectedFilesError, UsageError
 from sbcdark.catalog.text import number
+from sbcdark.catalog.times import utc_time
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.exposures import utc_time
 from sbcdark.cli.ingest import print_report
 from sbcdark.cli.output import (
     Column,
@@ -28,6 +28,7 @@ from sbcdark.cli.output import (
     print_json,
     progress_bar,
     say,
+    tell,
 )
 
 if TYPE_CHECKING:
@@ -114,12 +115,12 @@ def programs(
     keys = [column.name for column in fields(DarkProgram)]
     columns = (
         Column("program", "program"),
-        Column("first_start_utc", "first dark (UTC)", minute),
-        Column("last_start_utc", "last dark (UTC)", minute),
+        Column("first_start_utc", "first dark (UTC)", minute, spare=4),
+        Column("last_start_utc", "last dark (UTC)", minute, spare=3),
         Column("frames", "darks"),
         Column("frames_in_catalog", "in catalog"),
-        Column("nearest_dark", "nearest dark", spare=1),
-        Column("distance_days", "distance (days)", fixed(2)),
+        Column("nearest_dark", "nearest dark", spare=2),
+        Column("distance_days", "distance (days)", fixed(2), spare=1),
     )
     missing = [one for one in found if one.frames_in_catalog < one.frames]
     title = (
@@ -147,7 +148,7 @@ def _print(report: FetchReport, *, dry_run: bool) -> None:
             size = "" if file["size_byte"] is None else f"  {file['size_byte']} bytes"
             typer.echo(f"{file['file']}{size}")
         return
-    typer.echo(
+    tell(
         f"{report.fetched} of {number(report.wanted, 'file')} fetched ({report.fetched_byte / 1e6:.1f} MB), "
         f"{report.here} already here, {report.failed} failed"
     )

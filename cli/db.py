@@ -13,7 +13,7 @@ from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import url_of
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog, catalog_url
-from sbcdark.cli.output import JsonOption, print_json
+from sbcdark.cli.output import JsonOption, print_json, tell
 
 database = typer.Typer(no_args_is_help=True, help="Manage the catalog: its schema, and copies of it.")
 app.add_typer(database, name="db")
@@ -37,7 +37,7 @@ def status(as_json: JsonOption = False) -> None:
     for key, value in known.items():
         typer.echo(f"{key:10}{value or '-'}")
     if known["journal"] not in {None, "wal"}:
-        typer.echo("WAL does not work there (a network file system?): readers wait during a write.")
+        tell("WAL does not work there (a network file system?): readers wait during a write.")
 
 
 @database.command()
@@ -72,7 +72,7 @@ def export(
 ) -> None:
     """Write the whole catalog, as it is at one moment, to one SQLite file, which is itself a catalog."""
     rows = catalog().export(file, overwrite=overwrite)
-    typer.echo(f"Exported {_summary(rows)} to {file}; list them with: sbcdark --db sqlite:///{file.absolute()} darks")
+    tell(f"Exported {_summary(rows)} to {file}; list them with: sbcdark --db sqlite:///{file.absolute()} darks")
 
 
 @database.command(name="import")
@@ -81,7 +81,7 @@ def import_(
 ) -> None:
     """Import an exported file into the catalog, which must be empty."""
     rows = catalog().import_(file)
-    typer.echo(f"Imported {_summary(rows)} into {redacted(url_of(catalog_url()))}")
+    tell(f"Imported {_summary(rows)} into {redacted(url_of(catalog_url()))}")
 
 
 def _summary(rows: dict[str, int]) -> str:

@@ -17,14 +17,14 @@ from sbcdark.cli.products import print_outcomes, print_warnings
 
 _COLUMNS = (
     Column("association", "association"),
-    Column("source_count_s", "true source", fixed(4)),
-    Column("sky_count_s", "true sky", fixed(4)),
-    Column("true_net_count_s", "true net", fixed(4)),
-    Column("net_count_s", "net", fixed(4)),
-    Column("net_err_count_s", "+-", fixed(4)),
-    Column("sigma", "(net-true)/error", fixed(2)),
-    Column("true_dark_count_s", "true dark", fixed(4)),
-    Column("dark_count_s", "dark", fixed(4)),
+    Column("source_count_s", "true source", fixed(4), spare=4),
+    Column("sky_count_s", "true sky", fixed(4), spare=5),
+    Column("true_net_count_s", "true net", fixed(4), spare=1),
+    Column("net_count_s", "net", fixed(4), spare=1),
+    Column("net_err_count_s", "+-", fixed(4), spare=1),
+    Column("sigma", "(net-true) /error", fixed(2), spare=2),
+    Column("true_dark_count_s", "true dark", fixed(4), spare=3),
+    Column("dark_count_s", "dark", fixed(4), spare=3),
 )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
+import textwrap
+from typing import TYPE_CHECKING
 
 from sbcdark.catalog.errors import (
     NothingMatchedError,
@@ -14,6 +17,9 @@ from sbcdark.catalog.errors import (
     UnreachableError,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 _NO_CHARACTER = re.compile("[\\udc80-\\udcff]")
 
@@ -52,8 +58,31 @@ def shown(text: str) -> str:
     )
 
 
+def screen_width(stream: TextIO) -> int | None:
+    """Return the width of a terminal, or that of the environment variable COLUMNS; None for a pipe or a file."""
+    if stream.isatty() or os.environ.get("COLUMNS", "").isdecimal():
+        return max(20, shutil.get_terminal_size().columns)
+    return None
+
+
+def folded(text: str, width: int | None, hanging: str = "  ") -> str:
+    """Return a line folded at a width, between words; the lines that follow hang by two more."""
+    if width is None or len(text) <= width:
+        return text
+    indent = " " * (len(text) - len(text.lstrip()))
+    return textwrap.fill(
+        text.strip(),
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}{hanging}",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def print_error(error: SbcdarkError) -> None:
     """Print an error on stderr: what happened and why, then what to type next."""
-    print(f"sbcdark: {shown(error.what)}", file=sys.stderr)  # noqa: T201  messages go to stderr
+    width = screen_width(sys.stderr)
+    print(folded(f"sbcdark: {shown(error.what)}", width), file=sys.stderr)  # noqa: T201  messages go to stderr
     if error.todo:
-        print(f"  {shown(error.todo)}", file=sys.stderr)  # noqa: T201
+        print(folded(f"  {shown(error.todo)}", width), file=sys.stderr)  # noqa: T201

@@ -1,13 +1,10 @@
-"""The commands that list: exposures, darks, show."""
+"""The commands that list: exposures, darks."""
 
 from __future__ import annotations
 
 import math
-import re
-from calendar import monthrange
 from collections import Counter
-from dataclasses import asdict
-from datetime import UTC, date, datetime, time
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +12,7 @@ import typer
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import SORT_KEYS
 from sbcdark.catalog.text import number
-from sbcdark.catalog.times import utc_of_mjd
+from sbcdark.catalog.times import utc_time
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import (
     Column,
@@ -27,16 +24,14 @@ from sbcdark.cli.output import (
     emit,
     fixed,
     minute,
-    print_json,
-    print_table,
     scaled,
 )
+from sbcdark.cli.shared_options import with_options
 from sbcdark.pipeline.views import listings
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from sbcdark.catalog.records import ExposureRecord
     from sbcdark.keywords import ExposureKeywords
 
 ProgramOption = Annotated[
@@ -55,113 +50,107 @@ QualityOption = Annotated[
     str | None,
     typer.Option("--quality", metavar="LIST", help="Only these: good, suspect, untested, retired; several by commas."),
 ]
-SortOption = Annotated[str, typer.Option("--sort", metavar="COLUMN", help="Any column of the JSON; -COLUMN reverses.")]
+SortOption = Annotated[
+    str, typer.Option("--sort", metavar="COLUMN", help="A printed heading or a key of the JSON; -COLUMN reverses.")
+]
 
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where", metavar="CONDITION", help="e.g. 'contrast > 10', by a printed heading and in its unit; repeatable."
+    ),
+]
+
+
+def _column(key: str, show: Callable[[Any], str] = str, **options: Any) -> Column:
+    return Column(key, listings.HEADINGS[key], show, **options)
+
+
+_RATE = scaled(1 / listings.RATE_UNIT, 2)
 _COLUMNS = (
-    Column("rootname", "exposure"),
-    Column("kind", "kind", spare=5),
-    Column("program", "program", spare=3),
-    Column("filter", "filter", spare=6),
-    Column("start_utc", "start (UTC)", minute),
-    Column("exptime_s", "time (s)", fixed(0), spare=2),
-    Column("temperature_mean_c", "T mean (C)", fixed(2)),
-    Column("hot", ""),
-    Column("box_count", "box (counts)", fixed(1), spare=4),
-    Column("box_rate_count_s_pix", "box rate", scaled(1e6, 2)),
-    Column("contrast_count_s_pix", "contrast", scaled(1e6, 2)),
-    Column("contrast_err_count_s_pix", "+-", scaled(1e6, 2)),
-    Column("association", "association", spare=7),
-    Column("shown_quality", "quality"),
+    _column("rootname"),
+    _column("program", spare=7, common=True),
+    _column("target", spare=10, common=True),
+    Column("shown_filter", listings.HEADINGS["filter"], spare=3, common=True),
+    _column("start_utc", minute, spare=2),
+    _column("exptime_s", fixed(0), spare=6, common=True),
+    _column("temperature_mean_c", fixed(2), spare=1),
+    _column("box_rate_count_s_pix", _RATE, spare=8, error="box_rate_err_count_s_pix"),
+    _column("quiet_rate_count_s_pix", _RATE, spare=5, error="quiet_rate_err_count_s_pix"),
+    _column("contrast_count_s_pix", _RATE, spare=1, error="contrast_err_count_s_pix"),
+    _column("hot_pixels", spare=6),
+    _column("association", spare=11, common=True),
+    _column("quality", spare=1),
+    _column("quality_reason", spare=4, folds=True),
 )
-_RATE_UNIT = "Rates are in 1e-6 count/s/pixel; contrast is box minus quiet rows; hot is a mean above 25 C."
+_UNITS = (
+    "Rates are in 1e-6 count/s/pixel. Base is the rate of the quiet rows, contrast is box minus base; "
+    "hot is a mean above 25 C."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingOptions:
+    """The options of a listing of exposures."""
+
+    program: ProgramOption = None
+    filter: FilterOption = None
+    temperature: TemperatureOption = None
+    since: SinceOption = None
+    until: UntilOption = None
+    hot: HotOption = False
+    quality: QualityOption = None
+    where: WhereOption = None
+    sort: SortOption = "start"
+    as_json: JsonOption = False
+    as_csv: CsvOption = False
+    output: FileOption = None
+    overwrite: OverwriteOption = False
+
+    def keywords(self) -> ExposureKeywords:
+        """Return what is wanted as keywords of `Catalog`."""
+        return {
+            "program": self.program,
+            "filter": self.filter,
+            "temperature_c": _range(self.temperature),
+            "since": utc_time(self.since),
+            "until": utc_time(self.until, end_of_day=True),
+            "hot": self.hot,
+            "quality": [] if self.quality is None else self.quality.split(","),
+            "where": self.where or [],
+            "sort": self.sort.removeprefix("-"),
+            "descending": self.sort.startswith("-"),
+        }
 
 
 @app.command()
-def exposures(
-    program: ProgramOption = None,
-    filter_: FilterOption = None,
-    temperature: TemperatureOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    hot: HotOption = False,
-    quality: QualityOption = None,
-    sort: SortOption = "start_mjd",
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
-    output: FileOption = None,
-    overwrite: OverwriteOption = False,
-) -> None:
+@with_options(ListingOptions)
+def exposures(options: ListingOptions) -> None:
     """List the science exposures and darks of the catalog."""
-    wanted = _filter(program, filter_, temperature, since, until, quality, hot=hot)
-    _list(None, wanted, sort, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
+    _list(None, options)
 
 
 @app.command()
-def darks(
-    program: ProgramOption = None,
-    temperature: TemperatureOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    hot: HotOption = False,
-    quality: QualityOption = None,
-    sort: SortOption = "start_mjd",
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
-    output: FileOption = None,
-    overwrite: OverwriteOption = False,
-) -> None:
+@with_options(ListingOptions)
+def darks(options: ListingOptions) -> None:
     """List the darks of the catalog."""
-    wanted = _filter(program, None, temperature, since, until, quality, hot=hot)
-    _list("dark", wanted, sort, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
+    _list("dark", options)
 
 
-def _list(
-    kind: str | None,
-    wanted: ExposureKeywords,
-    sort: str,
-    *,
-    as_json: bool,
-    as_csv: bool,
-    output: Path | None,
-    overwrite: bool,
-) -> None:
-    check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
-    wanted = {**wanted, "sort": sort.lstrip("-"), "descending": sort.startswith("-")}
-    found = catalog().list_exposures(kind, **wanted)
-    rows = [_row(record) for record in found]
-    hot = sum(row["hot"] is not None for row in rows)
-    qualities = Counter(record.quality for record in found if record.quality != "good")
-    by_quality = "".join(f", {count} {quality}" for quality, count in sorted(qualities.items()))
-    title = f"{number(len(rows), 'exposure')}, {hot} hot{by_quality}. {_RATE_UNIT}"
-    emit(rows, SORT_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite, title=title)
-
-
-def _row(record: ExposureRecord) -> dict[str, Any]:
-    return asdict(record) | {
-        "hot": "hot" if listings.is_hot(record) else None,
-        "shown_quality": record.quality if record.quality != "good" else None,
-    }
-
-
-def _filter(
-    program: int | None,
-    filter_: str | None,
-    temperature: str | None,
-    since: str | None,
-    until: str | None,
-    quality: str | None,
-    *,
-    hot: bool,
-) -> ExposureKeywords:
-    return {
-        "program": program,
-        "filter": filter_,
-        "temperature_c": _range(temperature),
-        "since": utc_time(since),
-        "until": utc_time(until, end_of_day=True),
-        "hot": hot,
-        "quality": [] if quality is None else quality.split(","),
-    }
+def _list(kind: str | None, options: ListingOptions) -> None:
+    forms: dict[str, Any] = {name: getattr(options, name) for name in ("as_json", "as_csv", "output", "overwrite")}
+    check_forms(**forms)
+    found = catalog().list_exposures(kind, **options.keywords())
+    # A dark has no filter and no target, whatever its header says.
+    rows = [asdict(one) | {"shown_filter": "dark" if one.kind == "dark" else one.filter} for one in found]
+    hot = sum(listings.is_hot(one) for one in found)
+    counted = Counter(record.quality for record in found if record.quality != "good")
+    by_quality = "".join(f", {count} {quality}" for quality, count in sorted(counted.items()))
+    title = f"{number(len(rows), kind or 'exposure')}, {hot} hot{by_quality}. {_UNITS}"
+    left_out = {"shown_filter", "target"} if kind == "dark" else set()
+    left_out |= set() if counted else {"quality", "quality_reason"}
+    columns = [column for column in _COLUMNS if column.key not in left_out]
+    emit(rows, SORT_KEYS, columns, **forms, title=title)
 
 
 def _range(text: str | None) -> tuple[float | None, float | None]:
@@ -179,76 +168,3 @@ def _range(text: str | None) -> tuple[float | None, float | None]:
             f"{text!r} is not a range of temperatures.", "Write e.g. --temp 25:27, --temp 25: or --temp :24."
         )
     return limits
-
-
-_MONTH = re.compile(r"(\d{4})(?:-(\d{2}))?")
-_MJD = re.compile(r"[4-9]\d{4}(?:\.\d*)?")
-
-
-def _days(text: str) -> list[tuple[date, date]]:
-    """Return the first and last day of a date, a month or a year; nothing where the text is none of these."""
-    match = _MONTH.fullmatch(text.strip())
-    try:
-        if match is None:
-            day = date.fromisoformat(text)
-            return [(day, day)]
-        year, month = int(match[1]), None if match[2] is None else int(match[2])
-        first = date(year, month or 1, 1)
-        return [(first, first.replace(month=month or 12, day=monthrange(year, month or 12)[1]))]
-    except ValueError:
-        return []
-
-
-def utc_time(text: str | None, *, end_of_day: bool = False) -> datetime | None:
-    """Return a date, month, year, time or MJD given by the user as a UTC time.
-
-    Parameters
-    ----------
-    end_of_day : bool
-        Whether a bare date, month or year means its last microsecond instead of its first.
-
-    Raises
-    ------
-    UsageError
-        The text is not a date.
-    """
-    if text is None:
-        return None
-    for first, last in _days(text):
-        return datetime.combine(last if end_of_day else first, time.max if end_of_day else time.min, tzinfo=UTC)
-    if (number := _MJD.fullmatch(text.strip())) is not None:
-        return utc_of_mjd(float(number[0]))
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        todo = "Write e.g. 2015-03-01, 2015-03, 2015-03-01T06:00 or an MJD."
-        raise UsageError(f"{text!r} is not a date.", todo) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-@app.command()
-def show(
-    name: Annotated[str, typer.Argument(help="An exposure (8 or 9 characters) or an association.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Show everything that the catalog has about an exposure or association."""
-    known = catalog().show(name)
-    if as_json:
-        print_json([known])
-        return
-    facts = {key: value for key, value in known.items() if not isinstance(value, list)}
-    rows = [{"field": key, "value": minute(value)} for key, value in facts.items() if value is not None]
-    print_table(rows, (Column("field", "field"), Column("value", "value")))
-    for key, value in known.items():
-        if isinstance(value, list) and value:
-            entries = [entry if isinstance(entry, dict) else {key: entry} for entry in value]
-            columns = [Column(name, name, _shown) for name in entries[0]]
-            print_table(entries, columns, f"\n{key}")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return ", ".join(str(entry) for entry in value)
-    return minute(value)

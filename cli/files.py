@@ -11,16 +11,16 @@ import typer
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.output import Column, JsonOption, print_json, print_table, progress_bar
+from sbcdark.cli.output import Column, JsonOption, print_json, print_table, progress_bar, tell
 
 _FINDING_COLUMNS = (
     Column("name", "exposure"),
     Column("kind", "kind"),
     Column("state", "now"),
     Column("was", "was", spare=3),
-    Column("reason", "why"),
-    Column("resting", "used by selections", spare=1),
-    Column("uri", "file", spare=2),
+    Column("reason", "why", spare=1, folds=True),
+    Column("resting", "used by selections", spare=2, folds=True),
+    Column("uri", "file", spare=4),
 )
 _RELOCATED_COLUMNS = (Column("name", "exposure"), Column("kind", "kind"), Column("uri", "new place"))
 
@@ -42,7 +42,7 @@ def verify(
         print_json(report)
     else:
         counted = {word: getattr(report, word) for word in ("present", "missing", "changed", "unchecked")}
-        typer.echo(", ".join(f"{count} {word}" for word, count in counted.items()))
+        tell(", ".join(f"{count} {word}" for word, count in counted.items()))
         rows = [
             asdict(one) | {"resting": ", ".join(str(selection) for selection in one.selections) or None}
             for one in report.findings
@@ -67,7 +67,7 @@ def relocate(
     if as_json:
         print_json(report)
         return
-    typer.echo(f"{number(len(report.relocated), 'file')} found, {report.still_missing} still missing")
+    tell(f"{number(len(report.relocated), 'file')} found, {report.still_missing} still missing")
     print_table([asdict(one) for one in report.relocated], _RELOCATED_COLUMNS)
     if report.unknown:
-        typer.echo(f"{report.unknown} more missing without a checksum: ingest the folder where they are now")
+        tell(f"{report.unknown} more missing without a checksum: ingest the folder where they are now")

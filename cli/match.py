@@ -10,7 +10,6 @@ import typer
 
 from sbcdark.catalog.errors import NothingMatchedError
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.errors import shown
 from sbcdark.cli.output import (
     Column,
     CsvOption,
@@ -24,6 +23,7 @@ from sbcdark.cli.output import (
     print_table,
     say,
     scaled,
+    tell,
 )
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Rule
 
@@ -75,15 +75,13 @@ DARK_KEYS = (
 _COLUMNS = (
     Column("rank", "rank"),
     Column("dark", "dark"),
-    Column("program", "program", spare=5),
-    Column("score", "score", fixed(2)),
-    Column("weight", "weight", fixed(3), spare=4),
-    Column("delta_sigma", "d sigma", fixed(2)),
-    Column("delta_box_rate_count_s_pix", "d box rate", scaled(1e6, 2), spare=2),
-    Column("delta_contrast_count_s_pix", "d contrast", scaled(1e6, 2)),
-    Column("delta_temperature_c", "d T (C)", fixed(2)),
-    Column("delta_days", "d time (days)", fixed(2)),
-    Column("exptime_s", "time (s)", fixed(0), spare=3),
+    Column("program", "program", spare=5, common=True),
+    Column("delta_sigma", "d sigma", fixed(2), spare=1),
+    Column("delta_box_rate_count_s_pix", "d box rate", scaled(1e6, 2), spare=4),
+    Column("delta_contrast_count_s_pix", "d contrast", scaled(1e6, 2), spare=3),
+    Column("delta_temperature_c", "d T (C)", fixed(2), spare=2),
+    Column("delta_days", "d time (days)", fixed(2), spare=3),
+    Column("exptime_s", "time (s)", fixed(0), spare=6, common=True),
 )
 _RESIDUAL_COLUMNS = (
     Column("dark", "dark"),
@@ -173,14 +171,15 @@ def why(
     rows = [asdict(check) | {"answer": {True: "pass", False: "FAIL", None: ""}[check.passed]} for check in found.checks]
     columns = (
         Column("answer", ""),
-        Column("check", "check (science - dark)"),
-        Column("value", "value"),
-        Column("wanted", "wanted"),
+        Column("check", "check (science - dark)", folds=True),
+        Column("value", "value", spare=1),
+        Column("wanted", "wanted", spare=2, folds=True),
     )
     print_table(rows, columns, f"{found.exposure} and {found.dark}, rule {found.rule}")
-    typer.echo(f"\n{shown(found.summary)}")
+    tell("")
+    tell(found.summary)
     if found.relaxation is not None:
-        typer.echo(f"To admit it: {shown(found.relaxation)}")
+        tell(f"To admit it: {found.relaxation}")
 
 
 def _dark_rows(one: Match) -> list[dict[str, Any]]:
@@ -210,9 +209,9 @@ def _print(one: Match, outlooks: list[Outlook]) -> None:
         title += ". Differences are science minus dark; rates in 1e-6 count/s/pixel."
     print_table(_dark_rows(one), _COLUMNS, title)
     for rejected in one.nearest_rejected:
-        typer.echo(f"  not selected: {rejected.dark}: {shown(rejected.reason)}")
+        tell(f"  not selected: {rejected.dark}: {rejected.reason}")
     for warning in one.warnings:
-        typer.echo(f"  warning: {shown(warning)}")
+        tell(f"  warning: {warning}")
     for outlook in outlooks:
         if outlook.exposure == one.exposure:
             title = (

@@ -1,4 +1,7 @@
-"""Output of listings: a table, JSON, CSV, or a file by its ending. Data go to stdout."""
+"""Output of listings: a table, JSON, CSV, or a file by its ending. Data go to stdout.
+
+A table fits the width of the screen, and no row loses the columns that name it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ import typer
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.text import number
-from sbcdark.cli.errors import characters, shown
+from sbcdark.cli.errors import characters, folded, screen_width, shown
 from sbcdark.pipeline.frames.tables import table_format, write_table
 
 if TYPE_CHECKING:
@@ -36,6 +39,13 @@ OverwriteOption = Annotated[
 ]
 
 
+_GAP = 2
+"""Columns between two columns."""
+
+_PROSE = 24
+"""Width that a column of prose keeps."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a printed table.
@@ -45,17 +55,34 @@ class Column:
     key : str
         Key of the row.
     heading : str
-        Heading, with the unit.
+        Heading, with the unit in parentheses.
     show : callable, optional
         Formats a value other than None.
     spare : int
-        Columns that do not fit the terminal are left out, largest `spare` first; 0 always stays.
+        0 for a column that names the row, which is never left out. Others are left out where the screen is too narrow,
+        the largest `spare` first.
+    error : str, optional
+        Key of the 1-sigma error, which follows the value.
+    folds : bool
+        Whether the values are prose, which may continue on the next line.
+    common : bool
+        Whether a value that all rows have in common is said above the table instead.
     """
 
     key: str
     heading: str
     show: Callable[[Any], str] = str
     spare: int = 0
+    error: str | None = None
+    folds: bool = False
+    common: bool = False
+
+    def cell(self, row: Mapping[str, Any]) -> str:
+        """Return the text of a row in this column."""
+        value, error = row.get(self.key), None if self.error is None else row.get(self.error)
+        if value is None:
+            return ""
+        return shown(self.show(value) if error is None else f"{self.show(value)} +- {self.show(error)}")
 
 
 def fixed(decimals: int) -> Callable[[Any], str]:
@@ -66,6 +93,14 @@ def fixed(decimals: int) -> Callable[[Any], str]:
 def scaled(factor: float, decimals: int) -> Callable[[Any], str]:
     """Return a formatter in units of 1/factor."""
     return lambda value: f"{value * factor:.{decimals}f}"
+
+
+def rounded(value: float, error: float) -> str:
+    """Return a value and its error, rounded to two digits of the error: "56.9 +- 1.2"."""
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return f"{value:.4g}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} +- {error:.{decimals}f}"
 
 
 def minute(value: Any) -> str:
@@ -166,56 +201,106 @@ def _print_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str = "") -> None:
-    """Print a table of rows; columns without values are left out."""
+    """Print a table of rows on stdout; columns without values are left out."""
     from rich import box  # noqa: PLC0415  not needed for JSON and CSV
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    # A pipe has no width: nothing is folded or cut there.
-    console = Console() if sys.stdout.isatty() else Console(width=1000, no_color=True)
-    if title:
-        console.print(Text(title), soft_wrap=True)
-    if not rows:
-        return
+    width = screen_width(sys.stdout)
+    # A pipe has no width: nothing is folded or left out there.
+    console = Console(width=width) if sys.stdout.isatty() else Console(width=width or 10_000, no_color=True)
     cells = {
-        column: ["" if row.get(column.key) is None else shown(column.show(row[column.key])) for row in rows]
+        column: [column.cell(row) for row in rows]
         for column in columns
         if any(row.get(column.key) is not None for row in rows)
     }
-    left_out = _left_out(cells, console.width)
+    in_common = [column for column in cells if column.common and len(rows) > 1 and len(set(cells[column])) == 1]
+    said = [title] if title else []
+    if in_common:
+        said.append(f"All have {', '.join(_said(column, cells[column][0]) for column in in_common)}.")
+    for line in "\n".join(said).split("\n") if said else ():
+        console.out(folded(line, width, ""), highlight=False)
+    if not rows:
+        return
+    cells = {column: values for column, values in cells.items() if column not in in_common}
+    kept, left_out = fitted(cells, console.width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for column in cells:
-        if column in left_out:
-            continue
+    for column, size in kept.items():
         numeric = any(isinstance(row.get(column.key), int | float) for row in rows)
-        table.add_column(Text(column.heading), justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(
+            Text(column.heading), justify="right" if numeric else "left", width=size, overflow="fold", vertical="top"
+        )
     for index in range(len(rows)):
-        table.add_row(*(Text(cells[column][index]) for column in cells if column not in left_out))
-    needed = console.measure(table, options=console.options.update(width=1000)).maximum
-    # The terminal wraps the columns that stay, rather than cut them.
-    console.width = max(console.width, needed)
+        table.add_row(*(Text(cells[column][index]) for column in kept))
     console.print(table)
     if left_out:
         names = ", ".join(column.heading for column in left_out)
-        say(f"(columns left out, too wide: {names})")
+        say(f"(left out, too wide for the screen: {names})")
 
 
-def _left_out(cells: Mapping[Column, Sequence[str]], width: int) -> list[Column]:
-    """Return the columns to leave out so that a table fits a width, largest `spare` first."""
-    gap = 2
-    widths = {column: max(len(column.heading), *map(len, values)) + gap for column, values in cells.items()}
+def _said(column: Column, value: str) -> str:
+    """Return a value in words, its unit after it: "time 1000 s"."""
+    name, parenthesis, unit = column.heading.partition(" (")
+    return f"{name} {value}{' ' + unit.rstrip(')') if parenthesis else ''}"
+
+
+def fitted(cells: Mapping[Column, Sequence[str]], width: int) -> tuple[dict[Column, int], list[Column]]:
+    """Fit the columns of a table to a width: headings and prose fold first, then columns are left out.
+
+    Parameters
+    ----------
+    cells : mapping of Column to sequence of str
+        The texts of the rows.
+    width : int
+        Width of the screen.
+
+    Returns
+    -------
+    kept : dict of Column to int
+        The width of each column that stays, in order.
+    left_out : list of Column
+        The others, in the order in which they were left out.
+    """
+    whole = {column: max(len(column.heading), *map(len, values)) for column, values in cells.items()}
+    least = {column: _least(column, values) for column, values in cells.items()}
     left_out: list[Column] = []
-    for column in sorted(widths, key=lambda one: -one.spare):
-        if sum(widths.values()) - sum(widths[one] for one in left_out) <= width + gap or column.spare == 0:
+
+    def room(of: Mapping[Column, int]) -> int:
+        kept = [size for column, size in of.items() if column not in left_out]
+        return width - sum(kept) - _GAP * (len(kept) - 1)
+
+    for column in sorted((one for one in cells if one.spare), key=lambda one: -one.spare):
+        if room(least) >= 0:
             break
         left_out.append(column)
-    return left_out
+    sizes = {column: size for column, size in least.items() if column not in left_out}
+    while room(sizes) < 0 and max(sizes.values()) > 1:
+        # Only the columns that name a row are left: the widest of them folds.
+        widest = max(sizes, key=lambda column: sizes[column])
+        sizes[widest] -= 1
+    for column in sorted(sizes, key=lambda one: whole[one] - sizes[one]):
+        sizes[column] += max(0, min(whole[column] - sizes[column], room(sizes)))
+    return sizes, left_out
+
+
+def _least(column: Column, values: Sequence[str]) -> int:
+    """Return the smallest width of a column in which its values are easy to read."""
+    longest = max(map(len, values))
+    if column.folds:
+        words = [word for value in values for word in value.split()]
+        longest = min(longest, max([_PROSE, *map(len, words)]))
+    return max(longest, *map(len, column.heading.split()), 1)
 
 
 def say(text: str) -> None:
-    """Print a message on stderr."""
-    sys.stderr.write(f"{shown(text)}\n")
+    """Print a message on stderr, folded at the width of the screen."""
+    sys.stderr.write(f"{folded(shown(text), screen_width(sys.stderr))}\n")
+
+
+def tell(text: str) -> None:
+    """Print a line on stdout, folded at the width of the screen."""
+    typer.echo(folded(shown(text), screen_width(sys.stdout)))
 
 
 @contextmanager

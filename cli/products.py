@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import asdict, dataclass
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,12 +35,13 @@ from sbcdark.cli.output import (
     say,
     scaled,
 )
+from sbcdark.cli.shared_options import with_options
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS
 from sbcdark.pipeline.selection.names import Selector
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sbcdark.catalog.result_records import PhotometryRecord
     from sbcdark.pipeline.products.options import BuildKeywords
@@ -85,30 +84,29 @@ WorkersOption = Annotated[
 ]
 
 _COLUMNS = (
-    Column("association", "association", spare=4),
+    Column("association", "association", common=True),
     Column("number", "no."),
-    Column("aperture", "aperture"),
-    Column("science_count_s", "science", fixed(4)),
-    Column("dark_count_s", "dark", fixed(4)),
-    Column("sky_count_s", "sky", fixed(4)),
-    Column("source_count_s", "source", fixed(4)),
-    Column("source_err_count_s", "+-", fixed(4)),
-    Column("significance_sigma", "sigma", fixed(1)),
-    Column("net_count_s", "net", fixed(4), spare=3),
-    Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=1),
-    Column("shown_magnitude", "AB mag", spare=2),
+    Column("aperture", "aperture", spare=2),
+    Column("science_count_s", "science", fixed(4), spare=6),
+    Column("dark_count_s", "dark", fixed(4), spare=7),
+    Column("sky_count_s", "sky", fixed(4), spare=8),
+    Column("source_count_s", "source", fixed(4), spare=1, error="source_err_count_s"),
+    Column("significance_sigma", "sigma", fixed(1), spare=3),
+    Column("net_count_s", "net", fixed(4), spare=9),
+    Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=5),
+    Column("shown_magnitude", "AB mag", spare=4),
 )
 _MEMBER_COLUMNS = (
-    Column("association", "association", spare=4),
+    Column("association", "association", spare=7, common=True),
     Column("exposure", "exposure"),
-    Column("method", "method"),
-    Column("dark_names", "darks"),
-    Column("base", "base", scaled(1e6, 3)),
-    Column("amplitude", "glow", scaled(1e6, 3)),
-    Column("sky", "sky", scaled(1e6, 3)),
-    Column("chi2_per_dof", "chi2/dof", fixed(2), spare=3),
-    Column("tier", "tier"),
-    Column("selection", "selection", spare=2),
+    Column("method", "method", spare=4, common=True),
+    Column("dark_names", "darks", spare=2, folds=True),
+    Column("base", "base", scaled(1e6, 3), spare=1),
+    Column("amplitude", "glow", scaled(1e6, 3), spare=1),
+    Column("sky", "sky", scaled(1e6, 3), spare=1),
+    Column("chi2_per_dof", "chi2/dof", fixed(2), spare=5),
+    Column("tier", "tier", spare=3),
+    Column("selection", "selection", spare=6),
 )
 
 
@@ -181,29 +179,6 @@ class Build(DarkOptions):
             **options,
         )
         return [one.outcome for one in made]
-
-
-def with_options(shared: type[DarkOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the fields of a record as options; the command itself receives the record.
-
-    typer reads the signature of a command, so this one is assembled.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        options = inspect.signature(shared, eval_str=True).parameters.values()
-
-        @wraps(command)
-        def filled(**given: Any) -> None:
-            command(shared(**{one.name: given.pop(one.name) for one in options}), **given)
-
-        del filled.__wrapped__
-        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in [*options, *own]]
-        filled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        filled.__annotations__ = {one.name: one.annotation for one in parameters}
-        return filled
-
-    return decorate
 
 
 @app.command()

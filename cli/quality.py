@@ -58,7 +58,7 @@ def changes(
         Column("selection", "selection"),
         Column("exposure", "exposure"),
         Column("rule", "rule"),
-        Column("reasons", "differences", "; ".join),
+        Column("reasons", "differences", "; ".join, spare=1, folds=True),
     )
     title = f"{number(len(found), 'stored selection')} would differ today"
     emit(found, keys, columns, as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite, title=title)
@@ -84,9 +84,9 @@ def replay(
         columns = (
             Column("kind", "product"),
             Column("answer", "pixels"),
-            Column("largest_difference_count_s", "largest difference (count/s)", lambda value: f"{value:.3g}"),
-            Column("made", "new file"),
-            Column("note", "note"),
+            Column("largest_difference_count_s", "largest difference (count/s)", lambda value: f"{value:.3g}", spare=1),
+            Column("made", "new file", spare=3),
+            Column("note", "note", spare=2, folds=True),
         )
         print_table([asdict(one) | {"answer": "identical" if one.identical else "DIFFER"} for one in found], columns)
     different = [one for one in found if not one.identical]

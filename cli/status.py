@@ -5,30 +5,28 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import typer
-
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table
+from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, tell
 
 _PROGRAMS = (
     Column("program", "program"),
     Column("darks", "darks"),
     Column("hot_darks", "hot"),
     Column("science", "science"),
-    Column("set_aside", "set aside"),
-    Column("first_start_utc", "first", lambda value: f"{value:%Y-%m-%d}"),
-    Column("last_start_utc", "last", lambda value: f"{value:%Y-%m-%d}"),
-    Column("temperature_min_c", "T min (C)", fixed(1)),
-    Column("temperature_max_c", "T max (C)", fixed(1)),
+    Column("set_aside", "set aside", spare=1),
+    Column("first_start_utc", "first", lambda value: f"{value:%Y-%m-%d}", spare=3),
+    Column("last_start_utc", "last", lambda value: f"{value:%Y-%m-%d}", spare=2),
+    Column("temperature_min_c", "T min (C)", fixed(1), spare=4),
+    Column("temperature_max_c", "T max (C)", fixed(1), spare=4),
 )
 _RUNS = (
     Column("id", "revision"),
     Column("action", "change"),
     Column("started_utc", "when (UTC)", lambda value: f"{value:%Y-%m-%d %H:%M}"),
-    Column("added", "added"),
-    Column("updated", "updated"),
-    Column("rejected", "rejected"),
+    Column("added", "added", spare=1),
+    Column("updated", "updated", spare=2),
+    Column("rejected", "rejected", spare=3),
 )
 
 
@@ -50,7 +48,7 @@ def status(as_json: JsonOption = False) -> None:
         f"{number(seen.photometry, 'photometry row')}, {number(seen.associations, 'association')}"
     )
     for key, value in where.items():
-        typer.echo(f"{key:10}{value}")
+        tell(f"{key:10}{value}")
     title = "\nPrograms; hot is a mean above 25 C, set aside is suspect, untested or retired"
     print_table([asdict(one) for one in seen.programs], _PROGRAMS, title)
     print_table([asdict(one) for one in seen.last_runs], _RUNS, "\nLast changes")

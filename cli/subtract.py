@@ -9,15 +9,16 @@ import typer
 
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, say, scaled
-from sbcdark.cli.products import DarkOptions, with_options
+from sbcdark.cli.products import DarkOptions
+from sbcdark.cli.shared_options import with_options
 
 _COLUMNS = (
     Column("exposure", "exposure"),
-    Column("method", "method"),
-    Column("mean_dark_count", "mean dark (counts/pixel)", fixed(5), spare=1),
-    Column("sky_count_s_pix", "sky", scaled(1e6, 3)),
-    Column("flt", "dark-subtracted FLT"),
-    Column("dark", "dark", spare=2),
+    Column("method", "method", spare=1),
+    Column("mean_dark_count", "mean dark (counts/pixel)", fixed(5), spare=2),
+    Column("sky_count_s_pix", "sky", scaled(1e6, 3), spare=3),
+    Column("flt", "dark-subtracted FLT", spare=4),
+    Column("dark", "dark", spare=5),
 )
 
 

@@ -10,20 +10,17 @@ import typer
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, progress_bar, say, scaled
+from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, progress_bar, say, scaled, tell
 
 _COLUMNS = (
     Column("sky_count_s_pix", "sky", scaled(1e6, 0)),
     Column("frames", "frames"),
-    Column("number", "no.", spare=1),
+    Column("number", "no.", spare=5),
     Column("method", "method"),
-    Column("rms", "rms/sqrt(counts)", fixed(3)),
-    Column("rms_err", "+-", fixed(3)),
-    Column("bias_count", "bias (counts)", fixed(1)),
-    Column("pull", "mean pull", fixed(2)),
-    Column("pull_err", "+-", fixed(2)),
-    Column("width", "width", fixed(2)),
-    Column("width_err", "+-", fixed(2)),
+    Column("rms", "rms/sqrt(counts)", fixed(3), spare=1, error="rms_err"),
+    Column("bias_count", "bias (counts)", fixed(1), spare=4),
+    Column("pull", "mean pull", fixed(2), spare=3, error="pull_err"),
+    Column("width", "width", fixed(2), spare=2, error="width_err"),
 )
 
 
@@ -57,8 +54,9 @@ def validate(
         "with a sky, dark and sky are predicted together, as they are subtracted from a source."
     )
     print_table([asdict(row) for row in found.rows], _COLUMNS, title)
-    typer.echo(f"\nThe shape of the dark changes by {found.drift:.1%} over 256 pixels from frame to frame.")
-    typer.echo(found.verdict)
+    tell("")
+    tell(f"The shape of the dark changes by {found.drift:.1%} over 256 pixels from frame to frame.")
+    tell(found.verdict)
 
 
 def _levels(text: str) -> list[float]:

@@ -135,8 +135,10 @@ class FillingCatalog(OpenCatalog):
             Range of the mean temperature, C.
         since, until : datetime, optional
             Range of the start, UTC.
+        where : str or iterable of str
+            Conditions such as ``contrast > 10``, by the headings of ``sbcdark exposures`` and in their units.
         sort : str
-            Name of a column; `descending` reverses the order.
+            A column, by its name or its heading; `descending` reverses the order.
 
         Returns
         -------
@@ -162,7 +164,7 @@ class FillingCatalog(OpenCatalog):
         given: dict[str, Any] = dict(wanted)
         if "quality" in given:
             given["quality"] = qualities_from(given["quality"])
-        order = {key: given.pop(key) for key in ("sort", "descending") if key in given}
+        order = {key: given.pop(key) for key in ("where", "sort", "descending") if key in given}
         return exposures(self.engine, ExposureFilter(kind, **given), **order)
 
     def status(self) -> Status:
@@ -182,3 +184,9 @@ class FillingCatalog(OpenCatalog):
         from sbcdark.pipeline.views.listings import show  # noqa: PLC0415  each job loads what it needs
 
         return show(self.engine, name)
+
+    def selection(self, selection: int) -> dict[str, Any]:
+        """Return everything about a stored selection: its darks with every term, and the products that use it."""
+        from sbcdark.pipeline.views.listings import show_selection  # noqa: PLC0415  each job loads what it needs
+
+        return show_selection(self.engine, selection)

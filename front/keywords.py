@@ -39,6 +39,7 @@ class ExposureKeywords(TypedDict, total=False):
     since: datetime | None
     until: datetime | None
     quality: str | Iterable[str]
+    where: str | Iterable[str]
     sort: str
     descending: bool
 

@@ -65,10 +65,11 @@ class Commands:
         """End the process."""
         self._process.communicate(timeout=60)
 
-    def run(self, folder: Path, database: str, *arguments: str | Path) -> Done:
-        """Run one command in a folder, which is also the user's home, on a catalog."""
+    def run(self, folder: Path, database: str, *arguments: str | Path, columns: int | None = None) -> Done:
+        """Run one command in a folder, which is also the user's home, on a catalog; `columns` wide, else as a pipe."""
+        wide = "" if columns is None else str(columns)
         asked = {
-            "environment": {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data")},
+            "environment": {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data"), "COLUMNS": wide},
             "folder": str(folder),
             "arguments": ["--db", database, *map(str, arguments)],
         }

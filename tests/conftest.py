@@ -242,8 +242,8 @@ def commands() -> Iterator[Commands]:
 def sbcdark(commands: Commands, database_url: str, tmp_path: Path) -> Callable[..., Done]:
     """Return a function that runs the program on an empty catalog, on each engine in turn."""
 
-    def run(*arguments: str | Path) -> Done:
-        return commands.run(tmp_path, database_url, *arguments)
+    def run(*arguments: str | Path, columns: int | None = None) -> Done:
+        return commands.run(tmp_path, database_url, *arguments, columns=columns)
 
     return run
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import operator
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sbcdark.catalog import quality_marks, queries
+from sbcdark.catalog import quality_marks, queries, results
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.pipeline.selection.names import as_root_name, resolve_exposure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import sqlalchemy as sa
@@ -19,29 +22,124 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import ExposureRecord
 
 
-def exposures(
-    catalog: sa.Engine | str | Path,
-    wanted: queries.ExposureFilter | None = None,
-    *,
-    sort: str = "start_mjd",
-    descending: bool = False,
-) -> list[ExposureRecord]:
-    """Return all exposures of a catalog that pass a filter, sorted by one of `queries.SORT_KEYS`.
+HOT_ABOVE_C = queries.HOT_ABOVE_C
+
+HEADINGS = {
+    "rootname": "exposure",
+    "kind": "kind",
+    "program": "program",
+    "target": "target",
+    "filter": "filter",
+    "start_utc": "start (UTC)",
+    "exptime_s": "time (s)",
+    "temperature_mean_c": "T mean (C)",
+    "box_count": "box (counts)",
+    "box_rate_count_s_pix": "box rate",
+    "quiet_rate_count_s_pix": "base",
+    "contrast_count_s_pix": "contrast",
+    "hot_pixels": "hot pixels",
+    "association": "association",
+    "quality": "quality",
+    "quality_reason": "reason",
+}
+"""The headings of a listing by its columns; as `sort` and `where` take them, without the unit."""
+
+RATE_UNIT = 1e-6
+"""The unit of rates under a heading, count/s/pixel."""
+
+_CONDITION = re.compile(r"\s*(.+?)\s*(<=|>=|!=|==|=|<|>)\s*(.+?)\s*")
+_OPERATORS = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+def column_of(name: str) -> str:
+    """Return the column that a user names by its key or by its heading, with or without the unit.
 
     Raises
     ------
     UsageError
-        `sort` is not a column.
+        There is no such column.
     """
-    if sort not in queries.SORT_KEYS:
-        raise UsageError(f"There is no column {sort!r}.", f"Sort by one of: {', '.join(queries.SORT_KEYS)}")
+    wanted = _plain(name)
+    for key in queries.SORT_KEYS:
+        if wanted in {key, _plain(HEADINGS.get(key, key))}:
+            return key
+    headings = ", ".join(_plain(heading) for heading in HEADINGS.values())
+    raise UsageError(f"There is no column {name!r}.", f"Use one of: {headings}; or a key of the JSON.")
+
+
+def _plain(name: str) -> str:
+    """Return a heading in lower case and without its unit."""
+    return " ".join(name.partition("(")[0].split()).lower()
+
+
+def exposures(
+    catalog: sa.Engine | str | Path,
+    wanted: queries.ExposureFilter | None = None,
+    *,
+    where: Sequence[str] = (),
+    sort: str = "start_mjd",
+    descending: bool = False,
+) -> list[ExposureRecord]:
+    """Return all exposures of a catalog that pass a filter, sorted by a column.
+
+    Parameters
+    ----------
+    where : sequence of str
+        Conditions such as ``contrast > 10``. Rates are in 1e-6 count/s/pixel if the column is named by its heading,
+        in count/s/pixel if by its key.
+    sort : str
+        A column, by its key or its heading.
+
+    Raises
+    ------
+    UsageError
+        There is no such column, or a condition cannot be read.
+    """
+    key = column_of(sort)
+    conditions = [_condition(text) for text in where]
     with reading(as_engine(catalog)) as session:
-        return queries.list_exposures(session, wanted or queries.ExposureFilter(), sort=sort, descending=descending)
+        found = queries.list_exposures(session, wanted or queries.ExposureFilter(), sort=key, descending=descending)
+    return [record for record in found if all(_holds(record, *condition) for condition in conditions)]
+
+
+def _condition(text: str) -> tuple[str, str, float | str]:
+    """Return the column, the comparison and the value of a condition."""
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a condition.", "Write e.g. 'contrast > 10' or 'hot pixels < 500'.")
+    name, comparison, written = match.groups()
+    key = column_of(name)
+    try:
+        value: float | str = float(written)
+    except ValueError:
+        value = written.lower()
+    if isinstance(value, float) and key.endswith("_count_s_pix") and name.strip().lower() != key:
+        value *= RATE_UNIT
+    return key, comparison, value
+
+
+def _holds(record: ExposureRecord, key: str, comparison: str, value: float | str) -> bool:
+    """Return whether a condition holds; not where a value was not measured."""
+    ours = getattr(record, key)
+    if ours is None:
+        return False
+    if not isinstance(ours, int | float) or not isinstance(value, float):
+        ours, value = str(ours).lower(), str(value)
+    holds: bool = _OPERATORS[comparison](ours, value)
+    return holds
 
 
 def is_hot(record: ExposureRecord) -> bool:
     """Return whether the mean temperature of an exposure was above 25 C."""
-    return record.temperature_mean_c > queries.HOT_ABOVE_C
+    return record.temperature_mean_c > HOT_ABOVE_C
 
 
 def show(catalog: sa.Engine | str | Path, name: str) -> dict[str, Any]:
@@ -56,12 +154,14 @@ def show(catalog: sa.Engine | str | Path, name: str) -> dict[str, Any]:
         lowered = as_root_name(name)
         association = queries.find_association(session, lowered) if lowered.isalnum() else None
         if association is not None:
+            present = [queries.find_exposure(session, member) for member in association.present]
             return {
                 "association": association.name,
                 "program": association.program,
                 "target": association.target,
                 "members": list(association.members),
                 "absent": list(association.absent),
+                "exposures": [asdict(record) for record in present if record is not None],
             }
         rootname = resolve_exposure(session, name)
         record = queries.find_exposure(session, rootname)
@@ -77,14 +177,49 @@ def show(catalog: sa.Engine | str | Path, name: str) -> dict[str, Any]:
             for measurement in queries.measurements_of(session, file.id)
         ]
         return asdict(record) | {
-            "target": values.target,
             "exposure_flag": values.exposure_flag,
             "observation_quality": values.observation_quality,
             "guide_star_lock": values.guide_star_lock,
-            "hot_pixels": values.hot_pixels,
-            "quality_reason": values.quality_reason,
             "files": [asdict(file) for file in files],
             "measurements": measured,
             "quality_notes": quality_marks.quality_notes(session, rootname),
             "selections": queries.selections_of(session, rootname),
+        }
+
+
+def show_selection(catalog: sa.Engine | str | Path, selection: int) -> dict[str, Any]:
+    """Return everything about a stored selection: its darks with every term, and the products that use it.
+
+    Raises
+    ------
+    UsageError
+        The catalog has no such selection.
+    """
+    with reading(as_engine(catalog)) as session:
+        found = results.stored_selections(session, [selection])
+        if not found:
+            raise UsageError(
+                f"The catalog has no selection {selection}.", "`sbcdark show NAME` lists those of an exposure."
+            )
+        (stored,) = found
+        chosen = zip(stored.darks, stored.file_states, strict=True)
+        return {
+            "selection": stored.id,
+            "exposure": stored.exposure,
+            "rule": stored.rule,
+            "tier": stored.tier,
+            "created_utc": stored.created_utc,
+            "catalog_revision": stored.catalog_revision,
+            "software_version": stored.software_version,
+            "parameters": stored.parameters,
+            "warnings": list(stored.warnings),
+            "darks": [
+                {key: value for key, value in asdict(dark).items() if key not in {"file", "file_id"}}
+                | {"file_state": state}
+                for dark, state in chosen
+            ],
+            "products": [
+                {"product": one.name, "kind": one.kind, "uri": one.uri, "software_version": one.software_version}
+                for one in results.products_of_selection(session, selection)
+            ],
         }

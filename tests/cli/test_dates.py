@@ -10,7 +10,7 @@ from helpers import insert_science
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import ExposureFilter
-from sbcdark.cli.exposures import utc_time
+from sbcdark.catalog.times import utc_time
 from sbcdark.pipeline.views.listings import exposures
 
 if TYPE_CHECKING:

@@ -1,0 +1,33 @@
+"""Options that several commands share: the fields of one record."""
+
+from __future__ import annotations
+
+import inspect
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def with_options(shared: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of a record as options; the command itself receives the record.
+
+    typer reads the signature of a command, so this one is assembled.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        options = inspect.signature(shared, eval_str=True).parameters.values()
+
+        @wraps(command)
+        def filled(**given: Any) -> None:
+            command(shared(**{one.name: given.pop(one.name) for one in options}), **given)
+
+        del filled.__wrapped__
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in [*options, *own]]
+        filled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        filled.__annotations__ = {one.name: one.annotation for one in parameters}
+        return filled
+
+    return decorate

@@ -1,0 +1,227 @@
+"""The command that shows all about an exposure, an association or a stored selection: show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sbcdark.catalog.errors import BadFileError, UsageError
+from sbcdark.cli.app import app, catalog
+from sbcdark.cli.output import (
+    Column,
+    JsonOption,
+    fixed,
+    minute,
+    print_json,
+    print_table,
+    rounded,
+    scaled,
+    tell,
+)
+from sbcdark.pipeline.frames.untrusted_fits import local_path
+from sbcdark.pipeline.views import listings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_RATES = (
+    Column("region", "region"),
+    Column("counts", "counts", fixed(1)),
+    Column("rate", "rate"),
+    Column("good_pixels", "good pixels", spare=1),
+)
+_NOTES = (
+    Column("created_utc", "when (UTC)", minute),
+    Column("quality", "quality"),
+    Column("by", "by", spare=1),
+    Column("reason", "reason", folds=True),
+)
+_SELECTIONS = (
+    Column("selection", "selection"),
+    Column("rule", "rule"),
+    Column("tier", "tier"),
+    Column("created_utc", "stored (UTC)", minute, spare=2),
+    Column("catalog_revision", "catalog revision", spare=3),
+    Column("software_version", "version", spare=4),
+    Column("darks", "darks", ", ".join, spare=1, folds=True),
+)
+_MEMBERS = (
+    Column("rootname", "exposure"),
+    Column("filter", "filter", spare=3, common=True),
+    Column("start_utc", "start (UTC)", minute, spare=1),
+    Column("exptime_s", "time (s)", fixed(0), spare=2),
+    Column("temperature_mean_c", "T mean (C)", fixed(2), spare=4),
+    Column(
+        "contrast_count_s_pix",
+        "contrast (1e-6 count/s/pixel)",
+        scaled(1e6, 1),
+        spare=5,
+        error="contrast_err_count_s_pix",
+    ),
+    Column("quality", "quality", spare=6, common=True),
+)
+_DARKS = (
+    Column("rank", "rank"),
+    Column("dark", "dark"),
+    Column("program", "program", spare=3, common=True),
+    Column("weight", "weight", fixed(3), spare=4, common=True),
+    Column("delta_sigma", "d sigma", fixed(2)),
+    Column("delta_contrast_count_s_pix", "d contrast", scaled(1e6, 2), spare=1),
+    Column("delta_box_rate_count_s_pix", "d box rate", scaled(1e6, 2), spare=5),
+    Column("delta_temperature_c", "d T (C)", fixed(2), spare=1),
+    Column("delta_days", "d time (days)", fixed(2), spare=2),
+    Column("file_state", "file", spare=1, common=True),
+)
+_PRODUCTS = (
+    Column("product", "product"),
+    Column("kind", "kind"),
+    Column("software_version", "version", spare=2, common=True),
+)
+_LABEL = 12
+"""Width of the labels of facts."""
+
+
+@app.command()
+def show(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Exposures (8 or 9 characters) or associations.")
+    ] = None,
+    selection: Annotated[
+        list[int] | None,
+        typer.Option("--selection", metavar="ID", min=1, max=2**31 - 1, help="A stored selection; repeatable."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show everything that the catalog has about exposures, associations or stored selections."""
+    if not names and not selection:
+        raise UsageError("Nothing to show is given.", "Give exposures or associations, or --selection ID.")
+    known = [catalog().show(name) for name in names or ()]
+    stored = [catalog().selection(one) for one in selection or ()]
+    if as_json:
+        print_json([*known, *stored])
+        return
+    shown = 0
+    for print_it, things in ((_print_known, known), (_print_selection, stored)):
+        for one in things:
+            if shown:
+                tell("")
+            shown += 1
+            print_it(one)
+
+
+def _print_known(known: Mapping[str, Any]) -> None:
+    if "members" in known:
+        _print_association(known)
+    else:
+        _print_exposure(known)
+
+
+def _fact(label: str, *parts: str | None) -> None:
+    """Print a fact: a label and its parts, without absent ones."""
+    there = [part for part in parts if part]
+    if there:
+        tell(f"{label:{_LABEL}} {', '.join(there)}")
+
+
+def _print_association(known: Mapping[str, Any]) -> None:
+    tell(_title(known["association"], "association", known))
+    if known["absent"]:
+        tell(f"Not in the catalog: {', '.join(known['absent'])}")
+    print_table(known["exposures"], _MEMBERS)
+
+
+def _title(name: str, what: str, known: Mapping[str, Any]) -> str:
+    parts = [
+        f"of program {known['program']}" if known["program"] is not None else None,
+        f"target {known['target']}" if known["target"] else None,
+        known.get("filter"),
+    ]
+    return f"{name}: {what} {', '.join(part for part in parts if part)}".rstrip()
+
+
+def _print_exposure(known: Mapping[str, Any]) -> None:
+    tell(_title(known["rootname"], "dark" if known["kind"] == "dark" else "science exposure", known))
+    hot = known["temperature_mean_c"] > listings.HOT_ABOVE_C
+    _fact("start", f"{known['start_utc']:%Y-%m-%d %H:%M:%S} UTC", f"MJD {known['start_mjd']:.5f}")
+    _fact("time", f"{known['exptime_s']:g} s")
+    _fact(
+        "temperature",
+        f"{known['temperature_start_c']:.2f} C at the start",
+        f"{known['temperature_end_c']:.2f} C at the end",
+        f"mean {known['temperature_mean_c']:.2f} C{' (hot)' if hot else ''}",
+    )
+    _fact("association", known["association"])
+    _fact("quality", known["quality"], known["quality_reason"])
+    _fact("hot pixels", None if known["hot_pixels"] is None else str(known["hot_pixels"]))
+    header = (("EXPFLAG", "exposure_flag"), ("QUALITY", "observation_quality"), ("FGSLOCK", "guide_star_lock"))
+    _fact("header", *(f"{word} = {known[key]}" for word, key in header if known[key] is not None))
+    _print_rates(known)
+    if known["files"]:
+        tell("")
+        tell("Files" if len(known["files"]) > 1 else "File")
+        for file in known["files"]:
+            _print_file(file)
+    if known["quality_notes"]:
+        notes = [note | {"by": "hand" if note["by_hand"] else "test"} for note in known["quality_notes"]]
+        print_table(notes, _NOTES, "\nQuality")
+    if known["selections"]:
+        print_table(known["selections"], _SELECTIONS, "\nStored selections (all terms: sbcdark show --selection ID)")
+
+
+def _print_rates(known: Mapping[str, Any]) -> None:
+    """Print the rates of the newest measured file, and the contrast."""
+    newest = [one for one in known["measurements"] if one["file"] == known["measurements"][0]["file"]]
+    rows = [one | {"rate": rounded(one["rate_count_s_pix"] * 1e6, one["rate_err_count_s_pix"] * 1e6)} for one in newest]
+    if known["contrast_count_s_pix"] is not None:
+        contrast, error = known["contrast_count_s_pix"] * 1e6, known["contrast_err_count_s_pix"] * 1e6
+        rows.append({"region": "contrast", "rate": rounded(contrast, error)})
+    print_table(rows, _RATES, "\nRates in 1e-6 count/s/pixel; contrast is box minus quiet rows")
+
+
+def _print_file(file: Mapping[str, Any]) -> None:
+    words = [
+        ("CAL_VER", file["calibration_version"]),
+        ("DARKCORR", file["dark_correction"]),
+        ("MEANDARK", file["mean_dark_count"] or None),
+        ("FLATCORR", file["flat_correction"]),
+        ("PFLTFILE", file["flat_file"]),
+        ("PHOTFLAM", file["photflam_erg_s_cm2_a"]),
+    ]
+    header = "".join(f", {word} = {value}" for word, value in words if value is not None)
+    tell(f"  {file['kind']}, {file['state']}, {file['size_byte'] / 1e6:.2f} MB{header}")
+    tell(f"  {_place(file['uri'])}")
+
+
+def _place(uri: str) -> str:
+    try:
+        return str(local_path(uri))
+    except BadFileError:
+        return uri
+
+
+def _print_selection(known: Mapping[str, Any]) -> None:
+    tell(f"Selection {known['selection']}: darks for {known['exposure']} by the rule {known['rule']}")
+    _fact("tier", known["tier"])
+    _fact("stored", f"{minute(known['created_utc'])} UTC", f"by sbcdark {known['software_version']}")
+    _fact("catalog", f"revision {known['catalog_revision']}")
+    wanted = {key: value for key, value in known["parameters"].items() if value is not None}
+    _fact("parameters", *(f"{key} = {_said(value)}" for key, value in wanted.items()))
+    for warning in known["warnings"]:
+        _fact("warning", warning)
+    print_table(known["darks"], _DARKS, "\nDifferences are science minus dark; rates in 1e-6 count/s/pixel")
+    _print_products(known["products"])
+
+
+def _print_products(products: Sequence[Mapping[str, Any]]) -> None:
+    if not products:
+        tell("")
+        tell("No product uses it.")
+        return
+    print_table(products, _PRODUCTS, "\nProducts that use it")
+    for place in dict.fromkeys(_place(one["uri"]) for one in products):
+        tell(f"  {place}")
+
+
+def _said(value: Any) -> str:
+    return " ".join(str(one) for one in value) if isinstance(value, list) else str(value)

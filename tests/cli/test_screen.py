@@ -1,0 +1,109 @@
+"""Tables on a narrow screen: nothing runs over, and no row loses what names it; headings can be typed back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from astropy.table import Table
+from helpers import ON_SQLITE
+
+from sbcdark.cli.output import Column, fitted, fixed, rounded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMANDS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("darks",), "jcrx01ixq"),
+    (("exposures",), "jcmc11e6q"),
+    (("show", "jcmc11e6q"), "jcmc11e6q"),
+    (("show", "jcmc11010"), "jcmc11e6q"),
+    (("show", "--selection", "1"), "jcrx01ixq"),
+    (("match", "jcmc11e6q"), "jcrx01ixq"),
+    (("match", "--program", "13655"), "jcmc11e6q"),
+    (("why", "jcmc11e6q", "jcrx01isq"), "jcrx01isq"),
+    (("status",), "13961"),
+    (("changes",), ""),
+)
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120])
+def test_nothing_runs_over_and_rows_keep_their_name(filled: Any, width: int) -> None:
+    assert filled("match", "jcmc11e6q", "--save").code == 0
+    for arguments, name in COMMANDS:
+        done = filled(*arguments, columns=width)
+        assert done.code == 0
+        assert name in done.stdout
+        for line in (done.stdout + done.stderr).splitlines():
+            # The path of a file has no place to fold at.
+            assert len(line.rstrip()) <= width or len(line.split()) == 1 or "sqlite:" in line, (arguments, line)
+
+
+@ON_SQLITE
+def test_pipe_is_not_folded(filled: Any) -> None:
+    listed = filled("exposures").stdout
+    assert "association" in listed
+    assert "left out" not in filled("exposures").stderr
+
+
+def test_least_important_columns_go_first() -> None:
+    columns = [Column("name", "name"), Column("a", "a b", fixed(2), spare=1), Column("b", "bbbbb", spare=2)]
+    cells = {column: ["jcrx01ixq" if column.key == "name" else "12.34"] for column in columns}
+    assert list(fitted(cells, 23)[0].values()) == [9, 5, 5]
+    kept, left_out = fitted(cells, 22)
+    assert [column.key for column in kept] == ["name", "a"]
+    assert [column.key for column in left_out] == ["b"]
+    assert list(fitted(cells, 5)[0].items()) == [(columns[0], 5)]
+
+
+def test_errors_give_the_digits() -> None:
+    assert rounded(56.86058, 1.18052) == "56.9 +- 1.2"
+    assert rounded(1234.5, 20.0) == "1234 +- 20"
+    assert rounded(3.0, 0.0) == "3"
+
+
+@ON_SQLITE
+def test_printed_headings_sort_and_filter(filled: Any) -> None:
+    def names(*arguments: str) -> list[str]:
+        return [row["rootname"] for row in filled("exposures", *arguments, "--json").json()]
+
+    assert names("--sort", "T mean (C)") == names("--sort", "t mean") == names("--sort", "temperature_mean_c")
+    assert names("--sort", "-contrast")[0] == "jcrx01j2q"
+    assert names("--where", "contrast > 40", "--where", "filter = F165LP") == ["jcmc11e6q"]
+    assert names("--where", "contrast_count_s_pix > 40e-6", "--where", "kind=science") == ["jcmc11e6q"]
+    assert names("--where", "hot pixels >= 0", "--where", "program = 13655") == []
+    for condition in ("colour > 1", "contrast", "contrast >"):
+        assert filled("exposures", "--where", condition).code == 2
+
+
+@ON_SQLITE
+def test_lists_hold_what_one_looks_for(filled: Any, tmp_path: Path) -> None:
+    """The base with its error, the hot pixels, the quality with its reason; what all rows share stands above them."""
+    assert filled("retire", "jcrx01ixq", "jcrx01iyq", "--reason", "edge of the SAA").code == 0
+    done = filled("darks", "--quality", "retired,suspect", "--since", "2015-03", columns=120)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("2 darks, 2 hot, 2 retired.")
+    assert "All have program 13961, time 1000 s" in done.stdout
+    assert "edge of the SAA" in lines[-1]
+    (row,) = [row for row in filled("darks", "--json").json() if row["rootname"] == "jcrx01ixq"]
+    assert (row["quality"], row["quality_reason"]) == ("retired", "edge of the SAA")
+    assert f"{row['quiet_rate_count_s_pix'] * 1e6:.2f} +- {row['quiet_rate_err_count_s_pix'] * 1e6:.2f}" in done.stdout
+    assert f" {row['hot_pixels']} " in next(line for line in lines if "jcrx01ixq" in line)
+    for name in ("x.csv", "x.ecsv"):
+        assert filled("darks", "--until", "57085", "-o", tmp_path / name).code == 0
+        assert len(Table.read(tmp_path / name)) == 20
+
+
+@ON_SQLITE
+def test_selection_is_shown(filled: Any) -> None:
+    assert filled("match", "jcmc11e6q", "--save").code == 0
+    shown = filled("show", "--selection", "1", columns=80).stdout
+    assert shown.startswith("Selection 1: darks for jcmc11e6q by the rule glow")
+    (known,) = json.loads(filled("show", "--selection", "1", "--json").stdout)
+    assert [dark["dark"] for dark in known["darks"]] == ["jcrx01ixq"]
+    assert known["darks"][0]["file_state"] == "present"
+    missing = filled("show", "--selection", "7")
+    assert (missing.code, "no selection 7" in missing.stderr) == (2, True)
+    assert filled("show").code == 2
