@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sbcdark.catalog.errors import RejectedFilesError
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.output import JsonOption, print_json, progress_bar, say
+from sbcdark.cli.output import Column, JsonOption, print_json, print_table, progress_bar, say, tell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sbcdark.catalog.ingest_summary import IngestedProgram
     from sbcdark.catalog.records import Superseded
     from sbcdark.pipeline.ingest.report import IngestReport
 
 _REASONS_SHOWN = 20
+_NAMES_SHOWN = 3
+_PROGRAMS = (
+    Column("program", "program"),
+    Column("darks", "new darks"),
+    Column("science", "new science"),
+    Column("updated", "updated", spare=3),
+    Column("dates", "dates", spare=2),
+    Column("temperatures", "T mean (C)", spare=1),
+    Column("suspect", "suspect", spare=1),
+    Column("untested", "untested", spare=4),
+    Column("rejected", "rejected", spare=2),
+)
 
 
 @app.command()
@@ -60,22 +76,53 @@ def _listed() -> list[str]:
 
 
 def print_report(report: IngestReport, *, dry_run: bool = False) -> None:
-    """Print the counts of an ingest, and the first reasons for ignored and rejected files."""
+    """Print what an ingest brought: counts, programs, suspects, what is new, and the files that were left out."""
     would = "would be " if dry_run else ""
-    typer.echo(
-        f"{report.added} {would}added, {report.updated} {would}updated, {report.unchanged} unchanged, "
+    tell(
+        f"{number(report.added, 'file')} {would}added, {report.updated} {would}updated, {report.unchanged} unchanged, "
         f"{report.ignored} ignored, {report.rejected} rejected"
     )
-    for word, entries in (("rejected", report.rejections), ("ignored", report.ignored_files)):
-        for entry in entries[:_REASONS_SHOWN]:
-            say(f"  {word}: {entry['path']}: {entry['reason']}")
-        if len(entries) > _REASONS_SHOWN:
-            say(f"  and {len(entries) - _REASONS_SHOWN} more {word}; --json lists all")
+    if report.programs:
+        tell("")
+        print_table([asdict(one) | _spans(one) for one in report.programs], _PROGRAMS)
+        tell("")
+        for sentence in report.history():
+            tell(sentence)
+    _tell_some([f"{one.exposure} is {one.quality}: {one.reason}" for one in report.judged], "judged")
+    _say_some([f"rejected: {entry['path']}: {entry['reason']}" for entry in report.rejections], "rejected")
+    reasons: dict[str, list[str]] = {}
+    for entry in report.ignored_files:
+        reasons.setdefault(entry["reason"], []).append(entry["path"])
+    for reason, paths in reasons.items():
+        more = f" and {len(paths) - _NAMES_SHOWN} more" if len(paths) > _NAMES_SHOWN else ""
+        say(f"ignored: {', '.join(paths[:_NAMES_SHOWN])}{more}: {reason}")
+    _say_some([f"superseded: {one.exposure}: {one.uri}{_used_by(one)}" for one in report.superseded], "superseded")
 
-    for one in report.superseded[:_REASONS_SHOWN]:
-        say(f"  superseded: {one.exposure}: {one.uri}{_used_by(one)}")
-    if len(report.superseded) > _REASONS_SHOWN:
-        say(f"  and {len(report.superseded) - _REASONS_SHOWN} more superseded; --json lists all")
+
+def _spans(one: IngestedProgram) -> dict[str, Any]:
+    """Return the numbers other than 0, the dates and the temperatures of a program."""
+    first, last = f"{one.first_start_utc:%Y-%m-%d}", f"{one.last_start_utc:%Y-%m-%d}"
+    low, high = f"{one.temperature_min_c:.1f}", f"{one.temperature_max_c:.1f}"
+    counts = ("darks", "science", "updated", "suspect", "untested", "rejected")
+    return {name: getattr(one, name) or None for name in counts} | {
+        "dates": first if first == last else f"{first} to {last}",
+        "temperatures": low if low == high else f"{low} to {high}",
+    }
+
+
+def _some(lines: Sequence[str], what: str) -> list[str]:
+    more = [f"and {len(lines) - _REASONS_SHOWN} more {what}; --json lists all"] if len(lines) > _REASONS_SHOWN else []
+    return [*lines[:_REASONS_SHOWN], *more]
+
+
+def _tell_some(lines: Sequence[str], what: str) -> None:
+    for line in _some(lines, what):
+        tell(line)
+
+
+def _say_some(lines: Sequence[str], what: str) -> None:
+    for line in _some(lines, what):
+        say(line)
 
 
 def _used_by(one: Superseded) -> str:

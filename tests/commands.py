@@ -94,7 +94,7 @@ def plain_environment() -> dict[str, str]:
         "all_proxy",
         "no_proxy",
     }
-    left_out = {"SBCDARK_DB", "jref", *proxies}
+    left_out = {"SBCDARK_DB", "jref", "COLUMNS", *proxies}
     return {key: value for key, value in os.environ.items() if key not in left_out}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.ingest.report import IngestReport
+    from sbcdark.pipeline.simulation.darks import SimulatedFile
 
 CARD = 80
 """Bytes of a FITS header card."""
@@ -240,3 +242,12 @@ def taken(found: FileReading | Refusal | None) -> FileReading:
     """Return the reading of a file that must be taken."""
     assert isinstance(found, FileReading)
     return found
+
+
+def with_background(file: SimulatedFile, counts: float) -> SimulatedFile:
+    """Return a simulated frame with so many more counts in each pixel, on average."""
+    science = file.extensions[0]
+    assert science.data is not None
+    generator = np.random.default_rng(5)
+    data = (science.data + generator.poisson(counts, science.data.shape)).astype(science.data.dtype)
+    return replace(file, extensions=(replace(science, data=data), *file.extensions[1:]))

@@ -12,7 +12,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from sbcdark.catalog import queries, writes
+from sbcdark.catalog import ingest_summary, queries, writes
 from sbcdark.catalog.contradictions import contradictions
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import SbcdarkError, UnreachableError
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
+
+    from sbcdark.catalog.records import ExposureFacts
 
 
 _BATCH = 128
@@ -189,6 +191,7 @@ class _Writer:
         self._report = report
         self._dry_run = dry_run
         self._run_id: int | None = None
+        self._would_read: list[ExposureFacts] = []
         self._regions: list[dict[str, Any]] = [asdict(region) for region in REGIONS]
 
     def write(self, batch: Sequence[FileReading | Refusal]) -> None:
@@ -234,12 +237,15 @@ class _Writer:
             row = known.get(item.uri)
             if item.uri in against:
                 continue
+            if row is not None and row.state == "present" and writes.same_content(row, item):
+                self._report.unchanged += 1
+                continue
             if row is None:
                 self._report.added += 1
-            elif row.state == "present" and writes.same_content(row, item):
-                self._report.unchanged += 1
             else:
                 self._report.updated += 1
+            if item.exposure is not None:
+                self._would_read.append(item.exposure)
 
     def _reject(self, refusals: Iterable[Refusal]) -> None:
         for refusal in refusals:
@@ -248,3 +254,21 @@ class _Writer:
     def finish(self) -> None:
         if self._engine is not None and not self._dry_run:
             self._run_id = flag_outliers(self._engine, self._run_id)
+        self._summarize()
+
+    def _summarize(self) -> None:
+        """Report what came in by program, and what is new against the catalog before."""
+        report, run = self._report, self._run_id
+        rejected = [entry["path"].replace("\\", "/").rpartition("/")[2] for entry in report.rejections]
+        if self._engine is None:
+            touched = ingest_summary.would_touch(None, self._would_read)
+            report.programs = ingest_summary.by_program(None, None, touched, rejected)
+        elif self._would_read or run is not None:
+            with reading(self._engine) as session:
+                if run is None:
+                    touched = ingest_summary.would_touch(session, self._would_read)
+                else:
+                    touched = ingest_summary.touched_exposures(session, run)
+                report.programs = ingest_summary.by_program(session, run, touched, rejected)
+                report.judged = [] if run is None else ingest_summary.judged_darks(session, run, touched)
+                report.darks_before = ingest_summary.darks_before(session, run)

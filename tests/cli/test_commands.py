@@ -49,6 +49,9 @@ def test_ingest_again_changes_nothing(filled: Any, shared_data: Path) -> None:
         "rejections": [],
         "ignored_files": [],
         "superseded": [],
+        "programs": [],
+        "judged": [],
+        "darks_before": None,
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from helpers import with_background
 
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
@@ -25,8 +26,6 @@ from sbcdark.pipeline.views.listings import exposures
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from sbcdark.pipeline.simulation.darks import SimulatedFile
 
 
 def _frame(number: int, temperature: float, box: float, quiet: float) -> RunDark:
@@ -244,14 +243,6 @@ def test_real_run_is_sound(database_url: str, shared_data: Path) -> None:
     assert {record.quality for record in exposures(engine)} == {"good"}
 
 
-def _with_background(file: SimulatedFile, counts: float) -> SimulatedFile:
-    science = file.extensions[0]
-    assert science.data is not None
-    generator = np.random.default_rng(5)
-    data = (science.data + generator.poisson(counts, science.data.shape)).astype(science.data.dtype)
-    return replace(file, extensions=(replace(science, data=data), *file.extensions[1:]))
-
-
 def test_ingest_flags_and_people_decide(database_url: str, tmp_path: Path) -> None:
     """A frame of the anomaly is flagged when its run is known; what a person says stays said."""
     archive = tmp_path / "archive"
@@ -259,7 +250,7 @@ def test_ingest_flags_and_people_decide(database_url: str, tmp_path: Path) -> No
     files = list(simulate(Parameters(number_of_darks=10, darks_per_run=10, associations=False)).files())
     bad = files[4].name
     for file in files:
-        write_simulated(archive / file.name, _with_background(file, 0.05) if file.name == bad else file)
+        write_simulated(archive / file.name, with_background(file, 0.05) if file.name == bad else file)
     rootname = bad.partition("_")[0]
     engine = open_catalog(database_url, create=True)
     names = sorted(path for path in archive.iterdir())
