@@ -51,7 +51,9 @@ MinExptimeOption = Annotated[float, typer.Option("--min-exptime", min=0.0, help=
 ApertureOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--aperture", metavar="SPEC", help="ellipse:x,y,a,b,theta  circle:x,y,r  ellipse@ra,dec,a,b,pa  circle@ra,dec,r"
+        "--aperture",
+        metavar="SPEC",
+        help="circle:x,y,r  ellipse:x,y,a,b,theta  box:…  polygon:…  annulus:…  or circle@ra,dec,r …, or DS9's text.",
     ),
 ]
 FlatOption = Annotated[

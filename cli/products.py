@@ -310,15 +310,15 @@ def _subtracted(outcomes: list[Outcome]) -> str:
     methods = {record.sky_method for outcome in outcomes for record in outcome.photometry}
     if methods == {"none"}:
         return "source = science - dark; no sky is subtracted"
-    sky = "the fitted sky" if methods == {"fit"} else f"the sky of {', '.join(sorted(methods))}"
+    shown_methods = ["the fitted sky" if one == "fit" else f"the sky of {one}" for one in sorted(methods - {"none"})]
+    sky = " or ".join(shown_methods)
     return f"source = science - dark - sky; {sky} is subtracted"
 
 
 def print_warnings(outcomes: list[Outcome]) -> None:
     """Print what to know before trusting the numbers."""
-    for outcome in outcomes:
-        for warning in outcome.warnings:
-            say(f"warning: {warning}")
+    for warning in dict.fromkeys(text for outcome in outcomes for text in outcome.warnings):
+        say(f"warning: {warning}")
 
 
 def _finish(outcomes: list[Outcome], *, apertures: bool = False) -> None:

@@ -116,7 +116,9 @@ class ChoosingCatalog(OpenCatalog):
         from sbcdark.pipeline.products.aperture_preview import outlook  # noqa: PLC0415  each job loads what it needs
 
         rule, requirements = requirements_from(wanted)
-        specs = apertures_from(apertures, None)
-        return outlook(
+        notes: list[str] = []
+        specs = apertures_from(apertures, None, notes)
+        found, warnings = outlook(
             self.engine, matches, specs, rule=rule, wanted=requirements, flat=None if flat is None else Path(flat)
         )
+        return found, [*notes, *warnings]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     Names = str | Iterable[str]
     Several = list[str] | tuple[str, ...]
     Folder = str | Path
-    Apertures = str | ApertureSpec | Iterable[str | ApertureSpec]
+    Apertures = Any
+    """str, ApertureSpec, photutils aperture, region, or iterable of these."""
 
 
 class MatchKeywords(TypedDict, total=False):
@@ -91,19 +92,32 @@ def selector_from(names: Names | Selector) -> Selector:
     return names if isinstance(names, Selector) else Selector(tuple(names_from(names)))
 
 
-def apertures_from(apertures: Apertures, regions: Folder | None) -> tuple[ApertureSpec, ...]:
-    """Return the apertures that are given one by one, as texts or parsed, and by a file of DS9 regions.
+def apertures_from(
+    apertures: Apertures, regions: Folder | None, notes: list[str] | None = None
+) -> tuple[ApertureSpec, ...]:
+    """Return the apertures that are given one by one, and by a file of DS9 regions.
+
+    Parameters
+    ----------
+    apertures : str, ApertureSpec, photutils aperture or region, or iterable of these
+    notes : list of str, optional
+        Receives a warning for each region that is skipped.
 
     Raises
     ------
     UsageError
         One of them cannot be read.
+    TypeError
+        One of them is something else.
     """
     from sbcdark.pipeline.products.apertures import ApertureSpec  # noqa: PLC0415  each job loads what it needs
     from sbcdark.pipeline.products.options import apertures_of  # noqa: PLC0415
 
-    given = [apertures] if isinstance(apertures, str | ApertureSpec) else list(apertures)
-    return apertures_of(given, None if regions is None else Path(regions))
+    # photutils' apertures and regions convert themselves to pixels or to masks, and some of them are iterable.
+    shape = hasattr(apertures, "to_mask") or hasattr(apertures, "to_pixel")
+    one = shape or isinstance(apertures, str | ApertureSpec) or not hasattr(apertures, "__iter__")
+    given = [apertures] if one else list(apertures)
+    return apertures_of(given, None if regions is None else Path(regions), notes)
 
 
 def requirements_from(wanted: MatchKeywords) -> tuple[Rule, Requirements]:

@@ -100,8 +100,9 @@ class MakingCatalog(OpenCatalog):
             `sbcdark.pipeline.selection.names.Selector` selects by program or target, too.
         folder : str or Path
             Folder for the products.
-        apertures : str, ApertureSpec or iterable of these
-            Apertures to measure: ``circle:x,y,r``, ``ellipse@ra,dec,a,b,pa``, ...
+        apertures : str, photutils aperture, region, ApertureSpec, or iterable of these
+            Apertures to measure: ``circle:x,y,r``, ``ellipse@ra,dec,a,b,pa``, text of DS9, pixel or sky apertures of
+            photutils, pixel or sky regions of regions.
         regions : str or Path, optional
             A file of DS9 regions as additional apertures.
         sky : str, optional
@@ -132,8 +133,10 @@ class MakingCatalog(OpenCatalog):
         from sbcdark.pipeline.views.product_pictures import draw_products  # noqa: PLC0415
 
         built = build_options(**options)
-        specs = apertures_from(apertures, regions)
-        job = Job(Path(folder), built, specs, pictures, draw_products, parse_sky(sky, built.combine), overwrite)
+        notes: list[str] = []
+        specs = apertures_from(apertures, regions, notes)
+        chosen = parse_sky(sky, built.combine)
+        job = Job(Path(folder), built, specs, pictures, draw_products, chosen, overwrite, tuple(notes))
         outcomes = make(self.engine, selector_from(names), job, workers=workers, talk=talk)
         if not isinstance(names, str):
             return [Products(outcome) for outcome in outcomes]

@@ -17,7 +17,7 @@ from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files
 from sbcdark.pipeline.detector.rates import count_error
 from sbcdark.pipeline.model import dark_fit
 from sbcdark.pipeline.model.combination import DarkEstimate, combine_darks
-from sbcdark.pipeline.products.apertures import to_pixels
+from sbcdark.pipeline.products.aperture_shapes import to_pixels
 from sbcdark.pipeline.products.drizzle import Drizzler
 from sbcdark.pipeline.products.footprints import NativeWeights, native_fractions
 from sbcdark.pipeline.products.input_frames import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import Match, MatchValues
     from sbcdark.pipeline.model.templates import DarkFrame
-    from sbcdark.pipeline.products.apertures import ApertureSpec, PixelEllipse
+    from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.products.drizzled_product import DrizzledProduct, FrameMapping
     from sbcdark.pipeline.products.records import ScienceInput
 
@@ -162,15 +162,15 @@ def _of_exposure(
 ) -> list[Outlook]:
     fetch_ahead([dark.file for dark in templates.darks if dark.file is not None])
     frames = [frame for dark in templates.darks if (frame := read_dark_frame(dark, warnings)) is not None]
-    ellipses = [to_pixels(aperture, product.wcs) for aperture in apertures]
+    shapes = [to_pixels(aperture, product.wcs) for aperture in apertures]
     shape = product.science.shape
-    fractions = [native_fractions(ellipse, (shape[0], shape[1]), mapping) for ellipse in ellipses]
+    fractions = [native_fractions(one, (shape[0], shape[1]), mapping) for one in shapes]
     exposure = exposure_to_fit(one, 0, [[fraction] for fraction in fractions])
     estimate = combine_darks(Combine.MODEL, [exposure], [frames])
     names = [dark.dark for dark in match.darks]
     return [
-        _in_aperture(one, names, estimate, frames, ellipse, fraction)
-        for ellipse, fraction in zip(ellipses, fractions, strict=True)
+        _in_aperture(one, names, estimate, frames, place.label, fraction)
+        for place, fraction in zip(shapes, fractions, strict=True)
     ]
 
 
@@ -179,7 +179,7 @@ def _in_aperture(
     names: Sequence[str],
     estimate: DarkEstimate,
     frames: Sequence[DarkFrame],
-    ellipse: PixelEllipse,
+    label: str,
     fraction: NativeWeights,
 ) -> Outlook:
     time = one.values.exptime_s
@@ -195,7 +195,7 @@ def _in_aperture(
             residuals.append(_left_by(frame, estimate, weights, time, model_error))
     return Outlook(
         one.values.rootname,
-        ellipse.label,
+        label,
         float(np.sum(fraction.values)),
         science,
         float(np.sqrt(spread)) if science >= 1 else count_error(science),

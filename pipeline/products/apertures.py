@@ -1,4 +1,4 @@
-"""Apertures: parsing, conversion to product pixels, sums. Pixels are 0-based, arrays (ny, nx)."""
+"""Apertures as the user gives them: shapes, their text, their limits. Pixels are 0-based."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -18,130 +18,112 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMS = {
-    "ellipse:": ("x", "y", "a", "b", "theta_deg"),
-    "circle:": ("x", "y", "r"),
-    "ellipse@": ("ra", "dec", "a_arcsec", "b_arcsec", "pa_deg"),
-    "circle@": ("ra", "dec", "r_arcsec"),
-}
-"""The numbers of each form of a specification: ':' is in pixels of the drizzled product, '@' on the sky (ICRS)."""
+Shape = Literal["circle", "ellipse", "box", "polygon", "annulus", "ellipse_annulus", "box_annulus"]
+Frame = Literal["pixel", "icrs"]
 
-EXAMPLES = {
-    "ellipse:": "ellipse:700,680,60,40,30",
+SIZES: dict[Shape, tuple[str, ...]] = {
+    "circle": ("r",),
+    "ellipse": ("a", "b"),
+    "box": ("width", "height"),
+    "annulus": ("r_in", "r_out"),
+    "ellipse_annulus": ("a_in", "b_in", "a_out", "b_out"),
+    "box_annulus": ("width_in", "height_in", "width_out", "height_out"),
+    "polygon": (),
+}
+"""The sizes of each shape: radii, semi-axes, or full width and height."""
+
+_ROUND = ("circle", "annulus", "polygon")  # shapes without an angle
+
+_EXAMPLES: dict[str, str] = {
     "circle:": "circle:700,680,40",
-    "ellipse@": "ellipse@165.5585,38.0431,1.5,1,30",
     "circle@": "circle@165.5585,38.0431,1",
+    "ellipse:": "ellipse:700,680,60,40,30",
+    "ellipse@": "ellipse@165.5585,38.0431,1.5,1,30",
+    "box:": "box:700,680,80,40,30",
+    "box@": "box@165.5585,38.0431,2,1,30",
+    "polygon:": "polygon:650,600,750,620,700,700",
+    "polygon@": "polygon@165.558,38.043,165.559,38.043,165.5585,38.044",
+    "annulus:": "annulus:700,680,60,90",
+    "annulus@": "annulus@165.5585,38.0431,1.5,2.25",
+    "ellipse_annulus:": "ellipse_annulus:700,680,60,40,90,60,30",
+    "ellipse_annulus@": "ellipse_annulus@165.5585,38.0431,1.5,1,2.25,1.5,30",
+    "box_annulus:": "box_annulus:700,680,60,40,90,60,30",
+    "box_annulus@": "box_annulus@165.5585,38.0431,1.5,1,2.25,1.5,30",
 }
 
-SIZES = {"pixel": (0.1, 2048.0, "pixels"), "icrs": (0.0025, 51.2, "arcsec")}
-"""Smallest and largest semi-axis. The largest exceeds the whole drizzled frame (1400 pixels of 0.025 arcsec
-on a side): a larger value is a typing error or has the wrong unit."""
+LIMITS: dict[Frame, tuple[float, float, str]] = {"pixel": (0.1, 2048.0, "pixels"), "icrs": (0.0025, 51.2, "arcsec")}
+"""Smallest and largest radius, semi-axis, width or height. The largest exceeds the whole drizzled frame (1400 pixels
+of 0.025 arcsec on a side): a larger value is a typing error or has the wrong unit."""
 
 FARTHEST_PIX = 100_000.0
 LONGEST_LABEL = 80
+MOST_CORNERS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ApertureSpec:
-    """A circle or an ellipse as given by the user.
+    """An aperture as given by the user.
 
     Attributes
     ----------
     shape, frame : str
-        "circle" or "ellipse"; "pixel" (0-based pixels of the drizzled product) or "icrs" (the sky).
-    x, y : float
-        The centre: pixels, or right ascension and declination in degrees.
-    a, b : float
-        The two semi-axes: pixels, or arcsec. Equal for a circle.
-    angle_deg : float
-        Angle of axis `a`: counter-clockwise from +x for pixels, east of north for the sky; 0 for a circle.
+        One of `SIZES`; "pixel" (0-based pixels of the drizzled product) or "icrs" (the sky).
+    numbers : tuple of float
+        The centre (pixels, or right ascension and declination in degrees), the sizes (`SIZES`; pixels or arcsec) and,
+        for ellipses and boxes, the angle of the first size in degrees: counter-clockwise from +x for pixels, east of
+        north for the sky. For a polygon the positions of its corners.
     label : str
         The region's own text, or else the canonical text.
+    background : ApertureSpec or None
+        The region that gives the sky of this aperture.
     """
 
-    shape: Literal["circle", "ellipse"]
-    frame: Literal["pixel", "icrs"]
-    x: float
-    y: float
-    a: float
-    b: float
-    angle_deg: float
+    shape: Shape
+    frame: Frame
+    numbers: tuple[float, ...]
     label: str
+    background: ApertureSpec | None = None
 
     @property
     def text(self) -> str:
         """The canonical text, which `parse_aperture` reads back as the same aperture."""
-        return _canonical(self.shape, self.frame, (self.x, self.y, self.a, self.b, self.angle_deg))
+        own = canonical_text(self.shape, self.frame, self.numbers)
+        return own if self.background is None else f"{own} {_BACKGROUND} {self.background.text}"
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The centre: pixels, or degrees; of a polygon the mean of its corners."""
+        if self.shape != "polygon":
+            return self.numbers[0], self.numbers[1]
+        return float(np.mean(self.numbers[::2])), float(np.mean(self.numbers[1::2]))
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """The sizes, in the order of `SIZES`: pixels or arcsec."""
+        return self.numbers[2 : 2 + len(SIZES[self.shape])]
+
+    @property
+    def angle_deg(self) -> float:
+        """The angle of the first size; 0 for circles and polygons."""
+        return 0.0 if self.shape in _ROUND else self.numbers[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class PixelEllipse:
-    """An ellipse (or circle) on the pixels of a drizzled product.
-
-    Attributes
-    ----------
-    x, y, a, b : float
-        The centre (0-based) and the two semi-axes, pixels.
-    theta_deg : float
-        Angle of axis `a`, degrees counter-clockwise from +x, 0 <= theta < 180.
-    label : str
-        Name of the aperture.
-    """
-
-    x: float
-    y: float
-    a: float
-    b: float
-    theta_deg: float
-    label: str
+_BACKGROUND = "background"
 
 
-@dataclass(frozen=True, slots=True)
-class PixelRing:
-    """A circular annulus on the pixels of a drizzled product.
-
-    Attributes
-    ----------
-    x, y : float
-        The centre, 0-based pixels.
-    inner, outer : float
-        The radii, pixels.
-    label : str
-        Name of the annulus.
-    """
-
-    x: float
-    y: float
-    inner: float
-    outer: float
-    label: str
+def number_names(shape: Shape, frame: Frame) -> tuple[str, ...]:
+    """Return the names of the numbers of a shape; of a polygon those of one corner."""
+    sky = frame == "icrs"
+    sizes = tuple(f"{name}_arcsec" if sky else name for name in SIZES[shape])
+    angle = () if shape in _ROUND else ("pa_deg" if sky else "theta_deg",)
+    return ("ra", "dec", *sizes, *angle) if sky else ("x", "y", *sizes, *angle)
 
 
-@dataclass(frozen=True, slots=True)
-class ApertureSum:
-    """The sum over an aperture.
-
-    Attributes
-    ----------
-    total : float
-        Sum in the image's unit; 0.0 where no pixel is covered.
-    area_pix : float
-        Total area of the ellipse, pixels.
-    covered_pix : float
-        Area of the ellipse on pixels with data, pixels.
-    """
-
-    total: float
-    area_pix: float
-    covered_pix: float
-
-
-def _canonical(shape: str, frame: str, values: tuple[float, ...]) -> str:
+def canonical_text(shape: Shape, frame: Frame, numbers: Sequence[float]) -> str:
     """Return the shortest text that reads back as the same numbers."""
-    kept = values[:3] if shape == "circle" else values
     # repr is the shortest text that reads back as the same float; a trailing .0 is redundant.
-    numbers = ",".join(repr(value).removesuffix(".0") for value in kept)
-    return f"{shape}{':' if frame == 'pixel' else '@'}{numbers}"
+    values = ",".join(repr(value).removesuffix(".0") for value in numbers)
+    return f"{shape}{':' if frame == 'pixel' else '@'}{values}"
 
 
 def clean_label(text: str) -> str:
@@ -154,11 +136,7 @@ def clean_label(text: str) -> str:
 
 
 def checked_aperture(
-    shape: Literal["circle", "ellipse"],
-    frame: Literal["pixel", "icrs"],
-    numbers: Sequence[float],
-    source: str,
-    label: str = "",
+    shape: Shape, frame: Frame, numbers: Sequence[float], source: str, label: str = ""
 ) -> ApertureSpec:
     """Return a specification from the right number of numbers; reject impossible values.
 
@@ -166,28 +144,85 @@ def checked_aperture(
     ------
     UsageError
     """
-    prefix = f"{shape}{':' if frame == 'pixel' else '@'}"
-    names, todo = FORMS[prefix], f"Write for example '{EXAMPLES[prefix]}'."
-    for name, value in zip(names, numbers, strict=True):
+    names = number_names(shape, frame)
+    todo = f"Write for example '{_EXAMPLES[f'{shape}{_mark(frame)}']}'."
+    values = tuple(float(value) for value in numbers)
+    for index, value in enumerate(values):
         if not math.isfinite(value):
+            name = names[index % len(names)]
             raise UsageError(f"The aperture {source} has {name} = {value}, which is not a finite number.", todo)
-    x, y = numbers[:2]
-    sizes = numbers[2:3] if shape == "circle" else numbers[2:4]
-    smallest, largest, unit = SIZES[frame]
+    smallest, largest, unit = LIMITS[frame]
+    sizes = values[2 : 2 + len(SIZES[shape])]
     for name, size in zip(names[2:], sizes, strict=False):
         if not smallest <= size <= largest:
             limits = f"{smallest:g}-{largest:g} {unit}"
             raise UsageError(f"The aperture {source} has {name} = {size:g}, outside {limits}.", todo)
-    if frame == "pixel" and max(abs(x), abs(y)) > FARTHEST_PIX:
-        raise UsageError(f"The aperture {source} has its centre at x = {x:g}, y = {y:g}, far from any product.", todo)
-    if frame == "icrs" and not (0 <= x <= 360 and -90 <= y <= 90):
-        limits = "ra must be 0 to 360 degrees and dec -90 to 90 degrees"
-        raise UsageError(f"The aperture {source} has ra = {x:g}, dec = {y:g}; {limits}.", todo)
-    a, b, angle = (sizes[0], sizes[0], 0.0) if shape == "circle" else (sizes[0], sizes[1], numbers[4])
-    return ApertureSpec(shape, frame, x, y, a, b, angle, label or _canonical(shape, frame, (x, y, a, b, angle)))
+    half = len(sizes) // 2
+    if shape.endswith("annulus") and not all(one < other for one, other in zip(sizes, sizes[half:], strict=False)):
+        raise UsageError(f"The aperture {source} has an inner edge that is not inside its outer edge.", todo)
+    corners = list(zip(values[::2], values[1::2], strict=True)) if shape == "polygon" else [(values[0], values[1])]
+    for x, y in corners:
+        if frame == "pixel" and max(abs(x), abs(y)) > FARTHEST_PIX:
+            raise UsageError(f"The aperture {source} lies at x = {x:g}, y = {y:g}, far from any product.", todo)
+        if frame == "icrs" and not (0 <= x <= 360 and -90 <= y <= 90):
+            limits = "ra must be 0 to 360 degrees and dec -90 to 90 degrees"
+            raise UsageError(f"The aperture {source} has ra = {x:g}, dec = {y:g}; {limits}.", todo)
+    if shape == "polygon":
+        _check_polygon(corners, frame, source, todo)
+    return ApertureSpec(shape, frame, values, label or _own_label(shape, frame, values))
 
 
-_SEXAGESIMAL = re.compile(r"\s*([-+]?)(\d{1,3}):([0-5]?\d):([0-5]?\d(?:\.\d*)?)\s*", re.ASCII)
+def _mark(frame: Frame) -> str:
+    return ":" if frame == "pixel" else "@"
+
+
+def _own_label(shape: Shape, frame: Frame, values: tuple[float, ...]) -> str:
+    text = canonical_text(shape, frame, values)
+    if shape != "polygon" or len(text) <= LONGEST_LABEL:
+        return text
+    return f"{canonical_text(shape, frame, values[:2])} and {number(len(values) // 2 - 1, 'other corner')}"
+
+
+def _check_polygon(corners: Sequence[tuple[float, float]], frame: Frame, source: str, todo: str) -> None:
+    """Reject polygons that are too small or large, or whose sides cross."""
+    if not 3 <= len(corners) <= MOST_CORNERS:
+        count = number(len(corners), "corner")
+        raise UsageError(f"The aperture {source} has {count}, not 3 to {MOST_CORNERS}.", todo)
+    smallest, largest, unit = LIMITS[frame]
+    places = np.array(corners)
+    if frame == "icrs":
+        places *= 3600.0
+        places[:, 0] *= math.cos(math.radians(corners[0][1]))
+    extent = np.ptp(places, axis=0)
+    if not (extent.min() >= smallest and extent.max() <= largest):
+        limits = f"{smallest:g}-{largest:g} {unit}"
+        raise UsageError(f"The aperture {source} extends over {extent.max():g} {unit}, outside {limits}.", todo)
+    if _sides_cross(places):
+        raise UsageError(f"The sides of the aperture {source} cross.", f"Give the corners in order. {todo}")
+
+
+def _sides_cross(places: NDArray[np.float64]) -> bool:
+    """Return whether two sides of a polygon cross, or two corners coincide. `places` has the shape (n, 2)."""
+    starts, ends = places, np.roll(places, -1, axis=0)
+
+    def side_of(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return on which side of each line (rows) each point lies."""
+        along, offset = ends - starts, points[None] - starts[:, None]
+        sides: NDArray[np.float64] = np.sign(along[:, None, 0] * offset[..., 1] - along[:, None, 1] * offset[..., 0])
+        return sides
+
+    first, second = side_of(starts), side_of(ends)
+    separated = first * second <= 0
+    near = np.subtract.outer(np.arange(len(places)), np.arange(len(places))) % len(places)
+    neighbours = (near == 0) | (near == 1) | (near == len(places) - 1)
+    coincide = len(np.unique(places, axis=0)) < len(places)
+    return bool(coincide or np.any(separated & separated.T & ~neighbours))
+
+
+_SEXAGESIMAL = re.compile(
+    r"([-+]?)(\d{1,3})(?:[:hd]|\s+)([0-5]?\d)(?:[:m']|\s+)([0-5]?\d(?:\.\d*)?)[s\"]?", re.ASCII | re.IGNORECASE
+)
+_NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([\"']?)", re.ASCII)
 _HOURS = {"ra": 15.0, "dec": 1.0}
 """Degrees per unit of the first sexagesimal field: right ascension is in hours."""
 
@@ -198,146 +233,62 @@ def parse_aperture(spec: str) -> ApertureSpec:
     Parameters
     ----------
     spec : str
-        ``ellipse:x,y,a,b,theta_deg`` or ``circle:x,y,r`` in 0-based pixels of the drizzled product (theta
-        counter-clockwise from +x), or ``ellipse@ra,dec,a_arcsec,b_arcsec,pa_deg`` or ``circle@ra,dec,r_arcsec`` in
-        ICRS degrees, or ``hh:mm:ss.s,dd:mm:ss.s`` (the position angle of axis a, east of north).
+        ``SHAPE:NUMBERS`` in 0-based pixels of the drizzled product, or ``SHAPE@NUMBERS`` on the sky (ICRS): positions
+        in degrees or as ``hh:mm:ss.s,dd:mm:ss.s``, sizes in arcsec. The numbers are separated by commas or blanks:
+        ``circle:x,y,r``, ``ellipse:x,y,a,b,theta``, ``box:x,y,width,height,theta``, ``polygon:x1,y1,x2,y2,x3,y3,...``,
+        ``annulus:x,y,r_in,r_out``, ``ellipse_annulus:x,y,a_in,b_in,a_out,b_out,theta`` and ``box_annulus``. An angle
+        is that of a or width: counter-clockwise from +x, or east of north on the sky. ``APERTURE background APERTURE``
+        takes the sky of the first from the second.
 
     Raises
     ------
     UsageError
         The shape is unknown, or the numbers are too few, too many, not finite or out of range.
     """
+    text, _, background = spec.partition(f" {_BACKGROUND} ")
+    found = _parse_one(text)
+    if not background:
+        return found
+    sky = _parse_one(background)
+    return ApertureSpec(found.shape, found.frame, found.numbers, found.label, sky)
+
+
+def _parse_one(spec: str) -> ApertureSpec:
     shown = f"'{clean_label(spec)}'"
-    match = re.fullmatch(r"\s*([a-zA-Z]+)\s*([:@])(.*)", spec, flags=re.DOTALL)
+    match = re.fullmatch(r"\s*([a-zA-Z_]+)\s*([:@])(.*)", spec, flags=re.DOTALL)
     prefix = f"{match[1].lower()}{match[2]}" if match else ""
-    if match is None or prefix not in FORMS:
+    if match is None or prefix not in _EXAMPLES:
         named = f"has the shape '{match[1]}'" if match else "has no shape"
         raise UsageError(
-            f"The aperture {shown} {named}; the shapes are circle and ellipse.",
-            f"Write for example '{EXAMPLES['ellipse:']}' (pixels) or '{EXAMPLES['circle@']}' (sky).",
+            f"The aperture {shown} {named}; the shapes are {', '.join(SIZES)}.",
+            f"Write for example '{_EXAMPLES['ellipse:']}' (pixels) or '{_EXAMPLES['circle@']}' (sky).",
         )
-    names, todo = FORMS[prefix], f"Write for example '{EXAMPLES[prefix]}'."
-    words = match[3].split(",")
+    # The examples hold every shape in both frames.
+    shape = cast("Shape", prefix[:-1])
+    frame: Frame = "pixel" if prefix.endswith(":") else "icrs"
+    names, todo = number_names(shape, frame), f"Write for example '{_EXAMPLES[prefix]}'."
+    words = [word.strip() for word in match[3].split(",")] if "," in match[3] else match[3].split()
+    if shape == "polygon":
+        if len(words) % 2:
+            takes = f"{prefix} takes the x and y of each corner"
+            raise UsageError(f"The aperture {shown} has {number(len(words), 'number')}; {takes}.", todo)
+        names *= len(words) // 2
     if len(words) != len(names):
         takes = f"{prefix} takes {len(names)}: {','.join(names)}"
         raise UsageError(f"The aperture {shown} has {number(len(words), 'number')}; {takes}.", todo)
-    numbers: list[float] = []
-    for name, word in zip(names, words, strict=True):
-        if name in _HOURS and (sexagesimal := _SEXAGESIMAL.fullmatch(word)) is not None:
-            sign, *parts = sexagesimal.groups()
-            whole, minutes, seconds = (float(part) for part in parts)
-            value = _HOURS[name] * (whole + minutes / 60 + seconds / 3600)
-            numbers.append(-value if sign == "-" else value)
-            continue
-        # float() also accepts nan, 1_000 and the digits of other scripts.
-        if not re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", word, re.ASCII):
-            raise UsageError(f"The aperture {shown} has {name} = '{clean_label(word)}', which is not a number.", todo)
-        numbers.append(float(word))
-    shape: Literal["circle", "ellipse"] = "circle" if prefix.startswith("circle") else "ellipse"
-    return checked_aperture(shape, "pixel" if prefix.endswith(":") else "icrs", numbers, shown)
+    values = [_value(name, word, shown, todo) for name, word in zip(names, words, strict=True)]
+    return checked_aperture(shape, frame, values, shown)
 
 
-def to_pixels(spec: ApertureSpec, wcs: Any) -> PixelEllipse:
-    """Convert an aperture to the pixels of a drizzled product.
-
-    A sky ellipse is transformed by the local linear approximation of the WCS and stays an ellipse; its semi-axes are
-    the singular values of (map x rotation x semi-axes).
-
-    Parameters
-    ----------
-    spec : ApertureSpec
-    wcs : astropy.wcs.WCS
-        WCS of the drizzled product.
-
-    Raises
-    ------
-    UsageError
-        The position cannot be projected on this product.
-    """
-    if spec.frame == "pixel":
-        return PixelEllipse(spec.x, spec.y, spec.a, spec.b, spec.angle_deg % 180, spec.label)
-    from astropy import units  # noqa: PLC0415 - slow to load, and not needed for pixel apertures
-    from astropy.coordinates import SkyCoord  # noqa: PLC0415
-    from astropy.wcs.utils import skycoord_to_pixel  # noqa: PLC0415
-
-    centre = SkyCoord(spec.x, spec.y, unit="deg", frame="icrs")
-    step = 0.1  # arcsec: far above the rounding of a double at 360 degrees (1e-10), far below any curvature
-    around = centre.directional_offset_by([180, 0, 270, 90] * units.deg, step * units.arcsec)
-    x, y = skycoord_to_pixel(centre, wcs, origin=0)
-    xs, ys = skycoord_to_pixel(around, wcs, origin=0)
-    if not np.all(np.isfinite([x, y, *xs, *ys])):
-        what = f"The aperture {spec.label} lies in a different part of the sky from this product."
-        raise UsageError(what, "Check its ra and dec.")
-    # Columns: pixels per arcsec towards the north and towards the east.
-    local = np.array([[xs[1] - xs[0], xs[3] - xs[2]], [ys[1] - ys[0], ys[3] - ys[2]]]) / (2 * step)
-    angle = math.radians(spec.angle_deg)
-    rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    axes, lengths, _ = np.linalg.svd(local @ rotation @ np.diag([spec.a, spec.b]))
-    first = 0 if spec.a >= spec.b else 1  # the singular values are in descending order
-    theta = 0.0 if spec.shape == "circle" else math.degrees(math.atan2(axes[1, first], axes[0, first])) % 180
-    return PixelEllipse(float(x), float(y), float(lengths[first]), float(lengths[1 - first]), theta, spec.label)
-
-
-def sky_position(ellipse: PixelEllipse, wcs: Any) -> tuple[float, float]:
-    """Return the (ICRS right ascension, declination) of an ellipse's centre in degrees.
-
-    The WCS is that of the drizzled product.
-    """
-    from astropy.wcs.utils import pixel_to_skycoord  # noqa: PLC0415 - slow to load
-
-    sky = pixel_to_skycoord(ellipse.x, ellipse.y, wcs, origin=0).icrs
-    return float(sky.ra.deg), float(sky.dec.deg)
-
-
-def overlap(
-    ellipse: PixelEllipse | PixelRing, shape: tuple[int, int]
-) -> tuple[tuple[slice, slice], NDArray[np.float64]] | None:
-    """Return the exact overlap of an ellipse or a ring with the pixels of an image.
-
-    Parameters
-    ----------
-    ellipse : PixelEllipse or PixelRing
-    shape : (ny, nx)
-        Shape of the image.
-
-    Returns
-    -------
-    (slice, slice), ndarray of float64, shape (ny', nx')
-        Slices of the image, and the fraction of each pixel inside (0 to 1); None if there is no overlap.
-    """
-    from photutils.aperture import CircularAnnulus, EllipticalAperture  # noqa: PLC0415 - slow to load
-
-    if isinstance(ellipse, PixelRing):
-        # photutils needs an inner radius above 0.
-        aperture = CircularAnnulus((ellipse.x, ellipse.y), max(ellipse.inner, 1e-6), ellipse.outer)
-    else:
-        angle = math.radians(ellipse.theta_deg)
-        aperture = EllipticalAperture((ellipse.x, ellipse.y), a=ellipse.a, b=ellipse.b, theta=angle)
-    mask = aperture.to_mask(method="exact")
-    image, inside = mask.get_overlap_slices(shape)
-    return None if image is None else (image, np.asarray(mask.data[inside], dtype=np.float64))
-
-
-def aperture_sum(image: NDArray[Any], ellipse: PixelEllipse) -> ApertureSum:
-    """Sum an image over an ellipse, with each pixel weighted by its exact fraction inside.
-
-    Parameters
-    ----------
-    image : ndarray of float, shape (ny, nx)
-        NaN pixels (no data) are left out.
-    ellipse : PixelEllipse
-
-    Returns
-    -------
-    ApertureSum
-        `covered_pix` is below `area_pix` if pixels were left out.
-    """
-    area = math.pi * ellipse.a * ellipse.b
-    shape = (image.shape[0], image.shape[1])
-    found = overlap(ellipse, shape)
-    if found is None:
-        return ApertureSum(0.0, area, 0.0)
-    where, weight = found
-    values = np.asarray(image[where], dtype=np.float64)
-    known = np.isfinite(values)
-    return ApertureSum(float(np.sum(weight[known] * values[known])), area, float(np.sum(weight[known])))
+def _value(name: str, word: str, shown: str, todo: str) -> float:
+    """Read one number: a position may be sexagesimal, and a size on the sky may have a mark of its unit."""
+    if name in _HOURS and (sexagesimal := _SEXAGESIMAL.fullmatch(word)) is not None:
+        sign, *parts = sexagesimal.groups()
+        whole, minutes, seconds = (float(part) for part in parts)
+        value = _HOURS[name] * (whole + minutes / 60 + seconds / 3600)
+        return -value if sign == "-" else value
+    # float() also accepts nan, 1_000 and the digits of other scripts.
+    plain = _NUMBER.fullmatch(word)
+    if plain is None or (plain[2] and not name.endswith("_arcsec")):
+        raise UsageError(f"The aperture {shown} has {name} = '{clean_label(word)}', which is not a number.", todo)
+    return float(plain[1]) * (60.0 if plain[2] == "'" else 1.0)

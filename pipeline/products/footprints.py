@@ -25,14 +25,14 @@ import numpy as np
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.pipeline.detector.rates import EXACT_BELOW, count_error
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
-from sbcdark.pipeline.products.apertures import overlap
+from sbcdark.pipeline.products.aperture_shapes import overlap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.products.apertures import PixelEllipse, PixelRing
+    from sbcdark.pipeline.products.aperture_shapes import PixelShape
     from sbcdark.pipeline.products.drizzled_product import DrizzledProduct, FrameMapping
 
 TOUCHED = 0.009
@@ -69,12 +69,12 @@ class NativeWeights:
         return whole
 
 
-def native_weights(ellipse: PixelEllipse | PixelRing, product: DrizzledProduct) -> tuple[NativeWeights, ...]:
+def native_weights(aperture: PixelShape, product: DrizzledProduct) -> tuple[NativeWeights, ...]:
     """Return an aperture's weights V on the native pixels of each frame; sum(V x rate) is its sum on the product.
 
     Parameters
     ----------
-    ellipse : PixelEllipse or PixelRing
+    aperture : PixelShape
         Aperture in product pixels.
     product : DrizzledProduct
         The product.
@@ -84,7 +84,7 @@ def native_weights(ellipse: PixelEllipse | PixelRing, product: DrizzledProduct) 
     tuple of NativeWeights
         One per frame: product pixels per native pixel.
     """
-    found = overlap(ellipse, product.weight.shape)
+    found = overlap(aperture, product.weight.shape)
     if found is None:
         return tuple(_nothing() for _ in product.frames)
     box, mask = found
@@ -98,19 +98,19 @@ def native_weights(ellipse: PixelEllipse | PixelRing, product: DrizzledProduct) 
     return tuple(weights)
 
 
-def native_fractions(ellipse: PixelEllipse, shape: tuple[int, int], frame: FrameMapping) -> NativeWeights:
+def native_fractions(aperture: PixelShape, shape: tuple[int, int], frame: FrameMapping) -> NativeWeights:
     """Return the fraction of each native pixel of a frame that lies in an aperture, 0 on pixels without weight.
 
     Parameters
     ----------
-    ellipse : PixelEllipse
+    aperture : PixelShape
         Aperture in product pixels.
     shape : (ny, nx)
         Shape of the product.
     frame : FrameMapping
         One of its frames.
     """
-    found = overlap(ellipse, shape)
+    found = overlap(aperture, shape)
     if found is None:
         return _nothing()
     box, mask = found

@@ -37,6 +37,8 @@ class Job:
         Sky to subtract; None means the fitted sky with the model, else no sky.
     overwrite : bool
         Replace products of other inputs that are in the folder.
+    notes : tuple of str
+        Warnings of regions that are skipped.
     """
 
     folder: Path
@@ -46,3 +48,4 @@ class Job:
     draw: Draw | None = None
     sky: Sky | None = None
     overwrite: bool = False
+    notes: tuple[str, ...] = ()

@@ -15,12 +15,13 @@ from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.frames.pixels import drizzle_input
 from sbcdark.pipeline.model.combination import DarkEstimate, Exposure, ExposureDark, combine_darks
 from sbcdark.pipeline.products import compatibility
+from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, aperture_sum, to_pixels
 from sbcdark.pipeline.products.footprints import NativeWeights, check_weights, native_weights
 from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
 from sbcdark.pipeline.products.net import net_error, variance_planes
 from sbcdark.pipeline.products.product_files import ProductFiles, inputs_key, require_free
-from sbcdark.pipeline.products.records import Built, Masterdark, Member, ScienceInput
-from sbcdark.pipeline.products.sky import parse_sky
+from sbcdark.pipeline.products.records import Built, Masterdark, Member, PlacedAperture, ScienceInput
+from sbcdark.pipeline.products.sky import Sky, parse_sky
 from sbcdark.pipeline.selection import choice
 from sbcdark.pipeline.selection.rules import Combine, Requirements
 from sbcdark.pipeline.selection.suggestions import advice_in
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import Match, MatchValues
-    from sbcdark.pipeline.products.apertures import ApertureSpec, PixelEllipse
+    from sbcdark.pipeline.products.aperture_shapes import PixelShape
+    from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.products.drizzle import Drizzler
     from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
     from sbcdark.pipeline.products.job import Job
@@ -139,16 +141,14 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     # Not in the workspace, so that the log stays if AstroDrizzle fails.
     log = files.log
     product = drizzle_inputs(inputs, drizzler, work, log)
-    ellipses, footprints = _footprints(product, plan.apertures, warnings)
     sky = job.sky or parse_sky(None, options.combine)
-    circles = [ring for ellipse in ellipses if (ring := sky.ring(ellipse, product.wcs)) is not None]
-    rings = tuple(native_weights(ring, product) for ring in circles)
+    placed = _placed(product, plan.apertures, sky, warnings)
     masks = _masks(product, options.mask, warnings)
     rates = [one.rate for one in inputs]
-    probes, probe_weights = _probes(product)
-    checked = ((*ellipses, *probes), (*footprints, *probe_weights))
-    _check(product.science, rates, "the science product", *checked)
-    exposures = [exposure_to_fit(one, number, (*footprints, *rings, *masks)) for number, one in enumerate(inputs)]
+    checked = [*((one.shape, one.weights) for one in placed), *_probes(product)]
+    _check(product.science, rates, "the science product", checked)
+    left_out = [weights for one in placed for weights in (one.weights, one.sky_weights) if weights is not None]
+    exposures = [exposure_to_fit(one, number, (*left_out, *masks)) for number, one in enumerate(inputs)]
     if options.combine is Combine.MODEL:
         warnings += _little_left(inputs, exposures)
     estimate = combine_darks(options.combine, exposures, chosen)
@@ -160,7 +160,7 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     planes = [[rate * time for rate, time in zip(plane, times, strict=True)] for plane in (darks, errors)]
     planes.append(variance_planes(inputs))
     dark, dark_error, variance = drizzler.resample(planes, folder=work, log=log)
-    _check(dark, darks, "the masterdark", *checked)
+    _check(dark, darks, "the masterdark", checked)
     members = tuple(
         _member(one, match, modelled) for one, match, modelled in zip(inputs, matches, estimate.exposures, strict=True)
     )
@@ -175,7 +175,7 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     )
     net, error = product.science - dark, net_error(variance, dark_error, product)
     return Built(
-        masterdark, inputs, estimate, ellipses, footprints, sky, rings, product, dark, dark_error, net, error,
+        masterdark, inputs, estimate, placed, sky, product, dark, dark_error, net, error,
         tuple(matches), plan.apertures, plan.revision, plan.inputs_key, options.mixed,
     )  # fmt: skip
 
@@ -213,30 +213,25 @@ def _require_one_mask(inputs: Sequence[ScienceInput], product: DrizzledProduct) 
 _PROBE_RADIUS_PIX = 60.0
 
 
-def _probes(product: DrizzledProduct) -> tuple[list[PixelEllipse], list[tuple[NativeWeights, ...]]]:
+def _probes(product: DrizzledProduct) -> list[tuple[PixelEllipse, tuple[NativeWeights, ...]]]:
     """Return a circle at the centre of each frame, with its weights: checked in addition to the apertures."""
-    from sbcdark.pipeline.products.apertures import PixelEllipse  # noqa: PLC0415  slow to import
-
     probes = []
     for mapping in product.frames:
         middle = tuple(side // 2 for side in mapping.weight.shape)
         x, y = float(mapping.corner_x[middle]), float(mapping.corner_y[middle])
         probes.append(PixelEllipse(x, y, _PROBE_RADIUS_PIX, _PROBE_RADIUS_PIX, 0.0, "a circle at a frame's centre"))
-    return probes, [native_weights(probe, product) for probe in probes]
+    return [(probe, native_weights(probe, product)) for probe in probes]
 
 
 def _check(
     image: NDArray[np.float32],
     rates: Sequence[NDArray[np.float64]],
     what: str,
-    ellipses: Sequence[PixelEllipse],
-    footprints: Sequence[Sequence[NativeWeights]],
+    apertures: Sequence[tuple[PixelShape, Sequence[NativeWeights]]],
 ) -> None:
-    """Check an image on the product's pixels against its native pixels in every ellipse."""
-    from sbcdark.pipeline.products.apertures import aperture_sum  # noqa: PLC0415  slow to import
-
-    for ellipse, footprint in zip(ellipses, footprints, strict=True):
-        check_weights(aperture_sum(image, ellipse).total, footprint, rates, f"{ellipse.label} of {what}")
+    """Check an image on the product's pixels against its native pixels in every aperture."""
+    for shape, weights in apertures:
+        check_weights(aperture_sum(image, shape).total, weights, rates, f"{shape.label} of {what}")
 
 
 def _degraded(estimate: DarkEstimate) -> list[str]:
@@ -295,27 +290,32 @@ def matches_of(session: Session, exposures: Sequence[MatchValues], options: Buil
     return [by_name[one.rootname] for one in exposures]
 
 
-def _footprints(
-    product: DrizzledProduct, apertures: Sequence[ApertureSpec], warnings: list[str]
-) -> tuple[tuple[PixelEllipse, ...], tuple[tuple[NativeWeights, ...], ...]]:
-    from sbcdark.pipeline.products.apertures import to_pixels  # noqa: PLC0415  astropy's coordinates are slow to import
-
-    ellipses = []
-    for aperture in apertures:
+def _placed(
+    product: DrizzledProduct, specs: Sequence[ApertureSpec], sky: Sky, warnings: list[str]
+) -> tuple[PlacedAperture, ...]:
+    """Place apertures, each with the region of its sky, and warn of those that cannot be projected."""
+    placed = []
+    for spec in specs:
         try:
-            ellipses.append(to_pixels(aperture, product.wcs))
+            shape = to_pixels(spec, product.wcs)
+            own = None if spec.background is None else to_pixels(spec.background, product.wcs)
         except UsageError as error:
-            warnings.append(f"{aperture.label} is not measured: {error.what}")
-    return tuple(ellipses), tuple(native_weights(ellipse, product) for ellipse in ellipses)
+            warnings.append(f"{spec.label} is not measured: {error.what}")
+            continue
+        method = sky.text if spec.background is None else spec.background.text
+        ring = own or sky.ring(shape, product.wcs)
+        sky_weights = None if ring is None else native_weights(ring, product)
+        placed.append(PlacedAperture(spec, shape, native_weights(shape, product), sky_weights, method))
+    return tuple(placed)
 
 
 def _masks(
     product: DrizzledProduct, specs: Sequence[ApertureSpec], warnings: list[str]
 ) -> list[tuple[NativeWeights, ...]]:
     """Return the pixels that each region of --mask excludes, and warn of regions that exclude none."""
-    masks: list[tuple[NativeWeights, ...]] = []
+    masks = []
     for spec in specs:
-        _, found = _footprints(product, [spec], [])
+        found = [one.weights for one in _placed(product, [spec], Sky("none"), [])]
         masks += found
         if not any(one.touched.any() for exposures in found for one in exposures):
             warnings.append(f"--mask: {spec.label} lies outside the exposures and masks nothing")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule, combine_of, rule_of
@@ -31,6 +32,8 @@ class BuildOptions:
         Regions with sources, in addition to the detected ones; excluded from the fit of the model.
     mixed : bool
         Combine exposures of different filters, or farther apart than any mosaic; gives no flux.
+    notes : tuple of str
+        Warnings of the regions of `mask` that are skipped.
     """
 
     combine: Combine = Combine.MODEL
@@ -43,6 +46,7 @@ class BuildOptions:
     flat: Path | None = None
     mask: tuple[ApertureSpec, ...] = ()
     mixed: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class BuildKeywords(TypedDict, total=False):
@@ -108,6 +112,7 @@ def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
     flat, mask = keywords.get("flat"), keywords.get("mask")
     if flat is not None and not Path(flat).exists():
         raise UsageError(f"There is no flat at {flat}.", "Give a FITS file or a folder with --flat.")
+    notes: list[str] = []
     return BuildOptions(
         combine=wanted or (Combine.MEAN if several else Combine.NEAREST if forced else Combine.MODEL),
         rule=rule_of(keywords.get("rule", Rule.GLOW)),
@@ -117,55 +122,77 @@ def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
         min_exptime_s=keywords.get("min_exptime_s", MIN_EXPTIME_S),
         use=forced,
         flat=None if flat is None else Path(flat),
-        mask=() if mask is None else tuple(read_regions(Path(mask))),
+        mask=() if mask is None else tuple(read_regions(Path(mask), notes)),
         mixed=keywords.get("mixed", False),
+        notes=tuple(notes),
     )
 
 
-def apertures_of(specs: Iterable[str | ApertureSpec], regions: Path | None) -> tuple[ApertureSpec, ...]:
-    """Return the apertures given as texts and in a file of DS9 regions.
+def apertures_of(
+    given: Iterable[Any], regions: Path | None, notes: list[str] | None = None
+) -> tuple[ApertureSpec, ...]:
+    """Return the apertures given one by one and in a file of DS9 regions.
 
     Parameters
     ----------
-    specs : iterable of str or ApertureSpec
-        In the form of `apertures.parse_aperture`, or in DS9 syntax: ``circle(735,710,30)``,
+    given : iterable of str, ApertureSpec, photutils aperture or region
+        Texts have the form of `apertures.parse_aperture`, or DS9's: ``circle(735,710,30)``,
         ``fk5; ellipse(11:02:14.1,+38:02:35,1.5",1",30)``.
     regions : Path or None
         A file of DS9 regions.
+    notes : list of str, optional
+        Receives a warning for each region that is skipped.
 
     Raises
     ------
     UsageError
         One of them is not valid; the message names it.
+    TypeError
+        One of them is something else.
     """
-    from sbcdark.pipeline.products.apertures import parse_aperture  # noqa: PLC0415  only where apertures are given
+    from sbcdark.pipeline.products.apertures import ApertureSpec, parse_aperture  # noqa: PLC0415  light commands
+    from sbcdark.pipeline.products.ds9_regions import apertures_of_object  # noqa: PLC0415
 
-    given: list[ApertureSpec] = []
-    for spec in specs:
-        if not isinstance(spec, str):
-            given.append(spec)
-        elif "(" in spec:
-            given += _ds9_text(spec)
+    found: list[ApertureSpec] = []
+    for one in given:
+        if isinstance(one, ApertureSpec):
+            found.append(one)
+        elif not isinstance(one, str):
+            found += apertures_of_object(one)
+        elif "(" in one:
+            found += _ds9_text(one, notes)
         else:
-            given.append(parse_aperture(spec))
-    return tuple(given if regions is None else [*given, *read_regions(regions)])
+            found.append(parse_aperture(one))
+    return tuple(found if regions is None else [*found, *read_regions(regions, notes)])
 
 
-def _ds9_text(text: str) -> list[ApertureSpec]:
-    """Return the apertures of a text in DS9 syntax; without a coordinate system it is in image pixels, from 1."""
+_SKY_MARKS = re.compile(r"\d:\d|\d[\"']")
+
+
+def _ds9_text(text: str, notes: list[str] | None) -> list[ApertureSpec]:
+    """Return the apertures of a text in DS9 syntax.
+
+    Without a coordinate system it is in image pixels, from 1, or on the sky if it has ``:`` or marks of arcsec in it.
+    """
     from sbcdark.pipeline.products.ds9_regions import read_ds9  # noqa: PLC0415  only where regions are given
 
     first = text.strip().partition(";")[0]
-    return read_ds9(f"image; {text}" if "(" in first else text, f"the aperture {text!r}")
+    frame = "icrs" if _SKY_MARKS.search(first) else "image"
+    return read_ds9(f"{frame}; {text}" if "(" in first else text, f"the aperture {text!r}", notes)
 
 
-def read_regions(path: Path) -> list[ApertureSpec]:
-    """Return the circles and ellipses of a file of DS9 regions.
+def read_regions(path: Path, notes: list[str] | None = None) -> list[ApertureSpec]:
+    """Return the apertures of a file of DS9 regions.
+
+    Parameters
+    ----------
+    notes : list of str, optional
+        Receives a warning for each region that is skipped.
 
     Raises
     ------
     UsageError
-        The file cannot be read, holds no region, or holds other shapes.
+        The file cannot be read, or holds no region that is supported.
     """
     from sbcdark.pipeline.products.ds9_regions import read_ds9  # noqa: PLC0415  only where regions are given
 
@@ -174,4 +201,4 @@ def read_regions(path: Path) -> list[ApertureSpec]:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise UsageError(f"{path} cannot be read as DS9 regions: {error}.", "Give a text file of regions.") from error
-    return read_ds9(text, str(path))
+    return read_ds9(text, str(path), notes)

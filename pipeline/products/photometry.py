@@ -10,7 +10,7 @@ import numpy as np
 
 from sbcdark.catalog.result_records import PhotometryRecord
 from sbcdark.pipeline.model.poisson_source import source_counts
-from sbcdark.pipeline.products.apertures import aperture_sum, sky_position
+from sbcdark.pipeline.products.aperture_shapes import aperture_sum, sky_position
 from sbcdark.pipeline.products.compatibility import last_calibrated
 from sbcdark.pipeline.products.footprints import poisson_error
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import FileRecord
-    from sbcdark.pipeline.products.apertures import ApertureSum, PixelEllipse
+    from sbcdark.pipeline.products.aperture_shapes import ApertureSum
     from sbcdark.pipeline.products.footprints import NativeWeights
-    from sbcdark.pipeline.products.records import Built
+    from sbcdark.pipeline.products.records import Built, PlacedAperture
 
 _MAGNITUDE = 2.5 / math.log(10.0)
 
@@ -75,22 +75,25 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
     counts = _error_counts(built)
     taken = _taken(built)
     records, warnings = [], []
-    for number, (ellipse, footprints) in enumerate(zip(built.ellipses, built.footprints, strict=True)):
-        total = aperture_sum(built.product.science, ellipse)
+    for one in built.placed:
+        total, label = aperture_sum(built.product.science, one.shape), one.spec.label
         if total.covered_pix == 0:
-            warnings.append(f"{name}: {ellipse.label} lies outside the data; it is not measured")
+            warnings.append(f"{name}: {label} lies outside the data; it is not measured")
             continue
         notes = []
         if total.covered_pix < 0.999 * total.area_pix:
-            notes.append(f"{name}: only {total.covered_pix / total.area_pix:.0%} of {ellipse.label} lies on data")
-        ring = _free_ring(built.rings[number], taken) if built.rings else None
-        if ring is not None and not any(weights.any() for weights in ring):
-            notes.append(f"{name}: the annulus of {ellipse.label} has no source-free pixels, so no sky is subtracted")
+            notes.append(f"{name}: only {total.covered_pix / total.area_pix:.0%} of {label} lies on data")
+        ring = None if one.sky_weights is None else _free_ring(one.sky_weights, taken)
+        free = None if ring is None else _free_share(one.sky_weights or (), ring)
+        if free == 0:
+            notes.append(f"{name}: the annulus of {label} has no source-free pixels, so no sky is subtracted")
             ring = None
-        background = _background(built, ellipse, footprints, ring, counts)
-        science_error = _science_error(built, footprints, counts)
-        of_one_count = _rate_of_one_count(built, footprints, counts)
-        records.append(_record(built, ellipse, total, background, science_error, of_one_count, file, tuple(notes)))
+        elif free is not None and free < _ENOUGH_FREE:
+            notes.append(f"{name}: only {free:.0%} of the annulus of {label} is free of sources and apertures")
+        background = _background(built, one, ring, counts)
+        science_error = _science_error(built, one.weights, counts)
+        of_one_count = _rate_of_one_count(built, one.weights, counts)
+        records.append(_record(built, one, total, background, science_error, of_one_count, file, tuple(notes)))
         warnings += notes
     if records and file is None:
         why = "the exposures are mixed" if built.mixed else "PHOTFLAM is missing or 0"
@@ -100,7 +103,7 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
 
 def _record(
     built: Built,
-    ellipse: PixelEllipse,
+    one: PlacedAperture,
     total: ApertureSum,
     background: _Background,
     science_error: float,
@@ -121,12 +124,12 @@ def _record(
     flux = None if flam is None else source * flam
     limit = None if flam is None or native.detected else native.upper_limit * per_count * flam
     seen = flux if native.detected and flux is not None and flux > 0 else None
-    ra, dec = sky_position(ellipse, built.product.wcs)
+    ra, dec = sky_position(one.shape, built.product.wcs)
     return PhotometryRecord(
         association=built.masterdark.association,
-        aperture=ellipse.label,
-        x_pix=ellipse.x,
-        y_pix=ellipse.y,
+        aperture=one.spec.label,
+        x_pix=one.shape.x,
+        y_pix=one.shape.y,
         ra_deg=ra,
         dec_deg=dec,
         area_pix=total.area_pix,
@@ -155,7 +158,7 @@ def _record(
         native_count=max(total.total / per_count, 0.0),
         native_background_count=(total.total - source) / per_count,
         native_background_err_count=background.error / per_count,
-        sky_method=built.sky.text if background.sky is not None else "none",
+        sky_method=one.sky_method if background.sky is not None else "none",
         warnings=warnings,
     )
 
@@ -203,12 +206,12 @@ def _rate_of_one_count(
 
 def _background(
     built: Built,
-    ellipse: PixelEllipse,
-    footprints: Sequence[NativeWeights],
+    aperture: PlacedAperture,
     ring: Sequence[NDArray[np.float64]] | None,
     counts: Sequence[NDArray[np.float64]],
 ) -> _Background:
-    dark = aperture_sum(built.dark, ellipse).total
+    footprints = aperture.weights
+    dark = aperture_sum(built.dark, aperture.shape).total
     weights = [one.detector_weights(print_) for one, print_ in zip(built.inputs, footprints, strict=True)]
     dark_error = built.estimate.aperture_error(weights)
     if ring is not None:
@@ -260,10 +263,19 @@ def _taken(built: Built) -> list[NDArray[np.bool_]]:
     taken = []
     for number, dark in enumerate(built.estimate.exposures):
         mask = np.zeros(dark.rate.shape, dtype=bool) if dark.sources is None else dark.sources.copy()
-        for footprints in built.footprints:
-            mask[footprints[number].where] |= footprints[number].touched
+        for one in built.placed:
+            mask[one.weights[number].where] |= one.weights[number].touched
         taken.append(mask)
     return taken
+
+
+_ENOUGH_FREE = 0.5
+"""Fraction of an annulus without sources, below which there is a warning."""
+
+
+def _free_share(ring: Sequence[NativeWeights], free: Sequence[NDArray[np.float64]]) -> float:
+    whole = sum(float(one.values.sum()) for one in ring)
+    return sum(float(one.sum()) for one in free) / whole if whole > 0 else 0.0
 
 
 def _free_ring(ring: Sequence[NativeWeights], taken: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.float64]]:

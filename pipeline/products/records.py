@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import FileRecord, Match, MatchValues
     from sbcdark.pipeline.frames.pixels import ScienceFrame
     from sbcdark.pipeline.model.combination import DarkEstimate
-    from sbcdark.pipeline.products.apertures import ApertureSpec, PixelEllipse
+    from sbcdark.pipeline.products.aperture_shapes import PixelShape
+    from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
     from sbcdark.pipeline.products.footprints import NativeWeights
     from sbcdark.pipeline.products.sky import Sky
@@ -125,17 +126,40 @@ class ScienceInput:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PlacedAperture:
+    """An aperture on a product and on the detector.
+
+    Attributes
+    ----------
+    spec : ApertureSpec
+        The aperture as given.
+    shape : PixelShape
+        The aperture on the pixels of the product.
+    weights : tuple of NativeWeights
+        Its weights, by exposure.
+    sky_weights : tuple of NativeWeights or None
+        The weights of the annulus or background region that gives its sky, by exposure.
+    sky_method : str
+        ``fit``, ``none``, or the text of the annulus or region.
+    """
+
+    spec: ApertureSpec
+    shape: PixelShape
+    weights: tuple[NativeWeights, ...]
+    sky_weights: tuple[NativeWeights, ...] | None
+    sky_method: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Built:
     """A masterdark with everything that photometry and pictures need.
 
     Attributes
     ----------
-    footprints : tuple of tuple of NativeWeights
-        By aperture, then by exposure.
+    placed : tuple of PlacedAperture
+        The apertures that can be projected on the product.
     sky : Sky
-        The sky that is subtracted in the apertures.
-    rings : tuple of tuple of NativeWeights
-        The annulus of each aperture, by exposure; empty without one.
+        The sky that is subtracted in apertures without a background region.
     dark, dark_error : ndarray of float32, shape (ny, nx)
         The masterdark and its error on the pixels of the product, count/s.
     net, net_error : ndarray of float32, shape (ny, nx)
@@ -151,10 +175,8 @@ class Built:
     masterdark: Masterdark
     inputs: tuple[ScienceInput, ...]
     estimate: DarkEstimate
-    ellipses: tuple[PixelEllipse, ...]
-    footprints: tuple[tuple[NativeWeights, ...], ...]
+    placed: tuple[PlacedAperture, ...]
     sky: Sky
-    rings: tuple[tuple[NativeWeights, ...], ...]
     product: DrizzledProduct
     dark: NDArray[np.float32]
     dark_error: NDArray[np.float32]

@@ -220,7 +220,7 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
         tuple(records),
         files.photometry if records else None,
         tuple(job.folder / picture for picture in pictures),
-        tuple(dict.fromkeys([*built.masterdark.warnings, *notes])),
+        tuple(dict.fromkeys([*job.notes, *job.options.notes, *built.masterdark.warnings, *notes])),
     )
 
 

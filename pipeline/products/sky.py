@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, PixelRing
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
-    from sbcdark.pipeline.products.apertures import PixelEllipse, PixelRing
+    from sbcdark.pipeline.products.aperture_shapes import PixelShape
 
 _ANNULUS = re.compile(r"annulus([:@])([0-9.eE+-]+),([0-9.eE+-]+)")
 _LARGEST = 2048.0
@@ -45,18 +46,16 @@ class Sky:
             return self.method
         return f"annulus{':' if self.unit == 'pixel' else '@'}{self.inner:g},{self.outer:g}"
 
-    def ring(self, ellipse: PixelEllipse, wcs: Any) -> PixelRing | None:
+    def ring(self, aperture: PixelShape, wcs: Any) -> PixelRing | None:
         """Return the annulus around an aperture in product pixels, or None if there is none.
 
         Parameters
         ----------
-        ellipse : PixelEllipse
+        aperture : PixelShape
             The aperture.
         wcs : astropy.wcs.WCS
             Of the product.
         """
-        from sbcdark.pipeline.products.apertures import PixelRing  # noqa: PLC0415  slow to import
-
         if self.method != "annulus":
             return None
         scale = 1.0
@@ -64,7 +63,12 @@ class Sky:
             from astropy.wcs.utils import proj_plane_pixel_scales  # noqa: PLC0415  slow to import
 
             scale = 1.0 / (3600.0 * float(proj_plane_pixel_scales(wcs).mean()))
-        return PixelRing(ellipse.x, ellipse.y, self.inner * scale, self.outer * scale, f"the sky of {ellipse.label}")
+        label = f"the sky of {aperture.label}"
+        inner, outer = (
+            PixelEllipse(aperture.x, aperture.y, radius * scale, radius * scale, 0.0, label)
+            for radius in (self.inner, self.outer)
+        )
+        return PixelRing(inner if self.inner > 0 else None, outer, label)
 
 
 def parse_sky(text: str | None, combine: Combine) -> Sky:

@@ -109,10 +109,9 @@ def _write(simulated: SimulatedArchive, archive: Path) -> None:
 def _compared(association: Association, outcome: Outcome) -> TrueNet:
     measured = outcome.photometry[0]
     # Only the dark is subtracted: the sky of the simulation stays in the net rate. It is a surface brightness, so it
-    # has
-    # the same rate per drizzled as per native pixel.
+    # has the same rate per drizzled as per native pixel.
     aperture = apertures_of([association.aperture], None)[0]
-    sky = association.sky_count_s_pix * math.pi * aperture.a * aperture.b / SCALE_ARCSEC**2
+    sky = association.sky_count_s_pix * math.pi * math.prod(aperture.sizes) / SCALE_ARCSEC**2
     net = association.aperture_source_count_s + sky
     return TrueNet(
         association.name,

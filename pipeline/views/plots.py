@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.pipeline.detector.regions import BOX, QUIET
+from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, PixelRing
 from sbcdark.pipeline.views.drawing import (
     UNIT,
     block_mean,
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.detector.regions import Region
-    from sbcdark.pipeline.products.apertures import PixelEllipse
+    from sbcdark.pipeline.products.aperture_shapes import PixelShape
 
 
 LISTED_APERTURES = 8
@@ -137,28 +139,14 @@ def plot_exposure_and_dark(path: Path, science: FramePicture, dark: FramePicture
         save(_exposure_and_dark_figure(science, dark, block), path)
 
 
-def _draw_apertures(axes: Axes, apertures: Sequence[PixelEllipse]) -> None:
-    """Draw ellipses, numbered from 1 just above them."""
-    from matplotlib.patches import Ellipse  # noqa: PLC0415 - slow to load
-
+def _draw_apertures(axes: Axes, apertures: Sequence[PixelShape]) -> None:
+    """Draw apertures, numbered from 1 just above them."""
     for number, aperture in enumerate(apertures, start=1):
-        axes.add_patch(
-            Ellipse(
-                (aperture.x, aperture.y),
-                2 * aperture.a,
-                2 * aperture.b,
-                angle=aperture.theta_deg,
-                fill=False,
-                edgecolor="white",
-                linewidth=1.3,
-                path_effects=outlined(2.6),
-            )
-        )
-        theta = math.radians(aperture.theta_deg)
-        top = aperture.y + math.hypot(aperture.a * math.sin(theta), aperture.b * math.cos(theta))
+        for patch in _outlines(aperture):
+            axes.add_patch(patch)
         label = axes.annotate(
             str(number),
-            (aperture.x, top),
+            (aperture.x, aperture.top),
             xytext=(0, 2),
             textcoords="offset points",
             ha="center",
@@ -171,7 +159,21 @@ def _draw_apertures(axes: Axes, apertures: Sequence[PixelEllipse]) -> None:
         label.set_in_layout(False)
 
 
-def _aperture_list(apertures: Sequence[PixelEllipse]) -> str:
+def _outlines(aperture: PixelShape) -> list[Patch]:
+    """Return the outline of an aperture; of an annulus both edges."""
+    from matplotlib.patches import Ellipse, Polygon  # noqa: PLC0415 - slow to load
+
+    if isinstance(aperture, PixelRing):
+        edges = [aperture.outer] if aperture.inner is None else [aperture.inner, aperture.outer]
+        return [patch for edge in edges for patch in _outlines(edge)]
+    style: dict[str, Any] = {"fill": False, "edgecolor": "white", "linewidth": 1.3, "path_effects": outlined(2.6)}
+    if isinstance(aperture, PixelEllipse):
+        size = (2 * aperture.a, 2 * aperture.b)
+        return [Ellipse((aperture.x, aperture.y), *size, angle=aperture.theta_deg, **style)]
+    return [Polygon(list(zip(aperture.xs, aperture.ys, strict=True)), closed=True, **style)]
+
+
+def _aperture_list(apertures: Sequence[PixelShape]) -> str:
     """Name the numbered apertures, two a line."""
     names = [f"{number}  {plain_text(aperture.label, _TITLE)}" for number, aperture in enumerate(apertures, start=1)]
     if len(names) > LISTED_APERTURES:
@@ -182,7 +184,7 @@ def _aperture_list(apertures: Sequence[PixelEllipse]) -> str:
 def _products_figure(
     science: NDArray[Any],
     masterdark: NDArray[Any],
-    apertures: Sequence[PixelEllipse],
+    apertures: Sequence[PixelShape],
     titles: tuple[str, str],
     block: int,
 ) -> Figure:
@@ -209,7 +211,7 @@ def plot_products(
     path: Path,
     science: NDArray[Any],
     masterdark: NDArray[Any],
-    apertures: Sequence[PixelEllipse] = (),
+    apertures: Sequence[PixelShape] = (),
     *,
     titles: tuple[str, str] = ("Science", "Masterdark"),
     block: int = 16,
@@ -222,7 +224,7 @@ def plot_products(
         The PNG to write; an old one is replaced once the new one is complete.
     science, masterdark : ndarray of float, shape (ny, nx)
         Drizzled products on one pixel grid, count/s per product pixel; NaN (no data) is left blank.
-    apertures : sequence of PixelEllipse
+    apertures : sequence of PixelShape
         Numbered in the picture; the first `LISTED_APERTURES` are named below it.
     titles : (str, str)
         The two titles, for example the names of the association and the masterdark.

@@ -65,14 +65,14 @@ def draw_products(built: Built, files: ProductFiles) -> tuple[str, ...]:
         pictures.append(picture.name)
     picture = files.picture
     titles = (built.masterdark.science.name, built.masterdark.masterdark.name)
-    plot_products(picture, built.product.science, built.dark, built.ellipses, titles=titles)
+    plot_products(picture, built.product.science, built.dark, [one.shape for one in built.placed], titles=titles)
     return (*pictures, picture.name)
 
 
 def _in_apertures(built: Built, number: int) -> NDArray[np.bool_]:
     """Return which pixels of an exposure are in apertures and annuli."""
     inside = np.zeros(DETECTOR_SHAPE, dtype=bool)
-    for footprints in (*built.footprints, *built.rings):
+    for footprints in [weights for one in built.placed for weights in (one.weights, one.sky_weights) if weights]:
         inside[footprints[number].where] |= footprints[number].touched
     return inside
 

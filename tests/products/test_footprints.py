@@ -13,7 +13,7 @@ from flt_copies import copy_with_counts
 
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.pipeline.detector.constants import flagged
-from sbcdark.pipeline.products.apertures import PixelEllipse, aperture_sum, overlap
+from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, aperture_sum, overlap
 from sbcdark.pipeline.products.drizzle import Drizzler
 from sbcdark.pipeline.products.footprints import (
     NativeWeights,

@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 
 from sbcdark import Catalog
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.products.apertures import PixelEllipse, PixelRing
+from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, PixelRing
 from sbcdark.pipeline.products.sky import parse_sky
 from sbcdark.pipeline.selection.rules import Combine
 
@@ -68,10 +68,12 @@ def test_radii_in_arcsec_are_those_in_pixels_of_the_product() -> None:
     ring = parse_sky("annulus@3,5", Combine.MODEL).ring(ellipse, wcs)
     assert ring is not None
     assert (ring.x, ring.y) == (710.0, 690.0)
-    assert (ring.inner, ring.outer) == pytest.approx((120.0, 200.0))
-    assert parse_sky("annulus:120,200", Combine.MODEL).ring(ellipse, wcs) == PixelRing(
-        710.0, 690.0, 120.0, 200.0, "the sky of mine"
-    )
+    assert isinstance(ring.inner, PixelEllipse)
+    assert isinstance(ring.outer, PixelEllipse)
+    assert (ring.inner.a, ring.inner.b, ring.outer.a, ring.outer.b) == pytest.approx((120.0, 120.0, 200.0, 200.0))
+    inner, outer = (PixelEllipse(710.0, 690.0, r, r, 0.0, "the sky of mine") for r in (120.0, 200.0))
+    assert parse_sky("annulus:120,200", Combine.MODEL).ring(ellipse, wcs) == PixelRing(inner, outer, "the sky of mine")
+    assert parse_sky("annulus:0,200", Combine.MODEL).ring(ellipse, wcs) == PixelRing(None, outer, "the sky of mine")
     assert parse_sky("fit", Combine.MODEL).ring(ellipse, wcs) is None
 
 
@@ -173,3 +175,23 @@ def test_sky_reaches_the_catalog(by_sky: dict[str, Products], catalog: Catalog) 
     table = by_sky["fit"].photometry
     assert str(table["source_count_s"].unit) == "ct / s"
     assert list(table["aperture"]) == [APERTURE, BLANK]
+
+
+@pytest.mark.slow
+def test_a_background_region_is_the_annulus_beside_its_source(
+    by_sky: dict[str, Products], catalog: Catalog, shared_data: Path, tmp_path: Path
+) -> None:
+    regions = tmp_path / "saved.reg"
+    regions.write_text(
+        "image\nellipse(736,711,70,40,90)\nannulus(736,711,120,200) # background\npoint(9,9)\n"
+        "circle(401,421,40)\nannulus(401,421,120,200) # background\n"
+    )
+    products = catalog.run(
+        "jcmc11020", tmp_path / "products", regions=regions, sky="none", pictures=False,
+        flat=shared_data / "science_13655_standin",
+    )  # fmt: skip
+    assert products.warnings[0] == f"Line 4 of {regions} is skipped: the shape 'point' is not supported"
+    for row, annulus in zip(rows(products), rows(by_sky["annulus:120,200"]), strict=True):
+        assert row.source_count_s == annulus.source_count_s
+        assert row.source_err_count_s == annulus.source_err_count_s
+    assert [row.sky_method for row in rows(products)] == ["annulus:735,710,120,200", "annulus:400,420,120,200"]

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from matplotlib.patches import Ellipse, Rectangle
 
 from sbcdark.pipeline.detector.regions import BOX
-from sbcdark.pipeline.products.apertures import PixelEllipse
+from sbcdark.pipeline.products.aperture_shapes import PixelEllipse
 from sbcdark.pipeline.views.drawing import UNIT, block_mean, block_sum, own_style
 from sbcdark.pipeline.views.plots import (
     LISTED_APERTURES,
