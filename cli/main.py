@@ -17,6 +17,7 @@ from sbcdark.cli import (  # noqa: F401  the imports register the commands
     plot,
     products,
     quality,
+    report,
     show,
     status,
     subtract,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sbcdark.keywords import Apertures, Folder, Names, Several
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.model.validation import Validation
+    from sbcdark.pipeline.pages.report import Report
     from sbcdark.pipeline.products.exposure_dark import DarkOfExposure
     from sbcdark.pipeline.products.options import BuildKeywords
     from sbcdark.pipeline.products.replay import Replayed
@@ -185,6 +186,27 @@ class MakingCatalog(OpenCatalog):
         return draw_catalog(
             self.engine, kind, Path(path), exposure=exposure, rule=rule, flat=shelf, overwrite=overwrite
         )
+
+    def report(self, folder: Folder, *, overwrite: bool = False, progress: Progress | None = None) -> Report:
+        """Write pages about the catalog: an index, and a page for each association and each exposure.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Folder for the pages; open its ``index.html`` in a browser.
+        overwrite : bool
+            Replace the report that is in the folder.
+        progress : callable, optional
+            Called with the number of finished files and the total.
+
+        Returns
+        -------
+        Report
+            The path of the index and the number of files.
+        """
+        from sbcdark.pipeline.pages.report import write_report  # noqa: PLC0415  each job loads what it needs
+
+        return write_report(self.engine, Path(folder), overwrite=overwrite, progress=progress)
 
     def subtract(
         self,

@@ -41,6 +41,7 @@ COMMANDS = (
     "programs",
     "relocate",
     "replay",
+    "report",
     "restore",
     "retire",
     "run",

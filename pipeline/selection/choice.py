@@ -93,6 +93,23 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     )
 
 
+def tier_of_exposure(session: Session, rootname: str, rule: Rule = Rule.GLOW) -> str:
+    """Return the tier of the dark that fits an exposure best ("none" without any), without ranking the others.
+
+    Raises
+    ------
+    UsageError
+        The exposure is not in the catalog.
+    """
+    science = queries.match_values(session, rootname)
+    if science is None:
+        raise UsageError(f"The catalog has no exposure {rootname!r}.", "List them: sbcdark exposures")
+    if rules.metric(rule, science) is None:
+        return "none"
+    best = next(_Darks(session, science, rule, Requirements(top=1)).fitting(math.inf), None)
+    return "none" if best is None else rules.tier_of(rule, best[0], None)[0]
+
+
 class _Darks:
     """The darks of a catalog for one exposure and one rule; a file is checked once, when it could be selected."""
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.queries import HOT_ABOVE_C
-from sbcdark.pipeline.views.catalog_points import RATE_UNIT
+from sbcdark.pipeline.views.catalog_points import numbers_of
 from sbcdark.pipeline.views.drawing import COLUMN, GREY, new_figure, own_style, plain_text, save
+from sbcdark.pipeline.views.listings import RATE_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from sbcdark.catalog.records import ExposureRecord
-    from sbcdark.pipeline.views.catalog_points import Coverage, History, MatchPoints
+    from sbcdark.pipeline.views.catalog_points import Coverage, Group, MatchPoints
 
 _SCIENCE = "black"
 _LABEL = 60
@@ -60,7 +61,7 @@ def plot_coverage(path: Path, coverage: Coverage, written_as: str) -> None:
         axes.set_yscale("symlog", linthresh=2.0)
         axes.yaxis.set_major_formatter("{x:g}")
         axes.margins(0.06, 0.12)
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, loc="upper left")  # where the glow is never: it grows with temperature
         notes = [one.note for one in coverage.holes[:_NAMED]]
         if len(coverage.holes) > _NAMED:
             notes.append(f"and {len(coverage.holes) - _NAMED} more in a hole")
@@ -70,7 +71,7 @@ def plot_coverage(path: Path, coverage: Coverage, written_as: str) -> None:
         save(figure, path, written_as)
 
 
-def plot_history(path: Path, history: History, written_as: str) -> None:
+def plot_history(path: Path, history: Sequence[Group], written_as: str) -> None:
     """Draw base (the rate of the quiet rows), contrast and number of hot pixels of the darks over time.
 
     Suspect darks are open squares, untested ones open circles, retired ones crosses.
@@ -79,8 +80,8 @@ def plot_history(path: Path, history: History, written_as: str) -> None:
     ----------
     path : Path
         The file.
-    history : History
-        What is drawn.
+    history : sequence of Group
+        The darks.
     written_as : {"png", "pdf", "svg"}
         The format.
 
@@ -97,13 +98,13 @@ def plot_history(path: Path, history: History, written_as: str) -> None:
         panels = figure.subplots(3, 1, sharex=True)
         drawn = set()
         handles = []
-        for group in history.groups:
+        for group in history:
             for quality, marker, filled in _MARKS:
                 those = [one for one in group.darks if one.quality == quality]
                 if those:
                     drawn.add(quality)
                     face = group.colour if filled else "none"
-                    _over_time(panels, those, history, {"fmt": marker, "color": group.colour, "mfc": face})
+                    _over_time(panels, those, {"fmt": marker, "color": group.colour, "mfc": face})
             handles.append(Line2D([], [], marker="o", linestyle="", color=group.colour, label=group.label))
         handles += [
             Line2D([], [], marker=marker, linestyle="", color=GREY, mfc=GREY if filled else "none", label=quality)
@@ -120,27 +121,15 @@ def plot_history(path: Path, history: History, written_as: str) -> None:
         save(figure, path, written_as)
 
 
-def _over_time(
-    panels: Sequence[Axes], darks: Sequence[ExposureRecord], history: History, style: dict[str, Any]
-) -> None:
-    style = style | {"markersize": 5, "linewidth": 0.8}
+def _over_time(panels: Sequence[Axes], darks: Sequence[ExposureRecord], style: dict[str, Any]) -> None:
     times = np.array([one.start_utc.replace(tzinfo=None) for one in darks], dtype="datetime64[s]").astype(object)
-    panels[1].errorbar(
-        times, [(one.contrast_count_s_pix or 0.0) / RATE_UNIT for one in darks],
-        [(one.contrast_err_count_s_pix or 0.0) / RATE_UNIT for one in darks], **style,
-    )  # fmt: skip
-    known = [(moment, history.tested[one.rootname]) for moment, one in zip(times, darks, strict=True)
-             if one.rootname in history.tested]  # fmt: skip
-    if not known:
-        return
-    when = [moment for moment, _ in known]
-    panels[0].errorbar(
-        when, [dark.quiet_rate / RATE_UNIT for _, dark in known],
-        [dark.quiet_rate_err / RATE_UNIT for _, dark in known], **style,
-    )  # fmt: skip
-    hot = [(moment, dark.hot_pixels) for moment, dark in known if dark.hot_pixels is not None]
-    if hot:
-        panels[2].errorbar([moment for moment, _ in hot], [number for _, number in hot], **style)
+    for axes, value, error, unit in (
+        (panels[0], "quiet_rate_count_s_pix", "quiet_rate_err_count_s_pix", RATE_UNIT),
+        (panels[1], "contrast_count_s_pix", "contrast_err_count_s_pix", RATE_UNIT),
+        (panels[2], "hot_pixels", None, 1.0),
+    ):
+        errors = None if error is None else numbers_of(darks, error) / unit
+        axes.errorbar(times, numbers_of(darks, value) / unit, errors, markersize=5, linewidth=0.8, **style)
 
 
 def plot_match(path: Path, points: MatchPoints, written_as: str) -> None:
@@ -198,8 +187,8 @@ def _points(
         return
     axes.errorbar(
         [one.temperature_mean_c for one in exposures],
-        [(one.contrast_count_s_pix or 0.0) / RATE_UNIT for one in exposures],
-        [(one.contrast_err_count_s_pix or 0.0) / RATE_UNIT for one in exposures],
+        numbers_of(exposures, "contrast_count_s_pix") / RATE_UNIT,
+        numbers_of(exposures, "contrast_err_count_s_pix") / RATE_UNIT,
         fmt="*" if star else "o", color=colour, mfc=colour if filled else "white", markersize=11 if star else 5,
         linewidth=0.8, label=label, zorder=4 if star else 2,
     )  # fmt: skip

@@ -5,24 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sbcdark.catalog import archive_listings, quality_marks
+import numpy as np
+
+from sbcdark.catalog import archive_listings
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import ExposureFilter, list_exposures
-from sbcdark.pipeline.selection.choice import match_exposure
-from sbcdark.pipeline.selection.rules import Requirements, Rule
+from sbcdark.pipeline.selection.choice import match_exposure, tier_of_exposure
+from sbcdark.pipeline.selection.rules import Requirements
 from sbcdark.pipeline.views.drawing import GREY, PALETTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import sqlalchemy as sa
+    from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
-    from sbcdark.catalog.records import ExposureRecord, Match, RunDark
-
-RATE_UNIT = 1e-6
-"""Rates are shown in this many count/s/pixel."""
+    from sbcdark.catalog.records import ExposureRecord, Match
+    from sbcdark.pipeline.selection.rules import Rule
 
 _COLOURS = PALETTE[:-1]
 _NEAR = ("2 sigma", "5 sigma")
@@ -73,14 +74,6 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """The darks of a catalog over time; `tested` has base and hot pixels by root name."""
-
-    groups: tuple[Group, ...]
-    tested: dict[str, RunDark]
-
-
-@dataclass(frozen=True, slots=True)
 class MatchPoints:
     """The darks nearest to an exposure, whether they fit or not, and the tier of those that do."""
 
@@ -111,7 +104,7 @@ def coverage_of(engine: sa.Engine) -> Coverage:
 
 def covered(session: Session, exposure: ExposureRecord) -> Covered:
     """Return how well the darks of the catalog cover a science exposure."""
-    tier = match_exposure(session, exposure.rootname, Rule.GLOW, Requirements(top=1)).tier
+    tier = tier_of_exposure(session, exposure.rootname)
     found = Covered(exposure, tier)
     if not found.in_hole:
         return found
@@ -119,8 +112,8 @@ def covered(session: Session, exposure: ExposureRecord) -> Covered:
     return Covered(exposure, tier, missing[0].program if missing else None)
 
 
-def history_of(engine: sa.Engine) -> History:
-    """Return the darks over time.
+def history_of(engine: sa.Engine) -> tuple[Group, ...]:
+    """Return the darks that are drawn over time.
 
     Raises
     ------
@@ -129,9 +122,8 @@ def history_of(engine: sa.Engine) -> History:
     """
     with reading(engine) as session:
         groups = by_program(_measured(list_exposures(session, ExposureFilter("dark"))))
-        tested = {one.rootname: one for one in quality_marks.darks_of_runs(session)}
     _require(groups)
-    return History(groups, tested)
+    return groups
 
 
 def match_points(engine: sa.Engine, exposure: str, rule: Rule) -> MatchPoints:
@@ -174,3 +166,9 @@ def _measured(exposures: Sequence[ExposureRecord]) -> list[ExposureRecord]:
 def _require(points: object) -> None:
     if not points:
         raise UsageError("The catalog has no darks to draw.", "Ingest some: sbcdark ingest PATH")
+
+
+def numbers_of(exposures: Sequence[ExposureRecord], name: str) -> NDArray[np.float64]:
+    """Return one column of some exposures; NaN where it was not measured."""
+    values = [getattr(one, name) for one in exposures]
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

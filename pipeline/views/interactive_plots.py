@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.queries import HOT_ABOVE_C
-from sbcdark.pipeline.views.catalog_points import RATE_UNIT
+from sbcdark.pipeline.views.catalog_points import numbers_of
 from sbcdark.pipeline.views.drawing import GREY, plain_text
+from sbcdark.pipeline.views.listings import RATE_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812  a class with the name of a function
 
     from sbcdark.catalog.records import ExposureRecord
-    from sbcdark.pipeline.views.catalog_points import Coverage, History, MatchPoints
+    from sbcdark.pipeline.views.catalog_points import Coverage, Group, MatchPoints
 
 _NAME = 24
 _RATES = "1e-6 count/s/pixel"
@@ -54,7 +55,7 @@ def page_of_coverage(path: Path, coverage: Coverage) -> None:
     _write(path, "Coverage of a catalog of SBC darks", [plot])
 
 
-def page_of_history(path: Path, history: History) -> None:
+def page_of_history(path: Path, history: Sequence[Group]) -> None:
     """Write the page of base, contrast and hot pixels over time: see `catalog_plots.plot_history`.
 
     Raises
@@ -70,21 +71,17 @@ def page_of_history(path: Path, history: History) -> None:
         later.x_range = plots[0].x_range
     tips = [*_HEAD, ("temperature (C)", "@temperature{0.00}"), ("value", "@y{0.00} +- @error{0.00}")]
     tips.append(("quality", "@quality"))
-    for group in history.groups:
+    for group in history:
         for quality, marker in _MARKS.items():
             those = [one for one in group.darks if one.quality == quality]
             if not those:
                 continue
             shared = _columns(those) | {"x": [one.start_utc.replace(tzinfo=None) for one in those]}
-            tested = [history.tested.get(one.rootname) for one in those]
-            nan = float("nan")
-            values: list[dict[str, list[Any]]] = [
-                _lines([nan if one is None else one.quiet_rate / RATE_UNIT for one in tested],
-                       [nan if one is None else one.quiet_rate_err / RATE_UNIT for one in tested]),
+            values = [
+                _value(those, "quiet_rate_count_s_pix", "quiet_rate_err_count_s_pix"),
                 _value(those, "contrast_count_s_pix", "contrast_err_count_s_pix"),
-                _lines([nan if one is None or one.hot_pixels is None else one.hot_pixels for one in tested],
-                       [0.0] * len(those)),
-            ]  # fmt: skip
+                _value(those, "hot_pixels", None, unit=1.0),
+            ]
             label = group.label if quality == "good" else f"{group.label}, {quality}"
             for plot, value in zip(plots, values, strict=True):
                 filled = quality not in {"untested", "suspect"}
@@ -146,7 +143,7 @@ def _figure(x: str, y: str, *, height: int = 480, **options: Any) -> Figure:
     return plot
 
 
-def _columns(exposures: Sequence[ExposureRecord]) -> dict[str, list[Any]]:
+def _columns(exposures: Sequence[ExposureRecord]) -> dict[str, Any]:
     return {
         "name": [plain_text(one.rootname, _NAME) for one in exposures],
         "program": ["" if one.program is None else str(one.program) for one in exposures],
@@ -156,22 +153,18 @@ def _columns(exposures: Sequence[ExposureRecord]) -> dict[str, list[Any]]:
     }
 
 
-def _value(exposures: Sequence[ExposureRecord], value: str, error: str) -> dict[str, list[Any]]:
-    return _lines(
-        [(getattr(one, value) or 0.0) / RATE_UNIT for one in exposures],
-        [(getattr(one, error) or 0.0) / RATE_UNIT for one in exposures],
-    )
-
-
-def _lines(values: Sequence[float], errors: Sequence[float]) -> dict[str, list[Any]]:
+def _value(
+    exposures: Sequence[ExposureRecord], value: str, error: str | None, unit: float = RATE_UNIT
+) -> dict[str, Any]:
     """Return the columns of a value and the ends of its error bar."""
-    both = list(zip(values, errors, strict=True))
-    return {"y": list(values), "error": list(errors), "low": [y - e for y, e in both], "high": [y + e for y, e in both]}
+    y = numbers_of(exposures, value) / unit
+    e = 0.0 * y if error is None else numbers_of(exposures, error) / unit
+    return {"y": y, "error": e, "low": y - e, "high": y + e}
 
 
 def _scatter(
     plot: Figure,
-    columns: dict[str, list[Any]],
+    columns: dict[str, Any],
     label: str,
     colour: str,
     marker: str,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
+    from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import ExposureRecord
 
@@ -151,40 +152,45 @@ def show(catalog: sa.Engine | str | Path, name: str) -> dict[str, Any]:
         The name is not in the catalog.
     """
     with reading(as_engine(catalog)) as session:
-        lowered = as_root_name(name)
-        association = queries.find_association(session, lowered) if lowered.isalnum() else None
-        if association is not None:
-            present = [queries.find_exposure(session, member) for member in association.present]
-            return {
-                "association": association.name,
-                "program": association.program,
-                "target": association.target,
-                "members": list(association.members),
-                "absent": list(association.absent),
-                "exposures": [asdict(record) for record in present if record is not None],
-            }
-        rootname = resolve_exposure(session, name)
-        record = queries.find_exposure(session, rootname)
-        values = queries.match_values(session, rootname)
-        if record is None or values is None:  # resolve_exposure found it: only a concurrent delete removes it
-            message = f"{rootname} was removed during the read"
-            raise LookupError(message)
-        files = queries.files_of(session, rootname)
-        measured = [
-            {"file": file.uri, **asdict(measurement)}
-            for file in files
-            if file.state != "changed"
-            for measurement in queries.measurements_of(session, file.id)
-        ]
-        return asdict(record) | {
-            "exposure_flag": values.exposure_flag,
-            "observation_quality": values.observation_quality,
-            "guide_star_lock": values.guide_star_lock,
-            "files": [asdict(file) for file in files],
-            "measurements": measured,
-            "quality_notes": quality_marks.quality_notes(session, rootname),
-            "selections": queries.selections_of(session, rootname),
+        return known_of(session, name)
+
+
+def known_of(session: Session, name: str) -> dict[str, Any]:
+    """Return the same within a session."""
+    lowered = as_root_name(name)
+    association = queries.find_association(session, lowered) if lowered.isalnum() else None
+    if association is not None:
+        present = [queries.find_exposure(session, member) for member in association.present]
+        return {
+            "association": association.name,
+            "program": association.program,
+            "target": association.target,
+            "members": list(association.members),
+            "absent": list(association.absent),
+            "exposures": [asdict(record) for record in present if record is not None],
         }
+    rootname = resolve_exposure(session, name)
+    record = queries.find_exposure(session, rootname)
+    values = queries.match_values(session, rootname)
+    if record is None or values is None:  # resolve_exposure found it: only a concurrent delete removes it
+        message = f"{rootname} was removed during the read"
+        raise LookupError(message)
+    files = queries.files_of(session, rootname)
+    measured = [
+        {"file": file.uri, **asdict(measurement)}
+        for file in files
+        if file.state != "changed"
+        for measurement in queries.measurements_of(session, file.id)
+    ]
+    return asdict(record) | {
+        "exposure_flag": values.exposure_flag,
+        "observation_quality": values.observation_quality,
+        "guide_star_lock": values.guide_star_lock,
+        "files": [asdict(file) for file in files],
+        "measurements": measured,
+        "quality_notes": quality_marks.quality_notes(session, rootname),
+        "selections": queries.selections_of(session, rootname),
+    }
 
 
 def show_selection(catalog: sa.Engine | str | Path, selection: int) -> dict[str, Any]:

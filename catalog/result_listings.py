@@ -1,0 +1,104 @@
+"""Listings of stored results and of marks, as the pages of a catalog show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from sbcdark.catalog import models
+from sbcdark.catalog.queries import SORT_KEYS, find_association
+from sbcdark.catalog.records import AssociationRecord, ExposureRecord
+from sbcdark.catalog.result_records import PhotometryRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+_PHOTOMETRY = tuple(column.name for column in fields(PhotometryRecord))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedProduct:
+    """A stored product: its file, its pixels, and how it was made."""
+
+    id: int
+    name: str
+    kind: str
+    uri: str
+    sha256: str
+    pixels_sha256: str
+    parameters: dict[str, Any]
+    catalog_revision: int
+    software_version: str
+    created_utc: datetime
+
+
+def latest_products(session: Session, name: str) -> list[ListedProduct]:
+    """Return the last product of each kind of an association (or of the first exposure of a list)."""
+    table = models.Product
+    last = sa.select(sa.func.max(table.id)).where(table.name == name).group_by(table.kind)
+    query = sa.select(table).where(table.id.in_(last)).order_by(table.id)
+    names = [column.name for column in fields(ListedProduct)]
+    return [ListedProduct(**{key: getattr(row, key) for key in names}) for row in session.scalars(query)]
+
+
+def product_names(session: Session) -> list[str]:
+    """Return the names that have products."""
+    return list(session.scalars(sa.select(models.Product.name).distinct().order_by(models.Product.name)))
+
+
+def fits_of(session: Session, product_id: int) -> dict[int, dict[str, Any]]:
+    """Return the fit of each exposure of a product by the id of its selection."""
+    table = models.ProductSelection
+    query = sa.select(table.selection_id, table.fit).where(table.product_id == product_id).order_by(table.selection_id)
+    return dict(session.execute(query).all())
+
+
+def photometry_of(session: Session, science_product_id: int) -> list[PhotometryRecord]:
+    """Return the photometry on a product, in the order of its apertures; old rows lack some values."""
+    query = (
+        sa.select(models.Photometry)
+        .where(models.Photometry.science_product_id == science_product_id)
+        .order_by(models.Photometry.id)
+    )
+    found = []
+    for row in session.scalars(query):
+        values: dict[str, Any] = {key: getattr(row, key, None) for key in _PHOTOMETRY}
+        values["warnings"] = tuple(row.warnings or ())
+        found.append(PhotometryRecord(**values))
+    return found
+
+
+def list_associations(session: Session) -> list[AssociationRecord]:
+    """Return all associations by name."""
+    names = session.scalars(sa.select(models.Association.name).order_by(models.Association.name)).all()
+    return [found for name in names if (found := find_association(session, name)) is not None]
+
+
+def files_of_last_ingest(session: Session) -> tuple[int | None, list[ExposureRecord]]:
+    """Return the last run that read files, and the exposures whose files it read."""
+    last = session.scalar(sa.select(sa.func.max(models.File.ingest_run_id)))
+    if last is None:
+        return None, []
+    read = sa.select(models.File.exposure_id).where(models.File.ingest_run_id == last)
+    query = sa.select(models.Exposure).where(models.Exposure.id.in_(read)).order_by(models.Exposure.start_mjd)
+    return last, [ExposureRecord(**{name: getattr(row, name) for name in SORT_KEYS}) for row in session.scalars(query)]
+
+
+def exposures_that_use(session: Session, dark: str) -> Sequence[str]:
+    """Return the exposures with a stored selection that holds a dark."""
+    exposure, chosen = sa.orm.aliased(models.Exposure), sa.orm.aliased(models.Exposure)
+    query = (
+        sa.select(exposure.rootname)
+        .distinct()
+        .join(models.Selection, models.Selection.exposure_id == exposure.id)
+        .join(models.SelectionDark, models.SelectionDark.selection_id == models.Selection.id)
+        .join(chosen, chosen.id == models.SelectionDark.dark_id)
+        .where(chosen.rootname == dark)
+        .order_by(exposure.rootname)
+    )
+    return session.scalars(query).all()
