@@ -250,6 +250,8 @@ class ScoredDark:
     uri: str | None
     file_id: int | None = field(repr=False, default=None)
     file: FileRecord | None = field(repr=False, default=None)
+    role: str | None = field(compare=False, default=None)
+    """Why the templates of the model include it: ``rule``, ``cold`` or ``warm``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,8 @@ class Match:
     selection_id: int | None = None
     file_id: int | None = None
     catalog_revision: int | None = None
+    templates: tuple[ScoredDark, ...] = ()
+    """The darks of the templates with which `run` would model the dark, each with its role."""
 
 
 @dataclass(frozen=True, slots=True)

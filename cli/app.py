@@ -9,6 +9,7 @@ import typer
 
 from sbcdark import Catalog
 from sbcdark.catalog.engine import default_url
+from sbcdark.cli.output import begin_command
 
 app = typer.Typer(
     name="sbcdark",
@@ -51,6 +52,7 @@ def options(
     ] = False,
 ) -> None:
     """Choose, model and subtract the dark of HST ACS/SBC exposures."""
+    begin_command()
     _settings.url = db
 
 

@@ -43,6 +43,7 @@ def demo(
         print_json([asdict(truth) for truth in done.truth])
     else:
         typer.echo(f"{number(done.report.added, 'file')} added to the catalog, {done.report.unchanged} unchanged\n")
+        print_warnings(list(done.outcomes))
         print_outcomes(list(done.outcomes))
         title = "\nTruth in the aperture, drizzled count/s; the sky is not subtracted, so net = source + sky"
         print_table([asdict(truth) for truth in done.truth], _COLUMNS, title)
@@ -51,4 +52,3 @@ def demo(
         program = "sbcdark" if shutil.which("sbcdark") else sys.argv[0]
         for line in ("darks --hot", f"match --association {first}", f"show {first}"):
             typer.echo(f"  {program} {line}")
-    print_warnings(list(done.outcomes))

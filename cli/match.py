@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sbcdark.catalog.errors import NothingMatchedError
+from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import (
     Column,
@@ -22,13 +23,16 @@ from sbcdark.cli.output import (
     print_json,
     print_table,
     say,
+    say_warnings,
     scaled,
     tell,
 )
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Rule
 
 if TYPE_CHECKING:
-    from sbcdark.catalog.records import Match
+    from collections.abc import Sequence
+
+    from sbcdark.catalog.records import Match, ScoredDark
     from sbcdark.keywords import MatchKeywords
     from sbcdark.pipeline.products.aperture_preview import Outlook
 
@@ -88,9 +92,13 @@ _COLUMNS = (
 _RESIDUAL_COLUMNS = (
     Column("dark", "dark"),
     Column("dark_count", "subtracted", fixed(1)),
-    Column("residual_count", "expected residual", fixed(1)),
-    Column("residual_err_count", "+-", fixed(1)),
+    Column("residual_count", "expected residual", fixed(1), error="residual_err_count"),
 )
+_ROLES = {
+    "rule": "ranked first by the rule",
+    "cold": "cold ones nearest in time, for the base",
+    "warm": "warm ones nearest in time, for the glow",
+}
 
 
 @app.command()
@@ -102,7 +110,9 @@ def match(
     association: AssociationOption = None,
     target: TargetOption = None,
     rule: RuleOption = Rule.GLOW,
-    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Largest number of darks.")] = 5,
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, metavar="K", help="Largest number of darks; default: 5.")
+    ] = None,
     max_sigma: MaxSigmaOption = None,
     max_days: MaxDaysOption = None,
     min_exptime: MinExptimeOption = MIN_EXPTIME_S,
@@ -114,7 +124,7 @@ def match(
     output: FileOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Rank the darks that fit each exposure, with every term of the score."""
+    """Rank the darks that fit each exposure, and show which darks `run` would use."""
     check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     known = catalog()
     wanted: MatchKeywords = {
@@ -125,28 +135,22 @@ def match(
         "min_exptime_s": min_exptime,
     }
     found = known.match(names or [], program=program, association=association, target=target, save=save, **wanted)
+    if aperture:
+        say_warnings(known.missing_flats([one.exposure for one in found], flat))
     outlooks, warnings = known.preview(found, aperture, flat=flat, **wanted) if aperture else ([], [])
-    for warning in warnings:
-        say(f"warning: {warning}")
+    say_warnings([*warnings, *(f"{one.exposure}: {warning}" for one in found for warning in one.warnings)])
     if as_json:
         print_json([_json(one, outlooks) for one in found])
     elif as_csv or output is not None:
-        rows = [_tagged(one, dark) for one in found for dark in _dark_rows(one)]
-        emit(
-            rows,
-            ("exposure", "rule", "tier", *DARK_KEYS),
-            (),
-            as_json=False,
-            as_csv=as_csv,
-            output=output,
-            overwrite=overwrite,
-        )
+        rows = [row for one in found for row in _file_rows(one, outlooks)]
+        emit(rows, _FILE_KEYS, (), as_json=False, as_csv=as_csv, output=output, overwrite=overwrite)
     else:
         for one in found:
             _print(one, outlooks)
+        _print_templates(found)
     for one in found:
         if one.selection_id is not None:
-            say(f"Stored selection {one.selection_id} for {one.exposure}")
+            say(f"Stored selection {one.selection_id} for {one.exposure}: sbcdark show --selection {one.selection_id}")
     unmatched = [one.exposure for one in found if not one.darks]
     if unmatched:
         raise NothingMatchedError(f"No dark fits {', '.join(unmatched)}.", known.advice(unmatched))
@@ -184,12 +188,8 @@ def why(
         tell(f"To admit it: {found.relaxation}")
 
 
-def _dark_rows(one: Match) -> list[dict[str, Any]]:
-    return [{key: row[key] for key in DARK_KEYS} for row in (asdict(dark) for dark in one.darks)]
-
-
-def _tagged(one: Match, dark: dict[str, Any]) -> dict[str, Any]:
-    return {"exposure": one.exposure, "rule": one.rule, "tier": one.tier} | dark
+def _rows(darks: Sequence[ScoredDark], *more: str) -> list[dict[str, Any]]:
+    return [{key: getattr(dark, key) for key in (*DARK_KEYS, *more)} for dark in darks]
 
 
 def _json(one: Match, outlooks: list[Outlook]) -> dict[str, Any]:
@@ -197,27 +197,66 @@ def _json(one: Match, outlooks: list[Outlook]) -> dict[str, Any]:
         "exposure": one.exposure,
         "rule": one.rule,
         "tier": one.tier,
-        "darks": _dark_rows(one),
+        "darks": _rows(one.darks),
         "nearest_rejected": [asdict(rejected) for rejected in one.nearest_rejected],
         "warnings": list(one.warnings),
+        "templates": _rows(one.templates, "role"),
     }
     apertures = [asdict(outlook) for outlook in outlooks if outlook.exposure == one.exposure]
     return answer | ({"apertures": apertures} if apertures else {})
+
+
+_FILE_KEYS = (
+    *("exposure", "what", "rule", "tier", *DARK_KEYS, "role", "reason"),
+    *("aperture", "area_pix", "science_count", "science_err_count"),
+    *("dark_count", "residual_count", "residual_err_count"),
+)
+"""The columns of a table file; `what` is selected, not selected, template, residual or warning."""
+
+
+def _file_rows(one: Match, outlooks: list[Outlook]) -> list[dict[str, Any]]:
+    """Return all that the screen shows of a match as rows of one table."""
+    rows = [{"what": "selected"} | row for row in _rows(one.darks)]
+    rows += [{"what": "not selected", **asdict(rejected)} for rejected in one.nearest_rejected]
+    rows += [{"what": "template"} | row for row in _rows(one.templates, "role")]
+    for outlook in outlooks:
+        if outlook.exposure == one.exposure:
+            inside = {key: value for key, value in asdict(outlook).items() if key in _FILE_KEYS}
+            rows += [{"what": "residual"} | inside | asdict(residual) for residual in outlook.residuals]
+    rows += [{"what": "warning", "reason": warning} for warning in one.warnings]
+    return [row | {"exposure": one.exposure, "rule": one.rule, "tier": one.tier} for row in rows]
 
 
 def _print(one: Match, outlooks: list[Outlook]) -> None:
     title = f"\n{one.exposure}: rule {one.rule}, tier {one.tier}"
     if one.darks:
         title += ". Differences are science minus dark; rates in 1e-6 count/s/pixel."
-    print_table(_dark_rows(one), _COLUMNS, title)
+    print_table(_rows(one.darks), _COLUMNS, title)
     for rejected in one.nearest_rejected:
         tell(f"  not selected: {rejected.dark}: {rejected.reason}")
-    for warning in one.warnings:
-        tell(f"  warning: {warning}")
     for outlook in outlooks:
         if outlook.exposure == one.exposure:
             title = (
-                f"\n  {outlook.aperture}: {outlook.science_count:.1f} +- {outlook.science_err_count:.1f} native counts "
+                f"\n{outlook.aperture}: {outlook.science_count:.1f} +- {outlook.science_err_count:.1f} native counts "
                 f"in {outlook.area_pix:.0f} native pixels; residual dark counts with each dark:"
             )
             print_table([asdict(residual) for residual in outlook.residuals], _RESIDUAL_COLUMNS, title)
+
+
+def _print_templates(found: Sequence[Match]) -> None:
+    """Print the darks that a run would use, once for exposures with the same templates."""
+    same: dict[frozenset[tuple[str, str | None]], list[Match]] = {}
+    for one in found:
+        if one.templates:
+            same.setdefault(frozenset((dark.dark, dark.role) for dark in one.templates), []).append(one)
+    for matches in same.values():
+        darks = matches[0].templates
+        tell("")
+        tell(
+            f"For {', '.join(one.exposure for one in matches)}, sbcdark run fits the model with templates from "
+            f"{number(len(darks), 'dark')}:"
+        )
+        for role, why_they in _ROLES.items():
+            names = sorted(dark.dark for dark in darks if dark.role == role)
+            if names:
+                tell(f"  {role}  {len(names):3} {why_they}: {', '.join(names)}")

@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import os
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
@@ -218,7 +219,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
     in_common = [column for column in cells if column.common and len(rows) > 1 and len(set(cells[column])) == 1]
     said = [title] if title else []
     if in_common:
-        said.append(f"All have {', '.join(_said(column, cells[column][0]) for column in in_common)}.")
+        said.append(f"All have {', '.join(_in_words(column, cells[column][0]) for column in in_common)}.")
     for line in "\n".join(said).split("\n") if said else ():
         console.out(folded(line, width, ""), highlight=False)
     if not rows:
@@ -239,7 +240,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
         say(f"(left out, too wide for the screen: {names})")
 
 
-def _said(column: Column, value: str) -> str:
+def _in_words(column: Column, value: str) -> str:
     """Return a value in words, its unit after it: "time 1000 s"."""
     name, parenthesis, unit = column.heading.partition(" (")
     return f"{name} {value}{' ' + unit.rstrip(')') if parenthesis else ''}"
@@ -296,6 +297,39 @@ def _least(column: Column, values: Sequence[str]) -> int:
 def say(text: str) -> None:
     """Print a message on stderr, folded at the width of the screen."""
     sys.stderr.write(f"{folded(shown(text), screen_width(sys.stderr))}\n")
+
+
+_NAMED = re.compile(r"([a-z0-9]{9}): (.+)", re.DOTALL)
+"""A warning about one exposure."""
+
+_said: set[str] = set()
+"""The warnings of this command that were said."""
+
+
+def begin_command() -> None:
+    """Forget the warnings of an earlier command in the same process."""
+    _said.clear()
+
+
+def say_warnings(warnings: Sequence[str]) -> None:
+    """Print each warning once in a command: a line of what, a line of what to do; exposures with the same together.
+
+    Parameters
+    ----------
+    warnings : sequence of str
+        ``[EXPOSURE: ]WHAT[; WHAT TO DO]``.
+    """
+    same: dict[str, list[str]] = {}
+    for warning in warnings:
+        if warning not in _said:
+            _said.add(warning)
+            named = _NAMED.fullmatch(warning)
+            same.setdefault(warning if named is None else named[2], []).extend([] if named is None else [named[1]])
+    for text, names in same.items():
+        what, _, todo = text.partition("; ")
+        say(f"warning: {', '.join(names)}{': ' if names else ''}{what}")
+        if todo:
+            say(f"  {todo[0].upper()}{todo[1:]}")
 
 
 def tell(text: str) -> None:

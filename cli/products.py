@@ -33,6 +33,7 @@ from sbcdark.cli.output import (
     print_json,
     print_table,
     say,
+    say_warnings,
     scaled,
 )
 from sbcdark.cli.shared_options import with_options
@@ -166,7 +167,9 @@ class Build(DarkOptions):
     ) -> list[Outcome]:
         """Make the products of each target with the catalog."""
         options: BuildKeywords = {**self.keywords(), "mask": self.mask, "mixed": self.mixed}
-        made = catalog().run(
+        known = catalog()
+        say_warnings(known.missing_flats(self.selector, self.flat))
+        made = known.run(
             self.selector,
             self.folder,
             apertures=apertures,
@@ -178,7 +181,9 @@ class Build(DarkOptions):
             talk=say,
             **options,
         )
-        return [one.outcome for one in made]
+        outcomes = [one.outcome for one in made]
+        print_warnings(outcomes)
+        return outcomes
 
 
 @app.command()
@@ -317,13 +322,11 @@ def _subtracted(outcomes: list[Outcome]) -> str:
 
 def print_warnings(outcomes: list[Outcome]) -> None:
     """Print what to know before trusting the numbers."""
-    for warning in dict.fromkeys(text for outcome in outcomes for text in outcome.warnings):
-        say(f"warning: {warning}")
+    say_warnings([warning for outcome in outcomes for warning in outcome.warnings])
 
 
 def _finish(outcomes: list[Outcome], *, apertures: bool = False) -> None:
-    """Print warnings; raise if the only target or some targets failed, or if no aperture lies on data."""
-    print_warnings(outcomes)
+    """Raise if the only target or some targets failed, or if no aperture lies on data."""
     failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
     if len(outcomes) == 1 and failures:
         raise failures[0]

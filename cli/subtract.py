@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, say, scaled
+from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, say_warnings, scaled
 from sbcdark.cli.products import DarkOptions
 from sbcdark.cli.shared_options import with_options
 
@@ -30,11 +30,10 @@ def subtract(
     as_json: JsonOption = False,
 ) -> None:
     """Write dark-subtracted FLTs, ready for AstroDrizzle, hstaxe or DOLPHOT, and the dark of each exposure."""
-    made = catalog().subtract(
-        options.selector, options.folder, sky=sky, overwrite=options.overwrite, **options.keywords()
-    )
-    for warning in dict.fromkeys(f"{one.exposure}: {text}" for one in made for text in one.warnings):
-        say(f"warning: {warning}")
+    known = catalog()
+    say_warnings(known.missing_flats(options.selector, options.flat))
+    made = known.subtract(options.selector, options.folder, sky=sky, overwrite=options.overwrite, **options.keywords())
+    say_warnings([f"{one.exposure}: {text}" for one in made for text in one.warnings])
     if as_json:
         print_json(made)
         return

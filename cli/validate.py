@@ -10,7 +10,17 @@ import typer
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, progress_bar, say, scaled, tell
+from sbcdark.cli.output import (
+    Column,
+    JsonOption,
+    fixed,
+    print_json,
+    print_table,
+    progress_bar,
+    say_warnings,
+    scaled,
+    tell,
+)
 
 _COLUMNS = (
     Column("sky_count_s_pix", "sky", scaled(1e6, 0)),
@@ -43,8 +53,7 @@ def validate(
         found, warnings = catalog().validate(
             program=program, skies=_levels(sky), apertures=apertures, seed=seed, progress=progress
         )
-    for warning in warnings:
-        say(f"warning: {warning}")
+    say_warnings(warnings)
     if as_json:
         print_json(asdict(found) | {"verdict": found.verdict, "warnings": list(warnings)})
         return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
 from sbcdark.base import OpenCatalog
 from sbcdark.catalog import records
-from sbcdark.keywords import MatchKeywords, apertures_from, names_from, requirements_from
+from sbcdark.keywords import MatchKeywords, apertures_from, names_from, requirements_from, selector_from
 from sbcdark.results import Match
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sbcdark.keywords import Apertures, Folder, Names, Several
     from sbcdark.pipeline.products.aperture_preview import Outlook
+    from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.reasons import Explanation
 
 
@@ -56,7 +57,7 @@ class ChoosingCatalog(OpenCatalog):
         rule : {"glow", "box", "temperature", "notebook"}
             The quantity that is compared.
         top : int
-            Largest number of darks, 5 by default.
+            Largest number of darks, 5 by default; for the templates of the model 8 by default, as for `run`.
         max_sigma : float, optional
             Largest difference in sigma; by default the ladder 2, 5, any.
         max_days : float, optional
@@ -72,6 +73,7 @@ class ChoosingCatalog(OpenCatalog):
             One `Match` for the name of one exposure, else a list. A match without darks has the tier ``none``.
         """
         from sbcdark.pipeline.selection import choice  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.selection.rules import Combine  # noqa: PLC0415
 
         rule, requirements = requirements_from(wanted)
         found = choice.match(
@@ -82,6 +84,7 @@ class ChoosingCatalog(OpenCatalog):
             target=target,
             rule=rule,
             wanted=requirements,
+            templates=replace(requirements, top=wanted.get("top") or choice.TOP[Combine.MODEL]),
             save=save,
         )
         values = [column.name for column in fields(records.Match)]
@@ -103,6 +106,20 @@ class ChoosingCatalog(OpenCatalog):
         from sbcdark.pipeline.selection.suggestions import advice  # noqa: PLC0415  each job loads what it needs
 
         return advice(self.engine, names_from(names))
+
+    def missing_flats(self, names: Names | Selector, flat: Folder | None = None) -> list[str]:
+        """Return a warning for each science exposure whose flat is not found, with where to get it.
+
+        Parameters
+        ----------
+        names : str, iterable of str or Selector
+            Exposures or associations.
+        flat : str or Path, optional
+            The flat, or a folder of flats; by default the folder of the environment variable ``jref``.
+        """
+        from sbcdark.pipeline.products.missing_flats import missing_flats  # noqa: PLC0415  each job loads what it needs
+
+        return missing_flats(self.engine, selector_from(names), None if flat is None else Path(flat))
 
     def preview(
         self,

@@ -24,7 +24,7 @@ class MatchKeywords(TypedDict, total=False):
     """Options of a match: see `Catalog.match`."""
 
     rule: str | Rule
-    top: int
+    top: int | None
     max_sigma: float | None
     max_days: float | None
     min_exptime_s: float
@@ -132,4 +132,6 @@ def requirements_from(wanted: MatchKeywords) -> tuple[Rule, Requirements]:
 
     given: dict[str, Any] = dict(wanted)
     rule = rule_of(given.pop("rule", "glow"))
+    if given.get("top") is None:
+        given.pop("top", None)  # the default
     return rule, Requirements(**given)

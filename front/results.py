@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog import records
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from astropy.table import QTable
@@ -24,10 +25,20 @@ class Match(records.Match):
     @property
     def table(self) -> QTable:
         """The darks with every term of the score; differences are science minus dark."""
-        from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415  astropy is slow to import
+        return _table_of_darks(self.darks)
 
-        columns = [column.name for column in fields(records.ScoredDark) if column.name not in {"file", "file_id"}]
-        return to_qtable([asdict(dark) for dark in self.darks], columns)
+    @property
+    def template_table(self) -> QTable:
+        """The darks of the model's templates with their role (rule, cold or warm) and every term of the score."""
+        return _table_of_darks(self.templates, "role")
+
+
+def _table_of_darks(darks: Sequence[records.ScoredDark], *more: str) -> QTable:
+    from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415  astropy is slow to import
+
+    left_out = {"file", "file_id", "role"}
+    columns = [column.name for column in fields(records.ScoredDark) if column.name not in left_out]
+    return to_qtable([asdict(dark) for dark in darks], [*columns, *more])
 
 
 @dataclass(frozen=True, slots=True)

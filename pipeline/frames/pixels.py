@@ -326,6 +326,27 @@ def find_flat(name: str | None, given: Path | None) -> Path | None:
     return None
 
 
+FLATS_URL = "https://hst-crds.stsci.edu/unchecked_get/references/hst"
+"""Where CRDS keeps the reference files of HST."""
+
+
+def missing_flat(name: str | None) -> str:
+    """Return the warning about a flat that is not found: what follows, and where to get it.
+
+    Parameters
+    ----------
+    name : str or None
+        PFLTFILE of the header.
+    """
+    found = _REFERENCE.fullmatch(name or "")
+    if found is None:
+        return "PFLTFILE names no flat, so the dark is not divided by one; give it with --flat FILE"
+    return (
+        f"its flat ({name}) is not found, so the dark is not divided by it; get {FLATS_URL}/{found.group(1)} (or run "
+        "crds bestrefs --files FLT --sync-references=1), then give --flat FOLDER or set jref"
+    )
+
+
 def read_flat(path: Path) -> NDArray[np.float64]:
     """Return a flat, shape (1024, 1024); NaN where it is not above 0.
 

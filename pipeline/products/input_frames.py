@@ -9,7 +9,7 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.errors import BadFileError, NothingMatchedError, UsageError
 from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files, path_of
 from sbcdark.pipeline.archive.urls import is_remote
-from sbcdark.pipeline.frames.pixels import find_flat, read_dark, read_flat, read_science, usable
+from sbcdark.pipeline.frames.pixels import find_flat, missing_flat, read_dark, read_flat, read_science, usable
 from sbcdark.pipeline.frames.untrusted_fits import file_sha256
 from sbcdark.pipeline.model.combination import Exposure
 from sbcdark.pipeline.model.templates import DarkFrame
@@ -71,11 +71,7 @@ class FlatShelf:
             return None
         path = find_flat(values.file.flat_file, self._given)
         if path is None:
-            name = values.file.flat_file or "PFLTFILE is missing"
-            warnings.append(
-                f"{values.rootname}: its flat ({name}) is not found, so the dark is not divided by it; "
-                "point --flat or the environment variable jref to the folder that holds it"
-            )
+            warnings.append(f"{values.rootname}: {missing_flat(values.file.flat_file)}")
             return None
         if path not in self._read:
             self._read[path] = Flat(path, file_sha256(path), read_flat(path))

@@ -15,7 +15,7 @@ from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.records import Match, RejectedDark
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.selection import file_state, match_warnings, rules
-from sbcdark.pipeline.selection.names import Selector, named_exposures, resolve_exposure
+from sbcdark.pipeline.selection.names import Selector, named_exposures, resolve_exposure, resolve_target
 from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy.orm import Session
 
-    from sbcdark.catalog.records import MatchValues
+    from sbcdark.catalog.records import MatchValues, ScoredDark
 
 _REJECTED_SHOWN = 3
 """Number of nearby rejected darks that are reported with their reason."""
@@ -170,6 +170,7 @@ def match(
     target: str | None = None,
     rule: Rule = Rule.GLOW,
     wanted: Requirements | None = None,
+    templates: Requirements | None = None,
     save: bool = False,
 ) -> list[Match]:
     """Rank the darks for exposures given by name, program, association or target.
@@ -178,6 +179,8 @@ def match(
     ----------
     catalog : Engine, str or Path
         An engine from `open_catalog`, a URL or a path.
+    templates : Requirements, optional
+        Requirements of the dark model, if each match is to hold the darks of its templates, too.
     save : bool
         Whether to store each selection; its id is then in `selection_id`.
 
@@ -194,8 +197,11 @@ def match(
     engine = as_engine(catalog)
     requirements = wanted or Requirements()
     with reading(engine) as session:
-        exposures = named_exposures(session, Selector(names, program, association, target))
+        selector = Selector(names, program, association, target)
+        exposures = named_exposures(session, selector)
         found = [match_exposure(session, rootname, rule, requirements) for rootname in exposures]
+        if templates is not None:
+            found = _with_templates(session, found, selector, rule, templates)
     if not save:
         return found
     with writing(engine) as session:
@@ -203,6 +209,17 @@ def match(
             replace(one, selection_id=results.write_selection(session, one, SOFTWARE_VERSION)) if one.darks else one
             for one in found
         ]
+
+
+def _with_templates(
+    session: Session, found: Sequence[Match], selector: Selector, rule: Rule, wanted: Requirements
+) -> list[Match]:
+    """Add to each match the darks of the templates that a run of the same targets would use."""
+    by_exposure: dict[str, tuple[ScoredDark, ...]] = {}
+    for target in resolve_target(session, selector):
+        for one in matches_for_templates(session, target.exposures, rule, wanted):
+            by_exposure.setdefault(one.exposure, one.darks)
+    return [replace(one, templates=by_exposure[one.exposure]) for one in found]
 
 
 COLD_BELOW_C = 24.0
@@ -222,19 +239,20 @@ def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule
     Returns
     -------
     list of Match
-        One per exposure: all darks of the set in the order of the rule, with the tier of the rule's own darks. If the
-        rule finds none for an exposure, its match has no darks.
+        One per exposure: all darks of the set with their roles, in the order of the rule, with the tier of the rule's
+        own darks. If the rule finds none for an exposure, its match has no darks.
     """
     near = [match_exposure(session, rootname, rule, wanted) for rootname in rootnames]
-    chosen = {dark.dark for match in near for dark in match.darks}
+    roles = {dark.dark: "rule" for match in near for dark in match.darks}
     exposures = [values for name in rootnames if (values := queries.match_values(session, name)) is not None]
     for science in exposures:
-        for low, high in ((None, COLD_BELOW_C), (queries.HOT_ABOVE_C, None)):
+        for role, low, high in (("cold", None, COLD_BELOW_C), ("warm", queries.HOT_ABOVE_C, None)):
             gates = Gates(wanted.min_exptime_s, wanted.max_days, (low, high))
             walk = nearest_darks.darks_outward(session, "start_mjd", science.start_mjd, science.start_mjd, gates)
             there = (dark.rootname for dark in walk if file_state.with_current_file(session, dark).is_present)
-            chosen |= set(islice(there, _FOR_TEMPLATES))
-    chosen -= set(rootnames)
+            for name in islice(there, _FOR_TEMPLATES):
+                roles.setdefault(name, role)
+    chosen = roles.keys() - set(rootnames)
     darks = [
         file_state.with_current_file(session, values)
         for name in sorted(chosen)
@@ -245,7 +263,8 @@ def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule
     for match, science in zip(near, exposures, strict=True):
         scored = [(terms, dark) for dark in darks if (terms := rules.score(rule, science, dark)) is not None]
         _, ranked, _ = rules.choose(rule, scored, every)
-        matches.append(replace(match, darks=ranked) if match.darks else match)
+        named = tuple(replace(dark, role=roles[dark.dark]) for dark in ranked)
+        matches.append(replace(match, darks=named) if match.darks else match)
     return matches
 
 

@@ -36,7 +36,7 @@ def warnings_about(rule: Rule, science: MatchValues, darks: Sequence[tuple[Score
     if rule is not Rule.NOTEBOOK and best.delta_sigma is not None and abs(best.delta_sigma) > LADDER[1][1]:
         found.append(
             f"no dark is within 5 sigma: the nearest, {dark.rootname}, is {abs(best.delta_sigma):.1f} sigma away; "
-            "ingest more calibration programs"
+            f"get more darks: sbcdark programs --near {science.rootname}"
         )
     glow_sigma = abs(contrast.delta_sigma) if contrast is not None and contrast.delta_sigma is not None else 0.0
     if rule is not Rule.GLOW and glow_sigma > _STRANGE_SIGMA:
@@ -44,19 +44,19 @@ def warnings_about(rule: Rule, science: MatchValues, darks: Sequence[tuple[Score
             f"the glow of {dark.rootname} differs by {glow_sigma:.1f} sigma from this exposure's; "
             "compare with --rule glow"
         )
-    found += _warnings_about_quiet_rows(science, dark)
+    found += _warnings_about_quiet_rows(rule, science, dark)
     contrast_sigma = (science.contrast_count_s_pix or 0.0) / (science.contrast_err_count_s_pix or math.inf)
     if contrast_sigma < -_STRANGE_SIGMA:
         found.append(
-            f"its quiet rows are brighter than its box, by {-contrast_sigma:.1f} sigma: a source lies in the rows "
-            "y < 128 and hides the glow from the rule; use --rule box, or the model, which masks sources"
+            f"its quiet rows are brighter than its box, by {-contrast_sigma:.1f} sigma: a source there hides the glow; "
+            "use --rule box, or the model, which masks sources"
         )
     glows = contrast_sigma > _STRANGE_SIGMA
     if rule in {Rule.GLOW, Rule.BOX} and glows and abs(best.delta_temperature_c) > _STRANGE_TEMPERATURE_C:
         found.append(
             f"{dark.rootname}, the nearest in {rule.value}, was {abs(best.delta_temperature_c):.1f} C "
-            f"{'colder' if best.delta_temperature_c > 0 else 'warmer'} than this exposure: a source in the box can "
-            "look like glow; check the picture of `sbcdark run`"
+            f"{'colder' if best.delta_temperature_c > 0 else 'warmer'}: a source in the box can look like glow; "
+            "check the picture of `sbcdark run`"
         )
     return found
 
@@ -120,28 +120,27 @@ def warnings_about_file(science: MatchValues) -> list[str]:
     if science.observation_quality not in {None, "OK"}:
         found.append(f"QUALITY is {science.observation_quality}: the observatory noted a fault of this exposure")
     if science.kind == "science" and science.guide_star_lock not in {None, "FINE"}:
-        found.append(
-            f"FGSLOCK is {science.guide_star_lock}: without fine lock the pointing may drift, and a source with it"
-        )
+        found.append(f"FGSLOCK is {science.guide_star_lock}: without fine lock the source may drift")
     found += _warnings_about_temperature(science)
     file = science.file
     if file is None:
-        found.append("its FLT is not in the catalog; the measurement of its RAW is used")
+        found.append(
+            "its FLT is not in the catalog: the measurement of its RAW is used; ingest it: sbcdark ingest PATH"
+        )
     elif file.state == "missing":
         found.append(f"its {file.kind} is missing ({file.uri}); find it with: sbcdark relocate DIR")
     elif file.state == "changed":
         found.append(
-            f"its {file.kind} changed after the ingest, and the old measurement is compared; update it with: "
-            f"sbcdark ingest {_typed(file.uri)}"
+            f"its {file.kind} changed after the ingest: the old measurement is compared; "
+            f"update it with: sbcdark ingest {_typed(file.uri)}"
         )
     elif science.kind == "science" and (file.mean_dark_count or 0.0) > 0:
         found.append(
-            f"its FLT is already dark-subtracted (DARKCORR {file.dark_correction or 'missing'}, MEANDARK "
-            f"{file.mean_dark_count:g} counts): a masterdark would subtract the dark twice; calibrate it again with "
-            "DARKCORR OMIT"
+            f"its dark is already subtracted (DARKCORR {file.dark_correction or 'missing'}, MEANDARK "
+            f"{file.mean_dark_count:g} counts) and would be subtracted twice; calibrate it again with DARKCORR OMIT"
         )
     elif science.kind == "science" and file.dark_correction == "COMPLETE":
-        found.append("DARKCORR is COMPLETE with a MEANDARK of 0: make sure that the subtracted dark was empty")
+        found.append("DARKCORR is COMPLETE with a MEANDARK of 0; make sure that the subtracted dark was empty")
     return found
 
 
@@ -155,10 +154,22 @@ def _warnings_about_temperature(science: MatchValues) -> list[str]:
     return []
 
 
-def _warnings_about_quiet_rows(science: MatchValues, dark: MatchValues) -> list[str]:
-    """Compare the quiet rows, allowing for the scatter of the base."""
+_SKY_FILTERS = {"F115LP", "F122M", "F125LP", "PR110L", "PR130L"}
+"""Filters that transmit the geocoronal lines (Lyman alpha, O I 1304 A): there a bright sky is normal."""
+
+
+def _warnings_about_quiet_rows(rule: Rule, science: MatchValues, dark: MatchValues) -> list[str]:
+    """Compare the quiet rows, allowing for the scatter of the base.
+
+    Uniform light matters to the rules that take it for dark. For the others it is unusual only where it is brighter
+    than the dark itself in a filter that blocks the geocoronal lines.
+    """
     delta = difference(science.quiet_rate_count_s_pix, dark.quiet_rate_count_s_pix)
+    counts_as_dark = rule in {Rule.BOX, Rule.NOTEBOOK}
     if delta is None:
+        return []
+    normal = science.filter in _SKY_FILTERS or delta < (dark.quiet_rate_count_s_pix or 0.0)
+    if normal and not counts_as_dark:
         return []
     # The base itself varies by 8 % from frame to frame, everywhere on the detector together.
     base_scatter = BASE_SCATTER * (dark.quiet_rate_count_s_pix or 0.0)
@@ -167,9 +178,7 @@ def _warnings_about_quiet_rows(science: MatchValues, dark: MatchValues) -> list[
     )
     if sigma == 0 or delta < _STRANGE_SIGMA * sigma:
         return []
-    message = (
-        f"its quiet rows are {delta:.1e} count/s/pixel above those of {dark.rootname} ({delta / sigma:.0f} sigma): "
-        "sky, airglow, the edge of the South Atlantic Anomaly or the halo of a source lies on the frame. The rule glow "
-        "and the model are insensitive to uniform light; box and notebook count it as dark"
-    )
-    return [message]
+    what = f"its quiet rows are {delta / sigma:.0f} sigma above those of {dark.rootname}: sky or a halo"
+    if counts_as_dark:
+        return [f"{what}, which the rule {rule.value} takes for dark; use --rule glow or the model"]
+    return [f"{what}; check the picture of `sbcdark run`"]

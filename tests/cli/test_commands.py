@@ -87,7 +87,7 @@ def test_listing_forms_agree(filled: Any, tmp_path: Path) -> None:
 
 def test_match_names_the_published_dark(filled: Any) -> None:
     (match,) = json.loads(filled("match", "JCMC11E6Q", "--rule", "notebook", "--json").stdout)
-    assert list(match) == ["exposure", "rule", "tier", "darks", "nearest_rejected", "warnings"]
+    assert list(match) == ["exposure", "rule", "tier", "darks", "nearest_rejected", "warnings", "templates"]
     assert [dark["dark"] for dark in match["darks"][:2]] == ["jcrx01ixq", "jcrx01iyq"]
     # Box sums 2319.9 against 2196 and 2445.
     assert [dark["score"] for dark in match["darks"][:2]] == pytest.approx([123.9, 125.1], abs=0.05)

@@ -338,7 +338,7 @@ def test_nothing_is_warned_of_where_all_fits() -> None:
         (Rule.BOX, {}, {"temperature_mean_c": 29.0}, "3.0 C warmer"),
         (Rule.GLOW, {"exposure_flag": "INTERRUPTED"}, {}, "EXPFLAG is INTERRUPTED"),
         (Rule.GLOW, {"file": None}, {}, "its FLT is not in the catalog"),
-        (Rule.GLOW, {"file": SUBTRACTED}, {}, "subtract the dark twice"),
+        (Rule.GLOW, {"file": SUBTRACTED}, {}, "subtracted twice"),
         (Rule.GLOW, {"file": replace(FLT, mean_dark_count=0.01)}, {}, "MEANDARK 0.01 counts"),
     ],
 )
