@@ -11,6 +11,6 @@ _CHUNK = 500
 """Values in one IN (...): SQLite accepts 32,766 parameters, older builds 999."""
 
 
-def chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    """Split values into chunks that fit one IN (...)."""
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+def chunks(values: Sequence[Any], size: int = _CHUNK) -> Iterable[Sequence[Any]]:
+    """Split values into chunks, by default of a size that fits one IN (...)."""
+    return (values[start : start + size] for start in range(0, len(values), size))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from sbcdark.catalog.rate_blocks import block_by_default
 from sbcdark.catalog.types import UtcDateTime
 
 NAMING_CONVENTION = {
@@ -61,17 +62,22 @@ class Exposure(Base):
         CheckConstraint("kind IN ('dark', 'science')", name="kind"),
         CheckConstraint(QUALITIES, name="quality"),
         CheckConstraint("exptime_s > 0", name="exptime"),
-        # For ranking: nearest neighbours of the exposure's value in both directions, and a range around it. The error
-        # is
-        # in the index too, so rows of the range that rank too low are not read.
+        # For ranking by a rate and its error: within each block of the rate in order of the error;
+        # what follows the rate breaks ties.
+        Index("ix_exposures_kind_contrast_block", "kind", "contrast_block", "contrast_err_count_s_pix",
+              "contrast_count_s_pix", "temperature_mean_c", "start_mjd", "id"),
+        Index("ix_exposures_kind_box_rate_block", "kind", "box_rate_block", "box_rate_err_count_s_pix",
+              "box_rate_count_s_pix", "temperature_mean_c", "start_mjd", "id"),
+        # For the nearest by the rate alone, and for counting those that cost less.
         Index("ix_exposures_kind_contrast", "kind", "contrast_count_s_pix", "id", "contrast_err_count_s_pix"),
         Index("ix_exposures_kind_box_rate", "kind", "box_rate_count_s_pix", "id", "box_rate_err_count_s_pix"),
-        Index("ix_exposures_kind_box_count", "kind", "box_count", "id"),
-        Index("ix_exposures_kind_temperature", "kind", "temperature_mean_c", "id"),
+        # For ranking by a column alone; what follows it breaks ties.
+        Index("ix_exposures_kind_box_count", "kind", "box_count", "temperature_mean_c", "start_mjd", "id"),
+        Index("ix_exposures_kind_temperature", "kind", "temperature_mean_c", "start_mjd", "id"),
         Index("ix_exposures_kind_start", "kind", "start_mjd", "id"),
         Index("ix_exposures_program", "program"),
         Index("ix_exposures_association", "association"),
-    )
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(primary_key=True)
     rootname: Mapped[str] = mapped_column(unique=True)
@@ -100,6 +106,12 @@ class Exposure(Base):
     quiet_rate_err_count_s_pix: Mapped[float | None]
     contrast_count_s_pix: Mapped[float | None]
     contrast_err_count_s_pix: Mapped[float | None]
+    contrast_block: Mapped[int | None] = mapped_column(
+        BigInteger, default=block_by_default("contrast_count_s_pix"), comment="2.5e-7 count/s/pixel"
+    )
+    box_rate_block: Mapped[int | None] = mapped_column(
+        BigInteger, default=block_by_default("box_rate_count_s_pix"), comment="2.5e-7 count/s/pixel"
+    )
 
 
 class QualityNote(Base):
@@ -129,7 +141,6 @@ class File(Base):
         CheckConstraint("kind IN ('RAW', 'FLT', 'ASN')", name="kind"),
         CheckConstraint("state IN ('present', 'missing', 'changed')", name="state"),
         # A URI has one current content; older contents stay for the selections that use them.
-        # One content at a time stands at a URI; the older ones are kept, for the selections that rest on them.
         Index(
             "uq_files_uri_present",
             "uri",

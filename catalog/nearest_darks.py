@@ -1,40 +1,63 @@
-"""The darks nearest to an exposure: in ranking order, or outward along one column, a few rows at a time."""
+"""The darks nearest to an exposure: in ranking order, nearest in time, or excluded by a gate."""
 
 from __future__ import annotations
 
 import heapq
 import math
 import sys
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
-from sbcdark.catalog import models
 from sbcdark.catalog.chunks import chunks
-from sbcdark.catalog.criteria import USABLE
-from sbcdark.catalog.queries import best_file, values_of
+from sbcdark.catalog.darks_by_column import darks_by_column
+from sbcdark.catalog.darks_by_rate import BLOCK_COLUMNS, darks_by_rate
+from sbcdark.catalog.queries import MATCH_COLUMNS, values_of, values_query
+from sbcdark.catalog.ranking_conditions import (
+    EXPOSURES,
+    cost,
+    form_of,
+    gate_form,
+    gate_values,
+    gated,
+    number,
+    parameters,
+    place,
+    tolerated,
+    whole,
+)
+from sbcdark.catalog.rate_blocks import block_of, distance_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator
 
     from sqlalchemy.orm import Session
 
     from sbcdark.catalog.criteria import Gates, Ranking
+    from sbcdark.catalog.darks_by_column import Candidate
+    from sbcdark.catalog.ranking_conditions import Form, GateForm
     from sbcdark.catalog.records import MatchValues
 
 _PAGE = 64
 """Page size of a walk outward from a value."""
 
-_FIRST_PAGE, _LARGEST_PAGE = 16, 8192
+_FIRST_PAGE, _LARGEST_PAGE = 8, 8192
 """First and largest page of a ranking; each page is twice the previous one."""
 
-
-_NEIGHBOURS = 8
-"""Neighbours read on each side, as a multiple of the page, to bound the cost of the last dark of the page."""
+_TIE_COLUMNS = {"temperature_mean_c": ("start_mjd",), "box_count": ("temperature_mean_c", "start_mjd")}
+"""What follows a column in its index."""
 
 _FEW = 20_000
-"""Up to this number, all darks are ranked without a bound."""
+"""Up to this number, the darks that a limit in time leaves are all ranked."""
+
+_TRIED = 4096
+"""If of this many candidates fewer than one in 16 passes the gates, the database ranks the darks that do."""
+
+_BLOCKS = 8
+"""Up to this number of blocks, the darks that cost less are counted in each block by itself."""
 
 
 def ranked_darks(
@@ -42,8 +65,7 @@ def ranked_darks(
 ) -> Iterator[MatchValues]:
     """Return the darks that pass the gates in ranking order, best first.
 
-    The database ranks. For each page, the nearest neighbours by index on both sides bound the cost of the last dark,
-    and one index scan within that bound returns the page.
+    The candidates come from the index of the ranking, in order. The gates are applied to one page of them at a time.
 
     Parameters
     ----------
@@ -52,78 +74,106 @@ def ranked_darks(
     beyond : float or None
         Include only darks with |z| above this.
     """
-    conditions = [*_passing(gates, ranking.start_mjd), *_tolerance(ranking, within, beyond)]
-    bounded = not _few_in_time(session, gates, ranking.start_mjd)
+    form, values = form_of(ranking, gates, within, beyond), parameters(ranking, gates, within, beyond)
     seen: set[int] = set()
-    page = _FIRST_PAGE
-    while True:
-        ids = session.scalars(
-            ranked_page(session, ranking, conditions, limit=page, offset=len(seen), bounded=bounded)
-        ).all()
+    if _few_in_time(session, gates, ranking.start_mjd):
+        yield from _all_ranked(session, form, values, seen)
+        return
+    passed = 0
+    key = _sort_key(ranking)
+    if form.error_column is None:
+        found = darks_by_column(session, form, ranking, within, beyond)
+    else:
+        found = darks_by_rate(session, form, ranking, within, beyond, values)
+    for ids in _pages(found):
         # Another process may commit between two pages.
-        yield from _in_order(session, [identity for identity in ids if identity not in seen])
-        seen.update(ids)
-        if len(ids) < page:
+        new = [identity for identity in ids if identity not in seen]
+        rows = [
+            row for chunk in chunks(new) for row in session.execute(_passing_of(form), values | {"ids": list(chunk)})
+        ]
+        passed += len(rows)
+        yield from (values_of(row) for row in sorted(rows, key=key))
+        seen.update(new)
+        if len(seen) > _TRIED and 16 * passed < len(seen):
+            yield from _all_ranked(session, form, values, seen)
             return
-        page = min(2 * page, _LARGEST_PAGE)
 
 
-def ranked_page(
-    session: Session,
-    ranking: Ranking,
-    conditions: Sequence[sa.ColumnElement[bool]],
-    *,
-    limit: int,
-    offset: int,
-    bounded: bool = True,
-) -> sa.Select[int]:
-    """Return the query for the ids of one page of a ranking.
-
-    Parameters
-    ----------
-    bounded : bool
-        Whether nearby darks bound the cost first, so that only a range of the index is read.
-    """
-    table = models.Exposure
-    query = sa.select(table.id).where(*conditions).order_by(*_place(ranking, table)).limit(limit).offset(offset)
-    worst = _worst_cost(session, ranking, conditions, limit + offset) if bounded else None
-    return query if worst is None else query.where(*_up_to(ranking, worst))
+def _pages(found: Iterator[Candidate]) -> Iterator[list[int]]:
+    """Split candidates into pages that do not split ties; each page is twice as large as the one before."""
+    page: list[int] = []
+    size = _FIRST_PAGE
+    for _, tied in groupby(found, key=itemgetter(0)):
+        page += [identity for _, identity in tied]
+        if len(page) >= size:
+            yield page
+            page, size = [], min(2 * size, _LARGEST_PAGE)
+    if page:
+        yield page
 
 
-def neighbours(
-    ranking: Ranking, conditions: Sequence[sa.ColumnElement[bool]], number: int, *, upward: bool
-) -> sa.Select[float]:
-    """Return the query for the ranking costs of the nearest darks, by the compared column, on one side."""
-    table = models.Exposure
-    column = getattr(table, ranking.column)
-    side = column >= ranking.value if upward else column < ranking.value
-    order = (column.asc(), table.id.asc()) if upward else (column.desc(), table.id.desc())
-    return sa.select(_cost(ranking, table)).where(*conditions, side).order_by(*order).limit(number)
+def _sort_key(ranking: Ranking) -> Callable[[Any], tuple[Any, ...]]:
+    names = (ranking.column, ranking.error_column, "temperature_mean_c", "start_mjd", "rootname")
+    column, error, temperature, start, name = (None if one is None else MATCH_COLUMNS.index(one) for one in names)
+
+    def key(row: Any) -> tuple[Any, ...]:
+        delta = row[column] - ranking.value
+        spent = delta * delta if error is None else delta * delta + row[error] * row[error]
+        return (
+            spent, abs(row[temperature] - ranking.temperature_c), abs(row[start] - ranking.start_mjd), row[name]
+        )  # fmt: skip
+
+    return key
 
 
-def _worst_cost(
-    session: Session, ranking: Ranking, conditions: Sequence[sa.ColumnElement[bool]], number: int
-) -> float | None:
-    """Return an upper bound on the cost of the `number` best darks; None if there are fewer darks.
+@lru_cache
+def _passing_of(form: Form) -> sa.Select[Any]:
+    """Return the query for those of some darks that pass the gates and the tolerance."""
+    ids = sa.bindparam("ids", expanding=True, type_=sa.BigInteger())
+    return values_query("RAW").where(EXPOSURES.c.id.in_(ids), gated(form.gates), tolerated(form))
 
-    The n-th best of any subset costs at least as much as the n-th best of all. More neighbours tighten the bound.
-    """
-    costs = sorted(
-        cost
-        for upward in (True, False)
-        for cost in session.scalars(neighbours(ranking, conditions, _NEIGHBOURS * number, upward=upward))
-    )
-    return costs[number - 1] if len(costs) >= number else None
+
+def _all_ranked(session: Session, form: Form, values: dict[str, Any], seen: set[int]) -> Iterator[MatchValues]:
+    """Rank every dark that passes the gates, except those seen before, by one statement."""
+    ids = session.scalars(_ranking(form), values).all()
+    new = [identity for identity in ids if identity not in seen]
+    size = _FIRST_PAGE
+    while new:
+        page, new = new[:size], new[size:]
+        found: dict[int, MatchValues] = {}
+        for chunk in chunks(page):
+            rows = session.execute(_rows_of(), {"ids": list(chunk)})
+            found |= {row[-1]: values_of(row) for row in rows}
+        yield from (found[identity] for identity in page if identity in found)
+        size = min(2 * size, _LARGEST_PAGE)
+
+
+@lru_cache
+def _ranking(form: Form) -> sa.Select[Any]:
+    query = sa.select(EXPOSURES.c.id).where(EXPOSURES.c.kind == "dark", gated(form.gates), tolerated(form))
+    return query.order_by(*place(form, EXPOSURES.c))
+
+
+@lru_cache
+def _rows_of() -> sa.Select[Any]:
+    ids = sa.bindparam("ids", expanding=True, type_=sa.BigInteger())
+    return values_query("RAW").add_columns(EXPOSURES.c.id).where(EXPOSURES.c.id.in_(ids))
 
 
 def _few_in_time(session: Session, gates: Gates, near_mjd: float) -> bool:
-    """Return whether the limit in time leaves so few darks that ranking all of them is faster than bounding."""
+    """Return whether the limit in time leaves so few darks that ranking all of them is faster."""
     if gates.max_days is None:
         return False
-    table = models.Exposure
-    window = table.start_mjd.between(near_mjd - gates.max_days, near_mjd + gates.max_days)
+    values = {"after": near_mjd - gates.max_days, "before": near_mjd + gates.max_days}
+    return (session.scalar(_in_window(), values) or 0) <= _FEW
+
+
+@lru_cache
+def _in_window() -> sa.Select[int]:
+    table = EXPOSURES.c
+    window = table.start_mjd.between(number("after"), number("before"))
     some = sa.select(table.id).where(table.kind == "dark", window).limit(_FEW + 1).subquery()
-    return (session.scalar(sa.select(sa.func.count()).select_from(some)) or 0) <= _FEW
+    return sa.select(sa.func.count()).select_from(some)
 
 
 def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str, *, within: float, most: int) -> int:
@@ -136,162 +186,121 @@ def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str
     most : int
         Stop counting here.
     """
-    table, one = models.Exposure, aliased(models.Exposure)
-    cost = session.scalar(sa.select(_cost(ranking, one)).where(one.rootname == rootname))
-    if cost is None:
+    form, values = form_of(ranking, gates, within, None), parameters(ranking, gates, within, None)
+    # The same engine computes both sides, so a dark never ranks before itself.
+    one = session.execute(_place_of(form), values | {"rootname": rootname}).one_or_none()
+    if one is None or one[0] is None:
         return 0
-    better = (
-        sa.select(table.id)
-        .join(one, one.rootname == rootname)
-        .where(
-            *_passing(gates, ranking.start_mjd),
-            *_tolerance(ranking, within, None),
-            *_up_to(ranking, cost),
-            # The same engine computes both sides, so a dark never ranks before itself.
-            sa.tuple_(*_place(ranking, table)) < sa.tuple_(*_place(ranking, one)),
-        )
-        .limit(most)
-        .subquery()
-    )
-    return session.scalar(sa.select(sa.func.count()).select_from(better)) or 0
+    values |= dict(zip(("its_cost", "its_temperature", "its_start", "its_name"), one, strict=True)) | {"most": most}
+    # The cost includes the squared difference. The margin covers rounding; the cost itself decides.
+    reach = math.sqrt(one[0]) * (1 + 1e-9) + 4 * sys.float_info.epsilon * abs(ranking.value)
+    first, last = block_of(ranking.value - reach) or 0, block_of(ranking.value + reach) or 0
+    if form.column not in BLOCK_COLUMNS or last - first >= _BLOCKS:
+        values |= {"lowest": ranking.value - reach, "highest": ranking.value + reach}
+        return session.scalar(_count_in_range(form), values) or 0
+    for index, block in enumerate(range(first, last + 1)):
+        error = math.sqrt(max(reach**2 - distance_to(block, ranking.value) ** 2, 0.0))
+        values |= {f"block_{index}": block, f"error_{index}": error * (1 + 1e-9)}
+    return session.scalar(_count_in_blocks(form, last - first + 1), values) or 0
 
 
-def _place(ranking: Ranking, table: Any) -> tuple[Any, ...]:
-    """Return the sort key of darks."""
-    return (
-        _cost(ranking, table),
-        sa.func.abs(table.temperature_mean_c - ranking.temperature_c),
-        sa.func.abs(table.start_mjd - ranking.start_mjd),
-        table.rootname,
-    )
+@lru_cache
+def _place_of(form: Form) -> sa.Select[Any]:
+    name = sa.bindparam("rootname", type_=sa.String())
+    return sa.select(*place(form, EXPOSURES.c)).where(EXPOSURES.c.rootname == name)
 
 
-def _cost(ranking: Ranking, table: Any) -> sa.ColumnElement[float]:
-    delta: sa.ColumnElement[float] = getattr(table, ranking.column) - ranking.value
-    if ranking.error_column is None:
-        return delta * delta
-    error: sa.ColumnElement[float] = getattr(table, ranking.error_column)
-    return delta * delta + error * error
+def _better(form: Form) -> sa.Select[Any]:
+    limits = (number("its_cost"), number("its_temperature"), number("its_start"))
+    its_name = sa.bindparam("its_name", type_=sa.String())
+    before = sa.tuple_(*place(form, EXPOSURES.c)) < sa.tuple_(*limits, its_name)
+    conditions = cost(form, EXPOSURES.c) <= number("its_cost"), before, gated(form.gates), tolerated(form)
+    return sa.select(EXPOSURES.c.id).where(EXPOSURES.c.kind == "dark", *conditions)
 
 
-def _up_to(ranking: Ranking, cost: float) -> tuple[sa.ColumnElement[bool], ...]:
-    """Return the conditions of all darks that cost at most `cost`: a range of the index, and the cost itself."""
-    table = models.Exposure
-    # The cost includes the squared difference. The margin covers rounding; the cost condition decides.
-    reach = math.sqrt(cost) * (1 + 1e-9) + 4 * sys.float_info.epsilon * abs(ranking.value)
-    column = getattr(table, ranking.column)
-    return column.between(ranking.value - reach, ranking.value + reach), _cost(ranking, table) <= cost
+def _count(query: sa.Select[Any]) -> sa.Select[int]:
+    return sa.select(sa.func.count()).select_from(query.limit(whole("most")).subquery())
 
 
-def _tolerance(ranking: Ranking, within: float, beyond: float | None) -> list[sa.ColumnElement[bool]]:
-    table = models.Exposure
-    delta = getattr(table, ranking.z_column) - ranking.z_value
-    variance: Any = ranking.z_variance
-    if ranking.z_error_column is not None:
-        error = getattr(table, ranking.z_error_column)
-        variance = error * error + ranking.z_variance
-    conditions = []
-    if not math.isinf(within):
-        conditions.append(delta * delta <= within * within * variance)
-    if beyond is not None and not math.isinf(beyond):
-        conditions.append(delta * delta > beyond * beyond * variance)
-    return conditions
+@lru_cache
+def _count_in_range(form: Form) -> sa.Select[int]:
+    column = EXPOSURES.c[form.column]
+    return _count(_better(form).where(column.between(number("lowest"), number("highest"))))
 
 
-def _passing(gates: Gates, near_mjd: float) -> list[sa.ColumnElement[bool]]:
-    """Return the gate conditions; any present RAW counts, whichever copy is preferred."""
-    table, file = models.Exposure, aliased(models.File)
-    there = sa.select(file.id).where(file.exposure_id == table.id, file.kind == "RAW", file.state == "present")
-    conditions = [
-        table.kind == "dark",
-        table.quality.in_(USABLE),
-        table.exptime_s >= gates.min_exptime_s,
-        table.contrast_count_s_pix.is_not(None),
-        there.exists(),
+@lru_cache
+def _count_in_blocks(form: Form, blocks: int) -> sa.Select[int]:
+    block, error = EXPOSURES.c[BLOCK_COLUMNS[form.column]], EXPOSURES.c[form.error_column or ""]
+    parts = [
+        _better(form).where(block == whole(f"block_{one}"), error <= number(f"error_{one}")) for one in range(blocks)
     ]
-    low, high = gates.temperature_c
-    if low is not None:
-        conditions.append(table.temperature_mean_c >= low)
-    if high is not None:
-        conditions.append(table.temperature_mean_c <= high)
-    if gates.max_days is not None:
-        conditions.append(table.start_mjd.between(near_mjd - gates.max_days, near_mjd + gates.max_days))
-    if gates.other_than is not None:
-        conditions.append(table.rootname != gates.other_than)
-    for ceiling in gates.ceilings:
-        column, error = getattr(table, ceiling.column), getattr(table, ceiling.error_column)
-        delta = column - ceiling.value
-        base = sa.case(
-            (table.quiet_rate_count_s_pix < ceiling.quiet, table.quiet_rate_count_s_pix), else_=ceiling.quiet
-        )
-        variance = error * error + ceiling.base_share**2 * base * base + ceiling.variance
-        conditions.append((delta <= 0) | (delta * delta <= ceiling.sigma**2 * variance))
-    return conditions
+    return _count(sa.select(sa.union_all(*parts).subquery()))
 
 
-def _in_order(session: Session, ids: Sequence[int]) -> Iterator[MatchValues]:
-    found: dict[int, MatchValues] = {}
-    for chunk in chunks(ids):
-        query = (
-            sa.select(models.Exposure, models.File)
-            .outerjoin(models.File, models.File.id == best_file("RAW"))
-            .where(models.Exposure.id.in_(chunk))
-        )
-        found |= {row.id: values_of(row, file) for row, file in session.execute(query)}
-    return (found[identity] for identity in ids if identity in found)
-
-
-def darks_outward(
-    session: Session, column: str, value: float, near_mjd: float, gates: Gates | None
-) -> Iterator[MatchValues]:
-    """Walk through the darks by the difference of one column from a value, nearest first.
-
-    Two index scans, upward and downward, one page at a time. Nothing beyond what the caller consumes is read.
+def excluded_darks(
+    session: Session, ranking: Ranking, gates: Gates, *, nearest: int, also: Collection[str] = ()
+) -> list[MatchValues]:
+    """Return those of the darks nearest by the compared column that a gate excludes, and those named, in any order.
 
     Parameters
     ----------
-    column : str
-        An indexed column of `exposures`.
-    gates : Gates or None
-        Gates applied in SQL; None walks through every dark.
+    nearest : int
+        Number of nearest darks in which they are searched.
+    also : collection of str
+        Root names to include although they pass the gates.
     """
-    up = _walk(session, column, value, near_mjd, gates, upward=True)
-    down = _walk(session, column, value, near_mjd, gates, upward=False)
-    return heapq.merge(up, down, key=lambda dark: (abs(getattr(dark, column) - value), dark.rootname))
+    form, values = form_of(ranking, gates, math.inf, None), parameters(ranking, gates, math.inf, None)
+    rows = session.execute(_excluded(form), values | {"nearest": nearest, "also": list(also)})
+    return [values_of(row) for row in rows]
 
 
-def outward_page(
-    column: str, value: float, near_mjd: float, gates: Gates | None, *, upward: bool, after: int | None
-) -> sa.Select[models.Exposure, models.File]:
-    """Return the query for one page of a walk: the next darks beyond (value, id) in one direction."""
-    table = models.Exposure
-    compared = getattr(table, column)
-    conditions = [table.kind == "dark"] if gates is None else _passing(gates, near_mjd)
-    if after is None:
-        side = compared >= value if upward else compared < value
+@lru_cache
+def _excluded(form: Form) -> sa.Select[Any]:
+    column = EXPOSURES.c[form.column]
+    distance = sa.func.abs(column - number("value")).label("distance")
+    ties = (*_TIE_COLUMNS.get(form.column, ()), "id")
+    sides = []
+    for upward in (True, False):
+        side = column >= number("value") if upward else column < number("value")
+        order = [EXPOSURES.c[name].asc() if upward else EXPOSURES.c[name].desc() for name in (form.column, *ties)]
+        query = sa.select(EXPOSURES.c.id, distance).where(EXPOSURES.c.kind == "dark", side)
+        sides.append(sa.select(query.order_by(*order).limit(whole("nearest")).subquery()))
+    near = sa.union_all(*sides).subquery()
+    ids = sa.select(near.c.id).order_by(near.c.distance, near.c.id).limit(whole("nearest"))
+    named = EXPOSURES.c.rootname.in_(sa.bindparam("also", expanding=True, type_=sa.String()))
+    return values_query("RAW").where(EXPOSURES.c.id.in_(ids), sa.not_(gated(form.gates)) | named)
+
+
+def nearest_in_time(session: Session, start_mjd: float, gates: Gates) -> Iterator[MatchValues]:
+    """Walk through the darks that pass the gates by the difference in time, nearest first.
+
+    Two index scans, upward and downward, one page at a time. Nothing beyond what the caller consumes is read.
+    """
+    sides = [_walk(session, start_mjd, gates, upward=upward) for upward in (True, False)]
+    return heapq.merge(*sides, key=lambda dark: (abs(dark.start_mjd - start_mjd), dark.rootname))
+
+
+@lru_cache
+def time_page(form: GateForm, *, upward: bool, first: bool) -> sa.Select[Any]:
+    """Return the query for one page of a walk in time: the next darks beyond (start, id) in one direction."""
+    table = EXPOSURES.c
+    if first:
+        side = table.start_mjd >= number("from_start") if upward else table.start_mjd < number("from_start")
     else:
-        here, last = sa.tuple_(compared, table.id), sa.tuple_(sa.literal(value), sa.literal(after))
+        here, last = sa.tuple_(table.start_mjd, table.id), sa.tuple_(number("from_start"), whole("from_id"))
         side = here > last if upward else here < last
-    order = (compared.asc(), table.id.asc()) if upward else (compared.desc(), table.id.desc())
-    return (
-        sa.select(table, models.File)
-        .outerjoin(models.File, models.File.id == best_file("RAW"))
-        .where(*conditions, side)
-        .order_by(*order)
-        .limit(_PAGE)
-    )
+    order = (table.start_mjd.asc(), table.id.asc()) if upward else (table.start_mjd.desc(), table.id.desc())
+    dark = table.kind == "dark"
+    return values_query("RAW").add_columns(table.id).where(dark, gated(form), side).order_by(*order).limit(_PAGE)
 
 
-def _walk(
-    session: Session, column: str, value: float, near_mjd: float, gates: Gates | None, *, upward: bool
-) -> Iterator[MatchValues]:
-    after: int | None = None
-    start = value
+def _walk(session: Session, start_mjd: float, gates: Gates, *, upward: bool) -> Iterator[MatchValues]:
+    form, values = gate_form(gates), gate_values(gates, start_mjd) | {"from_start": start_mjd, "from_id": 0}
+    first = True
     while True:
-        page = session.execute(outward_page(column, start, near_mjd, gates, upward=upward, after=after)).all()
-        for row, file in page:
-            yield values_of(row, file)
+        page = session.execute(time_page(form, upward=upward, first=first), values).all()
+        yield from (values_of(row) for row in page)
         if len(page) < _PAGE:
             return
-        last = page[-1][0]
-        start, after = getattr(last, column), last.id
+        first = False
+        values |= {"from_start": page[-1][MATCH_COLUMNS.index("start_mjd")], "from_id": page[-1][-1]}

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sbcdark.catalog import models
 from sbcdark.catalog.chunks import chunks
 from sbcdark.catalog.queries import copies_in_order
+from sbcdark.catalog.rate_blocks import block_of
 from sbcdark.catalog.times import utc_of_mjd
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def refresh_exposures(session: Session, exposure_ids: Iterable[int]) -> None:
         box, quiet = measured.get(file_id, {}).get("box"), measured.get(file_id, {}).get("quiet")
         if box is None or quiet is None:
             continue
+        contrast = box.rate_count_s_pix - quiet.rate_count_s_pix
         updates.append(
             {
                 "id": exposure_id,
@@ -104,7 +106,9 @@ def refresh_exposures(session: Session, exposure_ids: Iterable[int]) -> None:
                 "box_rate_err_count_s_pix": box.rate_err_count_s_pix,
                 "quiet_rate_count_s_pix": quiet.rate_count_s_pix,
                 "quiet_rate_err_count_s_pix": quiet.rate_err_count_s_pix,
-                "contrast_count_s_pix": box.rate_count_s_pix - quiet.rate_count_s_pix,
+                "contrast_count_s_pix": contrast,
+                "contrast_block": block_of(contrast),
+                "box_rate_block": block_of(box.rate_count_s_pix),
                 "contrast_err_count_s_pix": (box.rate_err_count_s_pix**2 + quiet.rate_err_count_s_pix**2) ** 0.5,
             }
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from difflib import SequenceMatcher
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -33,10 +34,8 @@ SORT_KEYS = tuple(column.name for column in fields(ExposureRecord))
 """Sort keys of a listing."""
 
 _FILE_FIELDS = tuple(column.name for column in fields(FileRecord))
-_MATCH_FIELDS = tuple(column.name for column in fields(MatchValues) if column.name != "file")
-
-
-QUALITIES = ("good", "suspect", "untested", "retired")
+MATCH_COLUMNS = tuple(column.name for column in fields(MatchValues) if column.name != "file")
+"""The first columns of `values_query`."""
 
 
 QUALITIES = ("good", "suspect", "untested", "retired")
@@ -241,37 +240,60 @@ def copies_in_order(file: Any) -> tuple[Any, ...]:
     return processed, whole, sa.func.coalesce(file.sha256, ""), file.uri, file.id
 
 
-def best_file(kind: str) -> Any:
-    """Return a subquery for the id of the present file of one kind that an exposure's pixels are read from."""
-    file = aliased(models.File)
-    return (
-        sa.select(file.id)
-        .where(file.exposure_id == models.Exposure.id, file.kind == kind, file.state == "present")
-        .order_by(*copies_in_order(file))
+def values_query(kind: Any) -> sa.Select[Any]:
+    """Return the query for the values that a rule compares, with the present file of one kind; see `values_of`.
+
+    Parameters
+    ----------
+    kind : str or SQL expression
+        Kind of the file that the pixels are read from.
+    """
+    exposures, files = models.Exposure.__table__, models.File.__table__
+    file, copy = files.alias("best"), files.alias()
+    best = (
+        sa.select(copy.c.id)
+        .where(copy.c.exposure_id == exposures.c.id, copy.c.kind == kind, copy.c.state == "present")
+        .order_by(*copies_in_order(copy.c))
         .limit(1)
-        .correlate(models.Exposure)
+        .correlate(exposures)
         .scalar_subquery()
+    )
+    return sa.select(
+        *(exposures.c[name] for name in MATCH_COLUMNS), *(file.c[name].label(f"file_{name}") for name in _FILE_FIELDS)
+    ).select_from(exposures.outerjoin(file, file.c.id == best))
+
+
+def values_of(row: Any) -> MatchValues:
+    """Return the values that a rule compares, from a row of `values_query`."""
+    count = len(MATCH_COLUMNS)
+    file = dict(zip(_FILE_FIELDS, row[count:], strict=False))
+    return MatchValues(
+        **dict(zip(MATCH_COLUMNS, row, strict=False)), file=None if file["id"] is None else FileRecord(**file)
     )
 
 
-def values_of(row: models.Exposure, file: models.File | None) -> MatchValues:
-    """Return the values that a rule compares, from an exposure's row and one of its files."""
-    values = {name: getattr(row, name) for name in _MATCH_FIELDS}
-    return MatchValues(**values, file=None if file is None else file_record(file))
+@lru_cache
+def _values_by_name() -> sa.Select[Any]:
+    table = models.Exposure.__table__.c
+    query = values_query(sa.case((table.kind == "dark", "RAW"), else_="FLT"))
+    return query.where(table.rootname == sa.bindparam("rootname", type_=sa.String()))
 
 
 def match_values(session: Session, rootname: str) -> MatchValues | None:
     """Return the values that a rule compares, with the file of the pixels (FLT for science), or None."""
-    kind = session.scalar(sa.select(models.Exposure.kind).where(models.Exposure.rootname == rootname))
-    if kind is None:
-        return None
-    query = (
-        sa.select(models.Exposure, models.File)
-        .outerjoin(models.File, models.File.id == best_file("RAW" if kind == "dark" else "FLT"))
-        .where(models.Exposure.rootname == rootname)
-    )
-    row, file = session.execute(query).one()
-    return values_of(row, file)
+    row = session.execute(_values_by_name(), {"rootname": rootname}).one_or_none()
+    return None if row is None else values_of(row)
+
+
+@lru_cache
+def _name_exists() -> sa.Select[int]:
+    table = models.Exposure.__table__.c
+    return sa.select(table.id).where(table.rootname == sa.bindparam("rootname", type_=sa.String()))
+
+
+def has_exposure(session: Session, rootname: str) -> bool:
+    """Return whether the catalog has an exposure."""
+    return session.scalar(_name_exists(), {"rootname": rootname}) is not None
 
 
 def count_darks(session: Session) -> int:

@@ -62,14 +62,17 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
         raise UsageError(f"{rootname} has no measured regions.", "Ingest its FLT or RAW again.")
     science = file_state.with_current_file(session, science)
     darks = _Darks(session, science, rule, wanted)
-    best = next(darks.fitting(math.inf if wanted.max_sigma is None else wanted.max_sigma), None)
-    if best is None:
+    first = list(islice(darks.fitting(math.inf if wanted.max_sigma is None else wanted.max_sigma), wanted.top))
+    if not first:
         tier, tolerance = "none", wanted.max_sigma if wanted.max_sigma is not None else math.inf
         limit = f"more than {tolerance:g}"
     else:
-        tier, tolerance = rules.tier_of(rule, best[0], wanted.max_sigma)
+        tier, tolerance = rules.tier_of(rule, first[0][0], wanted.max_sigma)
         limit = f"the tier is {tier}"
-    kept = list(islice(darks.fitting(tolerance), wanted.top)) if best is not None else []
+    kept = first
+    if any(not rules.within(terms, tolerance) for terms, _ in (*first, *darks.gone.values())):
+        darks.forget_after(first[0])
+        kept = list(islice(darks.fitting(tolerance), wanted.top))
     chosen = rules.as_named(kept)
     rejected = [
         (pair, f"{abs(pair[0].delta_sigma or 0.0):.2f} sigma away, {limit}") for pair in darks.beyond(tolerance)
@@ -135,6 +138,11 @@ class _Darks:
             else:
                 yield terms, here
 
+    def forget_after(self, best: tuple[rules.Score, MatchValues]) -> None:
+        """Forget the missing darks that rank after the best one: the tolerance may exclude them."""
+        last = rules.in_order(best)
+        self.gone = {name: pair for name, pair in self.gone.items() if rules.in_order(pair) < last}
+
     def beyond(self, tolerance: float) -> list[tuple[rules.Score, MatchValues]]:
         """Return the first few darks that pass the gates but not the tolerance, according to the catalog."""
         if math.isinf(tolerance):
@@ -148,10 +156,13 @@ class _Darks:
 
         Only the files that `fitting` has checked are checked; for the others the catalog's state counts.
         """
-        value = rules.metric(self._rule, self._science) or 0.0
-        walk = nearest_darks.darks_outward(self._session, self._ranking.column, value, self._science.start_mjd, None)
+        # A little more than the gates exclude: `gate_reasons` decides.
+        ceilings = tuple(replace(one, sigma=one.sigma * (1 - 1e-9)) for one in self._gates.ceilings)
         found = []
-        for dark in islice(walk, _REJECTED_SEARCHED):
+        gates = replace(self._gates, ceilings=ceilings)
+        for dark in nearest_darks.excluded_darks(
+            self._session, self._ranking, gates, nearest=_REJECTED_SEARCHED, also=self.gone
+        ):
             terms = rules.score(self._rule, self._science, dark)
             if terms is None or dark.rootname == self._science.rootname:
                 continue
@@ -248,7 +259,7 @@ def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule
     for science in exposures:
         for role, low, high in (("cold", None, COLD_BELOW_C), ("warm", queries.HOT_ABOVE_C, None)):
             gates = Gates(wanted.min_exptime_s, wanted.max_days, (low, high))
-            walk = nearest_darks.darks_outward(session, "start_mjd", science.start_mjd, science.start_mjd, gates)
+            walk = nearest_darks.nearest_in_time(session, science.start_mjd, gates)
             there = (dark.rootname for dark in walk if file_state.with_current_file(session, dark).is_present)
             for name in islice(there, _FOR_TEMPLATES):
                 roles.setdefault(name, role)

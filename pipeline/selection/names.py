@@ -59,7 +59,7 @@ def resolve_exposure(session: Session, name: str) -> str:
         The catalog has no such exposure; the message suggests similar names.
     """
     wanted = as_root_name(name)
-    if wanted.isalnum() and len(wanted) == 9 and queries.find_exposure(session, wanted) is not None:
+    if wanted.isalnum() and len(wanted) == 9 and queries.has_exposure(session, wanted):
         return wanted
     plain = wanted.isalnum() and wanted.isascii()
     if plain and len(wanted) == 8:

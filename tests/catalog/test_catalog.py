@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from helpers import dump, insert_darks, insert_science, rootname
 
 from sbcdark.catalog import models, nearest_darks, queries, results
+from sbcdark.catalog.criteria import Gates
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import SORT_KEYS, ExposureFilter
@@ -101,7 +102,7 @@ def test_more_than_a_thousand_rows_are_all_listed(empty_catalog: sa.Engine) -> N
         assert queries.count_darks(session) == MANY
         uris = list(session.scalars(sa.select(models.File.uri)))
         assert len(queries.known_files(session, uris)) == MANY
-        walk = list(nearest_darks.darks_outward(session, "start_mjd", 56_000.0, 56_000.0, None))
+        walk = list(nearest_darks.nearest_in_time(session, 56_000.0, Gates(0.0)))
         assert len({dark.rootname for dark in walk}) == len(walk) == MANY
         distances = [abs(dark.start_mjd - 56_000.0) for dark in walk]
         assert distances == sorted(distances)

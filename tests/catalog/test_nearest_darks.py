@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
-from itertools import product
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from helpers import every_dark_row, insert_darks, insert_science, rootname
+from helpers import insert_darks, insert_science, rootname
 
 from sbcdark.catalog import models, nearest_darks, queries
 from sbcdark.catalog.criteria import Gates
@@ -194,10 +195,8 @@ def test_little_of_the_catalog_is_read(large_catalog: sa.Engine, monkeypatch: py
         return found
 
     before = read()
-    # Three rankings of a page each with its neighbours on both sides, and the walk that finds what a gate keeps out.
-    page = nearest_darks._FIRST_PAGE * (1 + 2 * nearest_darks._NEIGHBOURS)
-    assert max(rows for (_, what), rows in before.items() if what == "match") <= 3 * page + 2 * (256 + PAGE)
-    assert max(before.values()) <= 3 * (3 * page + 2 * (256 + PAGE))
+    assert max(rows for (_, what), rows in before.items() if what == "match") <= 1500
+    assert max(before.values()) <= 4500
     generator = np.random.default_rng(1)
     insert_darks(
         large_catalog,
@@ -208,75 +207,114 @@ def test_little_of_the_catalog_is_read(large_catalog: sa.Engine, monkeypatch: py
         "e",
     )
     after = read()
-    # Twice the darks are no more rows: pages are full either way.
-    assert max(after[key] - before[key] for key in before) <= 2 * PAGE
+    # Twice the darks are hardly more rows: pages are full either way.
+    assert max(after[key] - before[key] for key in before) <= 512
 
 
 INDEXES = {
-    rules.metric_column(Rule.GLOW): "ix_exposures_kind_contrast",
-    rules.metric_column(Rule.BOX): "ix_exposures_kind_box_rate",
-    rules.metric_column(Rule.NOTEBOOK): "ix_exposures_kind_box_count",
-    rules.metric_column(Rule.TEMPERATURE): "ix_exposures_kind_temperature",
-    "start_mjd": "ix_exposures_kind_start",
+    "contrast_count_s_pix": "ix_exposures_kind_contrast_block",
+    "box_rate_count_s_pix": "ix_exposures_kind_box_rate_block",
+    "box_count": "ix_exposures_kind_box_count",
+    "temperature_mean_c": "ix_exposures_kind_temperature",
 }
 
 
-def plan_of(connection: sa.Connection, query: sa.Select[Any, Any]) -> list[str]:
-    text = str(query.compile(connection, compile_kwargs={"literal_binds": True})).replace("%", "%%")
-    explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
-    return [str(row[-1]).strip() for row in connection.exec_driver_sql(f"{explain} {text}")]
+def plans_of(engine: sa.Engine, do: Callable[[], object], part: str) -> list[list[str]]:
+    """Return the plans of the statements that contain a text, while something is done."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if part in statement:
+            statements.append((statement, values))
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    do()
+    sa.event.remove(engine, "before_cursor_execute", note)
+    explain = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
+    with engine.connect() as connection:
+        return [
+            [str(row[-1]).strip() for row in connection.exec_driver_sql(f"{explain} {statement}", values)]
+            for statement, values in statements
+        ]
 
 
-def test_every_page_of_a_walk_comes_from_its_index(large_catalog: sa.Engine) -> None:
-    rows = every_dark_row(large_catalog)
-    sqlite = large_catalog.dialect.name == "sqlite"
-    with large_catalog.begin() as connection:
-        for (column, index), upward, after, gates in product(
-            INDEXES.items(), (True, False), (None, NUMBER // 2), (None, Gates(300.0))
-        ):
-            middle = float(np.median(np.array([getattr(row, column) for row in rows])))
-            plan = plan_of(
-                connection, nearest_darks.outward_page(column, middle, 57_000.0, gates, upward=upward, after=after)
-            )
-            if sqlite:
-                assert any(line.startswith(f"SEARCH exposures USING INDEX {index} (kind=? AND") for line in plan), plan
-                assert not any("SCAN" in line for line in plan), plan
-            else:
-                assert any(f"using {index} on exposures" in line for line in plan), plan
-                assert not any("Seq Scan" in line for line in plan), plan
+@pytest.mark.parametrize("rule", Rule)
+def test_candidates_come_from_an_index(large_catalog: sa.Engine, rule: Rule) -> None:
+    """Those of the ranking search the index of what is compared; on SQLite, none scans a table."""
+    insert_science(large_catalog, "jcmc11e6q", box_count=300.0)
+    plans = plans_of(large_catalog, partial(match, large_catalog, ["jcmc11e6q"], rule=rule), "SELECT")
+    lines = [line for plan in plans for line in plan]
+    assert len(plans) <= 24
+    # PostgreSQL may read so small a table through.
+    assert not any("SCAN exposures" in line or "SCAN files" in line for line in lines), lines
+    assert any(INDEXES[rules.metric_column(rule)] in line for line in lines), lines
 
 
-def test_page_near_in_time_comes_from_an_index_too(large_catalog: sa.Engine) -> None:
-    # Which of two indexes serves better depends on how many darks the time leaves: that is the engine's choice.
-    gates = Gates(300.0, 200.0, (18.0, 29.0))
-    with large_catalog.begin() as connection:
-        for column, upward in product(INDEXES, (True, False)):
-            plan = plan_of(
-                connection, nearest_darks.outward_page(column, 0.0, 57_000.0, gates, upward=upward, after=None)
-            )
-            assert any("ix_exposures_kind_" in line for line in plan), plan
+def test_walk_in_time_comes_from_its_index(large_catalog: sa.Engine) -> None:
+    def walk(gates: Gates) -> None:
+        with reading(large_catalog) as session:
+            list(islice(nearest_darks.nearest_in_time(session, 57_000.0, gates), 3 * PAGE))
+
+    for gates in (Gates(300.0), Gates(300.0, 200.0, (18.0, 29.0))):
+        plans = plans_of(large_catalog, partial(walk, gates), "SELECT")
+        assert len(plans) >= 2
+        for plan in plans:
+            assert any("ix_exposures_kind_start" in line for line in plan), plan
             assert not any("SCAN exposures" in line or "Seq Scan on exposures" in line for line in plan), plan
 
 
-def test_ranking_reads_a_range_of_its_index(large_catalog: sa.Engine) -> None:
-    """The page comes from the index of what is compared, between two values; so do the neighbours that bound it."""
-    insert_science(large_catalog, "jcmc11e6q", box_count=300.0)
-    sqlite = large_catalog.dialect.name == "sqlite"
-    with reading(large_catalog) as session:
+@pytest.mark.parametrize("tied", [3, 300])
+def test_walk_outward_breaks_ties_by_temperature_then_time(empty_catalog: sa.Engine, tied: int) -> None:
+    """Darks of equal counts, rates and errors, few and more than a page, on both sides of the exposure."""
+    rng = np.random.default_rng(tied)
+    count = 12 * tied
+    contrast = np.repeat(np.array([-2e-6, 1e-6, 1e-6, 2e-6, 5e-5, 9e-4]), 2 * tied)
+    temperature = np.round(rng.uniform(20.0, 26.0, count))
+    start = np.round(rng.uniform(57_000, 57_004, count))
+    insert_darks(empty_catalog, contrast, np.full(count, 1000.0), temperature, start)
+    insert_science(empty_catalog, "jcmc11e6q", temperature_mean_c=23.0, start_mjd=57_002.0)
+    darks = every_dark(empty_catalog)
+    with reading(empty_catalog) as session:
         science = queries.match_values(session, "jcmc11e6q")
-        assert science is not None
-        gates = rules.gates(science, Requirements())
-        for rule in Rule:
-            ranking = rules.ranking(rule, science)
-            index = INDEXES[ranking.column]
-            conditions = nearest_darks._passing(gates, ranking.start_mjd)
-            page = nearest_darks.ranked_page(session, ranking, conditions, limit=16, offset=0)
-            beside = [nearest_darks.neighbours(ranking, conditions, 16, upward=upward) for upward in (True, False)]
-            for query in (page, *beside):
-                plan = plan_of(session.connection(), query)
-                if sqlite:
-                    assert any(f"SEARCH exposures USING INDEX {index} (kind=? AND" in line for line in plan), plan
-                    assert not any("SCAN" in line for line in plan), plan
-                else:
-                    # Where the range is most of the table, as for cold darks, the server may read it through.
-                    assert query is page or any(index in line for line in plan), plan
+    wanted = Requirements(top=count, max_sigma=1e9)
+    for rule in Rule:
+        (found,) = match(empty_catalog, ["jcmc11e6q"], rule=rule, wanted=wanted)
+        expected = ranked_by_brute_force(rule, science, darks, wanted)
+        assert [dark.dark for dark in found.darks] == expected, rule
+        assert len(expected) >= 8 * tied
+
+
+def test_far_away_darks_are_ranked_too(empty_catalog: sa.Engine) -> None:
+    """Further from the exposure than all the blocks that are read one by one, on both sides, and short darks too."""
+    rng = np.random.default_rng(5)
+    contrast = np.concatenate([rng.uniform(-9e-4, -1e-4, 300), rng.uniform(1e-4, 9e-4, 300)])
+    exptime = rng.choice([1.0, 300.0, 1000.0], 600)
+    insert_darks(empty_catalog, np.abs(contrast), exptime, np.full(600, 25.0), rng.uniform(57_000, 57_900, 600))
+    insert_science(empty_catalog, "jcmc11e6q", contrast_count_s_pix=5e-4, box_rate_count_s_pix=5e-4)
+    insert_science(empty_catalog, "jcmc11e7q", contrast_count_s_pix=1.0, box_rate_count_s_pix=1.0)
+    darks = every_dark(empty_catalog)
+    for name in ("jcmc11e6q", "jcmc11e7q"):
+        with reading(empty_catalog) as session:
+            science = queries.match_values(session, name)
+        for sigma in (None, 0.5, 40.0, 1e9):
+            wanted = Requirements(top=400, max_sigma=sigma)
+            for rule in (Rule.GLOW, Rule.BOX):
+                (found,) = match(empty_catalog, [name], rule=rule, wanted=wanted)
+                expected = ranked_by_brute_force(rule, science, darks, wanted)
+                assert [dark.dark for dark in found.darks] == expected[:400], (name, sigma, rule)
+                everything = ranked_by_brute_force(rule, science, darks, LOOSE)
+                assert ranked_beyond(empty_catalog, rule, science, sigma) == [
+                    dark for dark in everything if sigma is not None and dark not in expected
+                ]
+
+
+def ranked_beyond(engine: sa.Engine, rule: Rule, science: Any, sigma: float | None) -> list[str]:
+    ranking, gates = rules.ranking(rule, science), rules.gates(science, Requirements())
+    beyond = math.inf if sigma is None else sigma
+    with reading(engine) as session:
+        found = [dark.rootname for dark in nearest_darks.ranked_darks(session, ranking, gates, beyond=beyond)]
+    return [] if sigma is None else found
+
+
+LOOSE = Requirements(max_sigma=math.inf)
+"""No limit on sigma: for brute force alone, since a user's limit is finite."""

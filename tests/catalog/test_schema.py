@@ -131,7 +131,8 @@ def test_down_from_untested_darks_and_up_again(empty_engine: sa.Engine) -> None:
     assert {name: len(rows) for name, rows in raw_rows(empty_engine).items()} == dict.fromkeys(before, 1)
     (row,) = raw_rows(empty_engine)["exposures"]
     assert (row["quality"], row["quality_reason"], row["temperature_mean_c"]) == ("good", None, 9.25)
-    assert row.keys() == before["exposures"][0].keys() - {"observation_quality", "guide_star_lock", "hot_pixels"}
+    since = {"observation_quality", "guide_star_lock", "hot_pixels", "contrast_block", "box_rate_block"}
+    assert row.keys() == before["exposures"][0].keys() - since
     assert raw_rows(empty_engine)["quality_notes"][0]["quality"] == "good"
     for table in ("exposures", "quality_notes"):
         with pytest.raises(sa.exc.IntegrityError), empty_engine.begin() as connection:
