@@ -50,7 +50,7 @@ def path_of(file: FileRecord) -> Path:
     """
     if not is_remote(file.uri):
         return local_path(file.uri)
-    folder = _folder()
+    folder = cache_folder("files")
     content_id = f"{file.uri}\n{file.size_byte}\n{file.mtime_ns}\n{file.etag}"
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", file_name(file.uri))[-80:]
     copy = folder / f"{hashlib.sha256(content_id.encode()).hexdigest()[:32]}_{name}"
@@ -90,16 +90,18 @@ def keeping_files() -> Iterator[None]:
             _locked.reset(token)
             locked.close()
             with suppress(OSError, SbcdarkError):
-                _make_room(_folder(), 0)
+                _make_room(cache_folder("files"), 0)
 
 
-def _folder() -> Path:
+def cache_folder(kind: str) -> Path:
+    """Return the folder of one kind of things that are kept: ``files`` or ``templates``."""
     named = os.environ.get("SBCDARK_CACHE")
     if named:
-        return Path(named).expanduser().absolute()
-    from platformdirs import user_cache_path  # noqa: PLC0415  only remote files need it
+        folder = Path(named).expanduser().absolute()
+        return folder if kind == "files" else folder / kind
+    from platformdirs import user_cache_path  # noqa: PLC0415  only remote files and templates need it
 
-    return user_cache_path("sbcdark") / "files"
+    return user_cache_path("sbcdark") / kind
 
 
 def _limit_byte() -> int:

@@ -14,7 +14,7 @@ from sbcdark.pipeline.model.sources import fit_dark_with_sources
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -131,7 +131,12 @@ class DarkEstimate:
         return float(np.sqrt(variance))
 
 
-def combine_darks(how: Combine, exposures: Sequence[Exposure], chosen: Sequence[Sequence[DarkFrame]]) -> DarkEstimate:
+def combine_darks(
+    how: Combine,
+    exposures: Sequence[Exposure],
+    chosen: Sequence[Sequence[DarkFrame]],
+    build: Callable[[Sequence[DarkFrame]], Templates] | None = None,
+) -> DarkEstimate:
     """Estimate the dark of each exposure from the darks chosen for it.
 
     Parameters
@@ -140,10 +145,12 @@ def combine_darks(how: Combine, exposures: Sequence[Exposure], chosen: Sequence[
         With the model, all exposures share one set of templates from all chosen darks.
     chosen : sequence of sequence of DarkFrame
         The darks of each exposure, best first.
+    build : callable, optional
+        Makes the templates of darks; by default `build_templates`.
     """
-    unique = {dark.rootname: dark for darks in chosen for dark in darks}
+    unique = shared_darks(chosen)
     if how is Combine.MODEL:
-        return _modelled(exposures, tuple(unique.values()))
+        return _modelled(exposures, unique, build)
     estimates = []
     for exposure, darks in zip(exposures, chosen, strict=True):
         used = darks[:1] if how is Combine.NEAREST else darks
@@ -153,13 +160,22 @@ def combine_darks(how: Combine, exposures: Sequence[Exposure], chosen: Sequence[
         error = np.sqrt(np.maximum(counts, counts.mean())) / time
         weights = {dark.rootname: dark.exptime_s / time for dark in used}
         estimates.append(ExposureDark(exposure.rootname, counts / time, error, weights, how.value, None))
-    return DarkEstimate(tuple(estimates), tuple(unique.values()), None)
+    return DarkEstimate(tuple(estimates), unique, None)
 
 
-def _modelled(exposures: Sequence[Exposure], darks: tuple[DarkFrame, ...]) -> DarkEstimate:
+def shared_darks(chosen: Sequence[Sequence[DarkFrame]]) -> tuple[DarkFrame, ...]:
+    """Return the darks of all exposures, each once: those of the templates."""
+    return tuple({dark.rootname: dark for darks in chosen for dark in darks}.values())
+
+
+def _modelled(
+    exposures: Sequence[Exposure],
+    darks: tuple[DarkFrame, ...],
+    build: Callable[[Sequence[DarkFrame]], Templates] | None,
+) -> DarkEstimate:
     from sbcdark.pipeline.model.templates import build_templates  # noqa: PLC0415  scipy is slow to import
 
-    templates = build_templates(darks)
+    templates = (build or build_templates)(darks)
     estimates = []
     for exposure in exposures:
         fit, sources = fit_dark_with_sources(

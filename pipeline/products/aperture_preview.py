@@ -28,6 +28,7 @@ from sbcdark.pipeline.products.input_frames import (
     science_values,
 )
 from sbcdark.pipeline.products.masterdark import drizzle_inputs
+from sbcdark.pipeline.products.template_cache import templates_of
 from sbcdark.pipeline.selection import choice
 from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
 
@@ -166,7 +167,7 @@ def _of_exposure(
     shape = product.science.shape
     fractions = [native_fractions(one, (shape[0], shape[1]), mapping) for one in shapes]
     exposure = exposure_to_fit(one, 0, [[fraction] for fraction in fractions])
-    estimate = combine_darks(Combine.MODEL, [exposure], [frames])
+    estimate = combine_darks(Combine.MODEL, [exposure], [frames], templates_of)
     names = [dark.dark for dark in match.darks]
     return [
         _in_aperture(one, names, estimate, frames, place.label, fraction)

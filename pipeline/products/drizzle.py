@@ -1,8 +1,8 @@
 """AstroDrizzle for SBC frames: the only caller of drizzlepac.
 
 AstroDrizzle modifies its inputs, writes files next to them, prints, adds handlers to the root logger and works in the
-current folder. It therefore runs in a separate process, on copies. `Drizzler` keeps that process for several products,
-since importing drizzlepac takes longer than a drizzle.
+current folder. It therefore runs on copies, in a process without other duties: a worker of a run (`workers`), or a
+process of its own, which `Drizzler` keeps for several products, since importing drizzlepac takes longer than a drizzle.
 
 The process records how AstroDrizzle calls its kernel (`drizzlepac.adrizzle.do_driz`): the weight of each native pixel
 and the mapping from native to product pixels. The same calls resample other images, such as the dark, onto the same
@@ -17,13 +17,14 @@ where WHT is 0.
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import io
 import json
 import os
 import re
 import subprocess
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -37,7 +38,7 @@ from sbcdark.pipeline.detector.constants import RESET_DQ, SCALE_ARCSEC
 from sbcdark.pipeline.products.drizzled_product import DrizzledProduct, FrameMapping
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -73,6 +74,10 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+_ENVIRONMENT = {"ASTRODRIZ_NO_PARALLEL": "1", "MPLBACKEND": "Agg"}
+"""No process pool for one kernel call, and no display for the plots of drizzlepac."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     folder: str
@@ -86,14 +91,21 @@ class Drizzler:
     """A process that runs AstroDrizzle, one product at a time; it starts and ends with the context.
 
     It imports drizzlepac, which takes longer than a drizzle, while the parent process reads files and selects darks.
+
+    Parameters
+    ----------
+    here : bool
+        Run AstroDrizzle in this process, which is then a worker without other duties.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, here: bool = False) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._calls: list[_KernelCall] | None = [] if here else None
 
     def __enter__(self) -> Self:
         """Start the process and return itself."""
-        self._start()
+        if self._calls is None:
+            self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -180,6 +192,8 @@ class Drizzler:
         return [np.load(folder / f"drizzled{number}.npy") for number in range(len(planes))]
 
     def _ask(self, job: _Job) -> dict[str, Any]:
+        if self._calls is not None:
+            return _work(asdict(job), self._calls)
         process = self._process or self._start()
         line = ""
         # A broken pipe also means that there is no answer.
@@ -197,8 +211,7 @@ class Drizzler:
 
     def _start(self) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
-        # No process pool for one kernel call, and no display for the plots of drizzlepac.
-        environment |= {"ASTRODRIZ_NO_PARALLEL": "1", "MPLBACKEND": "Agg"}
+        environment |= _ENVIRONMENT
         # -P: a folder called numpy in the user's current folder is not imported.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "sbcdark.pipeline.products.drizzle"],
@@ -240,27 +253,60 @@ def _work(job: dict[str, Any], calls: list[_KernelCall]) -> dict[str, Any]:
     """Run one job in its folder and send all output to the log. `calls` are those of the last product."""
     import logging  # noqa: PLC0415  in the worker only
 
-    log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    before = Path.cwd()
+    with _output_to(job["log"]):
+        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s", force=True)
+        logging.getLogger("drizzlepac").setLevel(logging.DEBUG)  # it logs its parameters at that level
+        os.chdir(job["folder"])
+        try:
+            return _astrodrizzle(job, calls) if job["frames"] else _resample(job, calls)
+        except Exception as problem:
+            logging.getLogger("sbcdark").exception("AstroDrizzle failed")
+            text = " ".join(re.sub(r"#+", " ", str(problem)).split())
+            return {"error": f"{type(problem).__name__}: {text}"[:300].rstrip(".")}
+        finally:
+            os.chdir(before)
+
+
+@contextlib.contextmanager
+def _output_to(path: str) -> Iterator[None]:
+    """Append what this process and its libraries print to a file."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
-    logging.getLogger("drizzlepac").setLevel(logging.DEBUG)  # it logs its parameters at that level
-    os.chdir(job["folder"])
     try:
-        return _astrodrizzle(job, calls) if job["frames"] else _resample(job, calls)
-    except Exception as problem:
-        logging.getLogger("sbcdark").exception("AstroDrizzle failed")
-        text = " ".join(re.sub(r"#+", " ", str(problem)).split())
-        return {"error": f"{type(problem).__name__}: {text}"[:300].rstrip(".")}
+        yield
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os.chdir(tempfile.gettempdir())
+        for number, former in enumerate(kept, 1):
+            os.dup2(former, number)
+            os.close(former)
+
+
+def import_astrodrizzle() -> None:
+    """Import AstroDrizzle, without the tools for alignment and catalogs that drizzlepac imports with itself.
+
+    They and their libraries take half of the time, and AstroDrizzle does not use them.
+    """
+    os.environ |= _ENVIRONMENT
+    if "drizzlepac" not in sys.modules:
+        found = importlib.util.find_spec("drizzlepac")
+        if found is None:
+            raise ImportError("drizzlepac is not installed")
+        package = importlib.util.module_from_spec(found)
+        sys.modules["drizzlepac"] = package
+        package.__dict__["__version__"] = importlib.import_module("drizzlepac.version").__version__
+    import drizzlepac.astrodrizzle  # noqa: F401, PLC0415  in the worker only
 
 
 def _astrodrizzle(job: dict[str, Any], calls: list[_KernelCall]) -> dict[str, Any]:
-    from drizzlepac import __version__, adrizzle, cdriz  # noqa: PLC0415  in the worker only; 3 s
+    import_astrodrizzle()
+    from drizzlepac import __version__, adrizzle, cdriz  # noqa: PLC0415  in the worker only
     from drizzlepac.astrodrizzle import AstroDrizzle  # noqa: PLC0415
 
     calls.clear()
@@ -326,7 +372,7 @@ def _main() -> None:
     # AstroDrizzle prompts on stdin about some files: with an empty stdin it fails instead of waiting.
     sys.stdin = io.StringIO()
     with contextlib.suppress(ImportError):  # the first job reports it
-        import drizzlepac.astrodrizzle  # noqa: F401, PLC0415  in the worker only
+        import_astrodrizzle()
     calls: list[_KernelCall] = []
     while True:
         answers.write(json.dumps(_work(json.loads(jobs.get()), calls)) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog import queries
@@ -51,11 +52,10 @@ def _ingested(file: FileRecord) -> FileRecord | None:
 
 
 class FlatShelf:
-    """The flats of one build, each read once."""
+    """The flats of a build; a flat is read once as long as its file stays the same."""
 
     def __init__(self, given: Path | None) -> None:
         self._given = given
-        self._read: dict[Path, Flat] = {}
 
     def flat_of(self, values: MatchValues, warnings: list[str]) -> Flat | None:
         """Return the flat that divided an exposure; if it is not found, return None and add a warning.
@@ -73,9 +73,14 @@ class FlatShelf:
         if path is None:
             warnings.append(f"{values.rootname}: {missing_flat(values.file.flat_file)}")
             return None
-        if path not in self._read:
-            self._read[path] = Flat(path, file_sha256(path), read_flat(path))
-        return self._read[path]
+        status = path.stat()
+        return _flat_at(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _flat_at(path: Path, _size: int, _mtime_ns: int) -> Flat:
+    """Return a flat; all associations of a filter share it, and one takes 8 MB."""
+    return Flat(path, file_sha256(path), read_flat(path))
 
 
 def read_input(values: MatchValues, flat: Flat | None, *, drizzled: bool = True) -> ScienceInput:

@@ -13,7 +13,7 @@ from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
 from sbcdark.catalog.text import number
 from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.frames.pixels import drizzle_input
-from sbcdark.pipeline.model.combination import DarkEstimate, Exposure, ExposureDark, combine_darks
+from sbcdark.pipeline.model.combination import DarkEstimate, Exposure, ExposureDark, combine_darks, shared_darks
 from sbcdark.pipeline.products import compatibility
 from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, aperture_sum, to_pixels
 from sbcdark.pipeline.products.footprints import NativeWeights, check_weights, native_weights
@@ -22,6 +22,7 @@ from sbcdark.pipeline.products.net import net_error, variance_planes
 from sbcdark.pipeline.products.product_files import ProductFiles, inputs_key, require_free
 from sbcdark.pipeline.products.records import Built, Masterdark, Member, PlacedAperture, ScienceInput
 from sbcdark.pipeline.products.sky import Sky, parse_sky
+from sbcdark.pipeline.products.template_cache import templates_are_kept, templates_of
 from sbcdark.pipeline.selection import choice
 from sbcdark.pipeline.selection.rules import Combine, Requirements
 from sbcdark.pipeline.selection.suggestions import advice_in
@@ -111,6 +112,20 @@ def build(
     return _made(target, plan, job, drizzler, work)
 
 
+@keeping_files()
+def prepare(engine: sa.Engine, target: Target, job: Job) -> None:
+    """Put the templates of a target into the cache, for a `build` with the model in another process.
+
+    Raises
+    ------
+    UsageError, NothingMatchedError, SbcdarkError
+        As for `build`.
+    """
+    if templates_are_kept():
+        plan = _planned(engine, target, job, None)
+        templates_of(shared_darks(read_darks(plan.matches, job.options, [])[1]))
+
+
 def _planned(engine: sa.Engine, target: Target, job: Job, stored: Sequence[Match] | None) -> Plan:
     if not target.exposures:
         raise UsageError(
@@ -151,7 +166,7 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     exposures = [exposure_to_fit(one, number, (*left_out, *masks)) for number, one in enumerate(inputs)]
     if options.combine is Combine.MODEL:
         warnings += _little_left(inputs, exposures)
-    estimate = combine_darks(options.combine, exposures, chosen)
+    estimate = combine_darks(options.combine, exposures, chosen, templates_of)
     if options.combine is Combine.MODEL:
         warnings += _degraded(estimate)
     darks = [one.flat_fielded(dark.rate) for one, dark in zip(inputs, estimate.exposures, strict=True)]

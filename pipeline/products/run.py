@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import as_engine
-from sbcdark.catalog.workspace import end_with_parent, locked, publish, workspace
+from sbcdark.catalog.workspace import locked, publish, workspace
 from sbcdark.pipeline.frames.fits_output import write_dark_product, write_net_product, write_science_product
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, write_table
 from sbcdark.pipeline.products import photometry
 from sbcdark.pipeline.products.drizzle import Drizzler
-from sbcdark.pipeline.products.masterdark import build
+from sbcdark.pipeline.products.masterdark import build, prepare
 from sbcdark.pipeline.products.product_files import ProductFiles
 from sbcdark.pipeline.products.provenance import provenance
 from sbcdark.pipeline.products.stored_results import record
+from sbcdark.pipeline.products.workers import start_imports, submitting, worker_pool
 from sbcdark.pipeline.selection.names import Target, resolve_target
+from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +89,7 @@ def make(
     names : Selector or sequence of str
         Associations, one target each; all single exposures together form one more target.
     workers : int, optional
-        Targets processed at once; by default one per core.
+        Targets processed at once, in processes of their own; by default one per core. 1: in this process.
     talk : callable
         Called with one line of text for each finished target.
 
@@ -103,6 +105,8 @@ def make(
     SbcdarkError
         The folder cannot be created.
     """
+    if workers != 1:
+        start_imports()
     engine = as_engine(catalog)
     with reading(engine) as session:
         targets = resolve_target(session, names)
@@ -113,8 +117,7 @@ def make(
                 f"--use names {rootname}, which is not among the exposures.", f"They are: {', '.join(sorted(asked))}."
             )
     make_folder(job.folder)
-    wanted = min(workers or os.cpu_count() or 1, len(targets))
-    if wanted <= 1:
+    if workers == 1:
         outcomes = []
         with Drizzler() as drizzler:
             for target in targets:
@@ -123,8 +126,13 @@ def make(
         return outcomes
     url = engine.url.render_as_string(hide_password=False)
     done: dict[str, Outcome] = {}
-    with ProcessPoolExecutor(wanted, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-        waiting = {pool.submit(_in_worker, url, target, job): target for target in targets}
+    with worker_pool(min(workers or os.cpu_count() or 1, len(targets))) as pool:
+        with submitting():
+            waiting = {pool.submit(_in_worker, url, target, job): target for target in targets}
+        if job.options.combine is Combine.MODEL:
+            # While the workers import their libraries; the first of them finds the templates in the cache.
+            with suppress(SbcdarkError, OSError):
+                prepare(engine, targets[0], job)
         for future in as_completed(waiting):
             name = waiting[future].name
             try:
@@ -160,14 +168,11 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.name}: " + ", ".join(["science product", "masterdark", *made])
 
 
-@lru_cache(maxsize=1)
-def _own_drizzler() -> Drizzler:
-    """Return this worker's AstroDrizzle process: importing drizzlepac takes longer than a drizzle."""
-    return Drizzler()
+_engine = lru_cache(maxsize=1)(as_engine)
 
 
 def _in_worker(url: str, target: Target, job: Job) -> Outcome:
-    return _contained(as_engine(url), target, job, _own_drizzler())
+    return _contained(_engine(url), target, job, Drizzler(here=True))
 
 
 def _contained(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) -> Outcome:

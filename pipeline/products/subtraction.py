@@ -20,6 +20,7 @@ from sbcdark.pipeline.products.masterdark import matches_of
 from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key
 from sbcdark.pipeline.products.provenance import dark_cards
 from sbcdark.pipeline.products.run import make_folder
+from sbcdark.pipeline.products.template_cache import templates_of
 from sbcdark.pipeline.selection.names import resolve_target
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _of_target(
     inputs = [read_input(one, flat, drizzled=False) for one, flat in zip(values, flats, strict=True)]
     matches, chosen = read_darks(matches, options, warnings)
     exposures = [exposure_to_fit(one, number, ()) for number, one in enumerate(inputs)]
-    darks = combine_darks(options.combine, exposures, chosen).exposures
+    darks = combine_darks(options.combine, exposures, chosen, templates_of).exposures
     made = []
     for one, match, dark in zip(inputs, matches, darks, strict=True):
         fitted = None if dark.fit is None else dark.fit.sky

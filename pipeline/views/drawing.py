@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, FigureBase
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 
@@ -121,16 +121,28 @@ def save(figure: Figure, path: Path, written_as: str = "png") -> None:
         temporary.unlink(missing_ok=True)
 
 
-def new_figure(width: float, height: float, layout: Literal["compressed", "constrained"] = "compressed") -> Figure:
-    """Return an empty figure with a size in inches and a layout without overlaps."""
+def new_figure(
+    width: float, height: float, layout: Literal["compressed", "constrained"] | None = "compressed"
+) -> Figure:
+    """Return an empty figure with a size in inches; with a layout without overlaps, else for `panel`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - matplotlib is slow to load
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
 
-    engine = ConstrainedLayoutEngine(compress=layout == "compressed", w_pad=0.08, h_pad=0.1)
+    engine = None if layout is None else ConstrainedLayoutEngine(compress=layout == "compressed", w_pad=0.08, h_pad=0.1)
     figure = Figure(figsize=(width, height), layout=engine)
     FigureCanvasAgg(figure)
     return figure
+
+
+def panel(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Return new axes at a fixed place, in inches.
+
+    A layout engine measures every label several times, which takes as long as the drawing: the pictures of a run, of
+    which there are many, have fixed places.
+    """
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
 def draw_image(
@@ -161,10 +173,14 @@ def draw_image(
     return drawn
 
 
-def colour_bar(figure: FigureBase, drawn: Any, axes: Sequence[Axes], block: int) -> None:
-    """Add the colour bar of `draw_image`."""
-    bar = figure.colorbar(drawn, ax=list(axes), extend="both", pad=0.015, aspect=30)
-    bar.set_label(f"1e-5 count/s/pixel, means of {block} by {block}")
+def colour_bar(figure: Figure, drawn: Any, place: Axes, label: str) -> None:
+    """Draw the colour bar of `draw_image` in axes of its own."""
+    figure.colorbar(drawn, cax=place, extend="both").set_label(label)
+
+
+def rate_label(block: int) -> str:
+    """Return the label of the colour bar of block-summed rates."""
+    return f"1e-5 count/s/pixel, means of {block} by {block}"
 
 
 def outlined(width: float) -> list[Any]:

@@ -20,7 +20,9 @@ from sbcdark.pipeline.views.drawing import (
     new_figure,
     outlined,
     own_style,
+    panel,
     plain_text,
+    rate_label,
     save,
     stretch,
 )
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 LISTED_APERTURES = 8
 _TITLE = 50  # characters of 11 points above one of two panels
+_SIDE = 4.8  # of a panel, inches
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,21 @@ def _frame_title(kind: str, frame: FramePicture) -> str:
     return f"{kind} {plain_text(frame.rootname, _TITLE - len(kind))}\n{', '.join(facts)}"
 
 
+def _pair(figure: Figure, bottom: float) -> tuple[Axes, Axes]:
+    """Return two panels side by side with one scale; `bottom` in inches."""
+    left, right = panel(figure, 0.8, bottom, _SIDE, _SIDE), panel(figure, 5.8, bottom, _SIDE, _SIDE)
+    right.tick_params(labelleft=False)
+    return left, right
+
+
+def _bar(bottom: float) -> tuple[float, float, float, float]:
+    """Return the place of the colour bar beside a pair, inches."""
+    return 10.75, bottom, 0.17, _SIDE
+
+
 def _exposure_and_dark_figure(science: FramePicture, dark: FramePicture, block: int) -> Figure:
-    figure = new_figure(12.0, 5.8)
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    figure = new_figure(12.0, 0.6 + _SIDE + 0.6, None)
+    panels = _pair(figure, 0.6)
     frames = (science, dark)
     images = [block_mean(frame.counts, block, frame.exptime_s * UNIT) for frame in frames]
     limits = stretch(images)
@@ -112,7 +127,7 @@ def _exposure_and_dark_figure(science: FramePicture, dark: FramePicture, block: 
         axes.set_title(_frame_title(kind, frame), fontsize=11, parse_math=False)
         axes.set_xlabel("detector x (pixel)")
     panels[0].set_ylabel("detector y (pixel)")
-    colour_bar(figure, drawn, panels, block)
+    colour_bar(figure, drawn, panel(figure, *_bar(0.6)), rate_label(block))
     return figure
 
 
@@ -189,8 +204,9 @@ def _products_figure(
     block: int,
 ) -> Figure:
     names = _aperture_list(apertures)
-    figure = new_figure(12.0, 5.7 + 0.22 * (names.count("\n") + 1))
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    bottom = 0.6 + (0.17 * (names.count("\n") + 1) if names else 0.0)
+    figure = new_figure(12.0, bottom + _SIDE + 0.4, None)
+    panels = _pair(figure, bottom)
     products = (science, masterdark)
     images = [block_mean(product, block, UNIT) for product in products]
     limits = stretch(images)
@@ -201,7 +217,7 @@ def _products_figure(
         axes.set_title(plain_text(title, _TITLE), fontsize=11, parse_math=False)
         axes.set_xlabel("product x (pixel)")
     panels[0].set_ylabel("product y (pixel)")
-    colour_bar(figure, drawn, panels, block)
+    colour_bar(figure, drawn, panel(figure, *_bar(bottom)), rate_label(block))
     if names:
         figure.supxlabel(names, fontsize=9, parse_math=False)
     return figure

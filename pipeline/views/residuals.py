@@ -16,7 +16,9 @@ from sbcdark.pipeline.views.drawing import (
     draw_image,
     new_figure,
     own_style,
+    panel,
     plain_text,
+    rate_label,
     save,
     stretch,
 )
@@ -92,10 +94,9 @@ def plot_fit(path: Path, fit: FitPicture, *, block: int = 16, written_as: str = 
 
 
 def _fit_figure(fit: FitPicture, block: int) -> Figure:
-    figure = new_figure(12.0, 7.2, "constrained")
-    images_row, profiles_row = figure.subfigures(2, 1, height_ratios=(3, 2), squeeze=False).flat
-    science, model, residual = images_row.subplots(1, 3)
-    along_x, along_y = profiles_row.subplots(1, 2)
+    figure = new_figure(12.0, 7.0, None)
+    science, model, residual = (panel(figure, left, 3.65, 3.0, 3.0) for left in (0.8, 4.0, 8.0))
+    along_x, along_y = (panel(figure, left, 0.6, 4.95, 2.15) for left in (0.8, 6.8))
     images = [np.where(fit.good, image, np.nan) for image in (fit.counts, fit.model)]
     means = [block_mean(image, block, fit.exptime_s * UNIT) for image in images]
     limits = stretch(means)
@@ -117,24 +118,31 @@ def _fit_figure(fit: FitPicture, block: int) -> Figure:
     science.set_title(plain_text(fit.rootname, _TITLE), fontsize=11, parse_math=False)
     model.set_title("dark + sky", fontsize=11)
     residual.set_title(f"residual{chi2}", fontsize=11)
-    colour_bar(images_row, drawn[0], (science, model), block)
+    colour_bar(figure, drawn[0], panel(figure, 7.12, 3.65, 0.12, 3.0), rate_label(block))
+    colour_bar(figure, left, panel(figure, 11.12, 3.65, 0.12, 3.0), "(science - model) / sqrt(model)")
     masks = [
         words
         for words, mask in (("sources (orange)", fit.sources), ("apertures (dashed)", fit.apertures))
         if mask.any() and not mask.all()
     ]
     if masks:
-        images_row.supxlabel(f"left out of the fit: {', '.join(masks)}", fontsize=9)
-    bar = images_row.colorbar(left, ax=residual, extend="both", pad=0.02, aspect=30)
-    bar.set_label("(science - model) / sqrt(model)")
+        figure.text(0.5, 2.95 / 7.0, f"left out of the fit: {', '.join(masks)}", fontsize=9, ha="center")
     _profile(along_x, fit, axis=0, name="x")
     _profile(along_y, fit, axis=1, name="y")
     return figure
 
 
 def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str) -> None:
-    if mask.any() and not mask.all():
-        axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=[style])
+    if not mask.any() or mask.all():
+        return
+    # Only the part with the mask, and a pixel around it: the contour of a frame takes as long as the whole figure.
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    top, first = max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0)
+    part = mask[top : int(rows[-1]) + 2, first : int(columns[-1]) + 2]
+    if min(part.shape) < 2:  # a contour needs two pixels each way
+        return
+    x, y = np.arange(part.shape[1]) + first, np.arange(part.shape[0]) + top
+    axes.contour(x, y, part, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=[style])
 
 
 def _profile(axes: Axes, fit: FitPicture, *, axis: int, name: str) -> None:

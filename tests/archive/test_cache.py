@@ -246,4 +246,4 @@ def test_what_a_killed_process_left_is_overwritten(web: RangeServer, tmp_path: P
 def test_folder_is_the_users_own_unless_another_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("SBCDARK_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache._folder() == tmp_path / "sbcdark" / "files"
+    assert cache.cache_folder("files") == tmp_path / "sbcdark" / "files"

@@ -10,6 +10,7 @@ more `sbcdark run` into another folder. Prints medians and ratios, and the peak 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gzip
 import os
 import resource
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,20 +50,36 @@ def unpack(data: Path, folder: Path, visits: int) -> None:
             (folder / name.replace(VISIT, own)).write_bytes(renamed)
 
 
-def timed(commands: Sequence[Sequence[str]], environment: dict[str, str]) -> float:
-    """Return how long commands take one after the other, in seconds.
+def timed(commands: Sequence[Sequence[str]], environment: dict[str, str]) -> tuple[float, float]:
+    """Return how long commands take one after the other, and the CPU time of all their processes, in seconds.
 
     Raises
     ------
     SystemExit
         One fails.
     """
-    start = time.perf_counter()
+    start, before = time.perf_counter(), cpu_time()
     for command in commands:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr[-2000:]}")
-    return time.perf_counter() - start
+    took = time.perf_counter() - start
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+    return took, cpu_time() - before
+
+
+def adopt_orphans() -> None:
+    """Become the parent of processes whose own parent has ended, so that their CPU time and memory are counted."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1)
+
+
+def cpu_time() -> float:
+    """Return the CPU time of all ended children and theirs, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def compare(data: Path, folder: Path, visits: int, rounds: int) -> None:
@@ -69,7 +87,7 @@ def compare(data: Path, folder: Path, visits: int, rounds: int) -> None:
     unpack(data, folder / "data", visits)
     program = str(Path(sys.executable).with_name("sbcdark"))
     names = ("by hand", "by hand, no pictures", "ingest and run", "a second run")
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for number in range(rounds):
         place = folder / str(number)
         place.mkdir()
@@ -88,10 +106,10 @@ def compare(data: Path, folder: Path, visits: int, rounds: int) -> None:
         shutil.rmtree(place)
     print(f"{4 * visits} associations of two exposures, {rounds} rounds")
     for name in names:
-        low, high = min(times[name]), max(times[name])
-        print(f"  {name:22} {statistics.median(times[name]):8.2f} s  ({low:.2f} to {high:.2f})")
+        wall, cpu = (statistics.median(each) for each in zip(*times[name], strict=True))
+        print(f"  {name:22} {wall:8.2f} s, CPU time {cpu:8.2f} s")
     for name in names[:2]:
-        ratios = [hand / ours for hand, ours in zip(times[name], times[names[2]], strict=True)]
+        ratios = [hand[0] / ours[0] for hand, ours in zip(times[name], times[names[2]], strict=True)]
         middle = statistics.median(ratios)
         print(f"  ({name}) / (ingest and run): {middle:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
@@ -103,6 +121,7 @@ def main() -> None:
     parser.add_argument("--visits", type=int, nargs="+", default=[1, 10], help="how many times four associations")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    adopt_orphans()
     for visits in arguments.visits:
         with tempfile.TemporaryDirectory() as name:
             compare(arguments.data, Path(name), visits, arguments.rounds)

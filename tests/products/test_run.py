@@ -176,7 +176,8 @@ def test_results_are_recorded_whole_or_not_at_all(
 
     monkeypatch.setattr(results, "write_photometry", fail)
     before = dump(catalog)
-    (outcome,) = make(catalog, ["jcmc11ctq"], Job(tmp_path, BuildOptions(Combine.NEAREST), (parse_aperture(APERTURE),)))
+    job = Job(tmp_path, BuildOptions(Combine.NEAREST), (parse_aperture(APERTURE),))
+    (outcome,) = make(catalog, ["jcmc11ctq"], job, workers=1)
     assert outcome.failure is not None
     assert outcome.failure.what == "the last of the rows was not written"
     assert dump(catalog) == before

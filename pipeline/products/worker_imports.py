@@ -1,0 +1,15 @@
+"""The libraries that a worker process needs, imported before it is forked: see `workers`."""
+
+import matplotlib.backends.backend_agg
+import matplotlib.figure
+import matplotlib.layout_engine
+import photutils.aperture
+import scipy.ndimage
+import scipy.special
+import sqlalchemy.dialects.sqlite
+
+from sbcdark.pipeline.products import drizzle, run
+
+drizzle.import_astrodrizzle()
+
+__all__ = ["matplotlib", "photutils", "run", "scipy", "sqlalchemy"]
