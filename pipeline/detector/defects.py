@@ -10,6 +10,8 @@ import numpy as np
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Image = NDArray[np.float64]
@@ -102,10 +104,10 @@ def find_defects(total: Image) -> tuple[Mask, Image, Image]:
     return hot, row, column
 
 
-def measure_hot(mask: Mask, counts: list[Image], smooth_rates: Image, times: Image) -> HotPixels:
+def measure_hot(mask: Mask, counts: Sequence[NDArray[np.generic]], smooth_rates: Image, times: Image) -> HotPixels:
     """Measure the excess of each hot pixel over the smooth dark (n darks, n pixels): mean, scatter, error."""
     y, x = np.nonzero(mask)
-    seen = np.array([c[y, x] for c in counts]).reshape(len(counts), len(y))
+    seen = np.array([c[y, x] for c in counts], dtype=np.float64).reshape(len(counts), len(y))
     excess = seen / times[:, None] - smooth_rates
     rate = np.maximum((excess * times[:, None]).sum(axis=0) / times.sum(), 0.0)
     poisson = seen.sum(axis=0) / times.sum() ** 2

@@ -166,6 +166,27 @@ class Templates:
         return mean, np.diag(variance)
 
 
+class _Seen:
+    """The sums of a dark's counts (1024, 1024; 0 on bad pixels) that its templates are made from."""
+
+    def __init__(self, counts: NDArray[np.generic]) -> None:
+        self.total = float(counts.sum())
+        self.box = float(counts[BOX.slices].sum())
+        self.quiet = float(counts[QUIET.slices].sum())
+        self.centre = float(counts[_GLOW_AREA].sum())
+        self.bins = block_sum(counts, BIN).ravel()
+        self.blocks = block_sum(counts, BLOCK)
+        self.cells = block_sum(counts, _CELL).ravel()
+
+
+def _weighted_sum(darks: Sequence[DarkFrame], weights: Image) -> Image:
+    """Sum the counts of darks with weights, one dark at a time: together they would take 8 MB each."""
+    total = np.zeros(DETECTOR_SHAPE)
+    for dark, weight in zip(darks, weights, strict=True):
+        total += weight * dark.counts
+    return total
+
+
 def _normalised_convolution(image: Image, good: Mask, sigma: float) -> Image:
     """Smooth an image (0 on bad pixels) per good pixel, on 4 x 4 blocks with linear interpolation between them."""
     from scipy.ndimage import zoom  # noqa: PLC0415  costly to import
@@ -309,22 +330,22 @@ def build_templates(
     """
     relative = _checked_weights(darks, weights)
     times = np.array([dark.exptime_s for dark in darks])
-    counts = [dark.counts.astype(np.float64) for dark in darks]
-    hot, row, column = find_defects(np.sum(counts, axis=0))
+    hot, row, column = find_defects(_weighted_sum(darks, np.ones(len(darks))))
     good = ~hot & (row == 1)[:, None] & (column == 1)
-    sums = np.array([(c * good).sum() for c in counts])
+    seen = [_Seen(dark.counts * good) for dark in darks]
+    sums = np.array([one.total for one in seen])
     if not np.all(sums > 0):
         raise NothingMatchedError("A dark without any counts cannot be used.", "Retire it (sbcdark retire).")
 
-    boxes = np.array([(c * good)[BOX.slices].sum() for c in counts])
-    glow = _has_glow(sums, np.array([(c * good)[_GLOW_AREA].sum() for c in counts]))
+    glow = _has_glow(sums, np.array([one.centre for one in seen]))
     gls = relative * times**2 / sums
     pixels = block_sum(good, BIN).ravel()
     filled = pixels > 0
-    binned = np.array([block_sum(c * good, BIN).ravel()[filled] for c in counts])
+    binned = np.array([one.bins[filled] for one in seen])
     exposure = times[:, None] * pixels[filled]
     if glow:
-        quiet = np.array([(c * good)[QUIET.slices].sum() for c in counts]) / good[QUIET.slices].sum() / times
+        quiet = np.array([one.quiet for one in seen]) / good[QUIET.slices].sum() / times
+        boxes = np.array([one.box for one in seen])
         first = np.stack([quiet, boxes / good[BOX.slices].sum() / times - quiet], axis=1)
         parameters, covariances = _gauge(*_factor(binned, exposure, first, gls))
     else:
@@ -335,7 +356,7 @@ def build_templates(
 
     maps = []
     for combination, sigma in zip(coefficients, smoothing, strict=False):
-        raw = sum(k * c for k, c in zip(combination, counts, strict=True)) * good
+        raw = _weighted_sum(darks, combination) * good
         maps.append(_normalised_convolution(raw, good, sigma) if sigma else raw)
     norms = np.array([maps[0][good].mean(), *(m[BOX.slices][good[BOX.slices]].mean() for m in maps[1:])])
     coefficients /= norms[:, None]
@@ -347,14 +368,13 @@ def build_templates(
         norms = np.append(norms, 1.0)
     parameters = parameters * norms
     covariances = covariances * np.outer(norms, norms)
-    blocks = np.array([block_sum(c * good, BLOCK) for c in counts])
+    blocks = np.array([one.blocks for one in seen])
     noise = np.array([np.tensordot(coefficients[i] * coefficients[j], blocks, 1) for i, j in ((0, 0), (0, 1), (1, 1))])
 
     base_map, glow_map = (np.outer(row, column) * m for m in maps)
     at_hot = parameters @ np.stack([base_map[hot], glow_map[hot]])
     cells = np.array([block_sum(m * good, _CELL).ravel() for m in (base_map, glow_map)])
-    seen = np.array([block_sum(c * good, _CELL).ravel() for c in counts])
-    scatter = _shape_scatter(seen, parameters @ cells * times[:, None], 1 + glow)
+    scatter = _shape_scatter(np.array([one.cells for one in seen]), parameters @ cells * times[:, None], 1 + glow)
     limits = (-np.inf, np.inf)
     if all(smoothing):
         sigma = smoothing[1] / BLOCK
@@ -364,7 +384,7 @@ def build_templates(
             maps[0], maps[1], spread / np.maximum(smooth(block_sum(good, BLOCK), sigma), 1e-12) ** 2
         )
     return Templates(
-        base_map, glow_map, good, measure_hot(hot, counts, at_hot, times), row, column,
+        base_map, glow_map, good, measure_hot(hot, [dark.counts for dark in darks], at_hot, times), row, column,
         tuple(d.rootname for d in darks), parameters[:, 0], parameters[:, 1], covariances, glow,
         noise, block_sum(good, BLOCK), scatter, smoothing, limits, coefficients * sums,
     )  # fmt: skip
