@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import SORT_KEYS
 from sbcdark.catalog.text import number
-from sbcdark.catalog.times import utc_time
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import (
     Column,
@@ -112,11 +109,11 @@ class ListingOptions:
         return {
             "program": self.program,
             "filter": self.filter,
-            "temperature_c": _range(self.temperature),
-            "since": utc_time(self.since),
-            "until": utc_time(self.until, end_of_day=True),
+            "temperature_c": self.temperature,
+            "since": self.since,
+            "until": self.until,
             "hot": self.hot,
-            "quality": [] if self.quality is None else self.quality.split(","),
+            "quality": self.quality or [],
             "where": self.where or [],
             "sort": self.sort.removeprefix("-"),
             "descending": self.sort.startswith("-"),
@@ -151,20 +148,3 @@ def _list(kind: str | None, options: ListingOptions) -> None:
     left_out |= set() if counted else {"quality", "quality_reason"}
     columns = [column for column in _COLUMNS if column.key not in left_out]
     emit(rows, SORT_KEYS, columns, **forms, title=title)
-
-
-def _range(text: str | None) -> tuple[float | None, float | None]:
-    if text is None:
-        return None, None
-    low, colon, high = text.partition(":")
-    try:
-        limits = (float(low) if low else None, float(high) if high else None)
-    except ValueError:
-        limits = (None, None)
-    finite = all(limit is None or math.isfinite(limit) for limit in limits)
-    turned = None not in limits and limits[0] > limits[1]  # type: ignore[operator]
-    if not colon or limits == (None, None) or not finite or turned:
-        raise UsageError(
-            f"{text!r} is not a range of temperatures.", "Write e.g. --temp 25:27, --temp 25: or --temp :24."
-        )
-    return limits

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 from sbcdark.base import OpenCatalog
 from sbcdark.catalog import records
-from sbcdark.keywords import MatchKeywords, apertures_from, names_from, requirements_from, selector_from
+from sbcdark.keywords import (
+    MatchKeywords,
+    apertures_from,
+    is_one,
+    names_from,
+    path_from,
+    program_from,
+    requirements_from,
+    selector_from,
+)
 from sbcdark.results import Match
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sbcdark.keywords import Apertures, Folder, Names, Several
+    from sbcdark.keywords import Apertures, Folder, Names, One, Several
     from sbcdark.pipeline.products.aperture_preview import Outlook
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.reasons import Explanation
@@ -24,13 +33,13 @@ class ChoosingCatalog(OpenCatalog):
     """The jobs that choose darks."""
 
     @overload
-    def match(self, names: str, *, save: bool = ..., **wanted: Unpack[MatchKeywords]) -> Match: ...
+    def match(self, names: One, *, save: bool = ..., **wanted: Unpack[MatchKeywords]) -> Match: ...
     @overload
     def match(
         self,
         names: Several = ...,
         *,
-        program: int | None = ...,
+        program: int | str | None = ...,
         association: str | None = ...,
         target: str | None = ...,
         save: bool = ...,
@@ -40,7 +49,7 @@ class ChoosingCatalog(OpenCatalog):
         self,
         names: Names = (),
         *,
-        program: int | None = None,
+        program: int | str | None = None,
         association: str | None = None,
         target: str | None = None,
         save: bool = False,
@@ -50,8 +59,8 @@ class ChoosingCatalog(OpenCatalog):
 
         Parameters
         ----------
-        names : str or iterable of str
-            Exposures, or associations, which stand for their exposures.
+        names : str, Path or iterable of these
+            Exposures, or associations, which stand for their exposures; also their files.
         program, association, target : optional
             Further exposures: all science of a program, of an association, of a target (TARGNAME).
         rule : {"glow", "box", "temperature", "notebook"}
@@ -79,7 +88,7 @@ class ChoosingCatalog(OpenCatalog):
         found = choice.match(
             self.engine,
             names_from(names),
-            program=program,
+            program=program_from(program),
             association=association,
             target=target,
             rule=rule,
@@ -89,17 +98,16 @@ class ChoosingCatalog(OpenCatalog):
         )
         values = [column.name for column in fields(records.Match)]
         matches = [Match(**{name: getattr(one, name) for name in values}) for one in found]
-        alone = (
-            isinstance(names, str) and program is None and association is None and target is None and len(matches) == 1
-        )
+        alone = is_one(names) and program is None and association is None and target is None and len(matches) == 1
         return matches[0] if alone else matches
 
-    def why(self, exposure: str, dark: str, **wanted: Unpack[MatchKeywords]) -> Explanation:
+    def why(self, exposure: One, dark: One, **wanted: Unpack[MatchKeywords]) -> Explanation:
         """Explain why a dark is selected for an exposure or not, and what would admit it. Options as for `match`."""
         from sbcdark.pipeline.selection.reasons import why  # noqa: PLC0415  each job loads what it needs
 
         rule, requirements = requirements_from(wanted)
-        return why(self.engine, exposure, dark, rule=rule, wanted=requirements)
+        (science,), (candidate,) = names_from(exposure, "exposure"), names_from(dark, "dark")
+        return why(self.engine, science, candidate, rule=rule, wanted=requirements)
 
     def advice(self, names: Names) -> str:
         """Return what to do if no dark fits some exposures."""
@@ -119,7 +127,7 @@ class ChoosingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.products.missing_flats import missing_flats  # noqa: PLC0415  each job loads what it needs
 
-        return missing_flats(self.engine, selector_from(names), None if flat is None else Path(flat))
+        return missing_flats(self.engine, selector_from(names), None if flat is None else path_from(flat, "flat"))
 
     def preview(
         self,

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from sbcdark.base import OpenCatalog
 from sbcdark.catalog import records
-from sbcdark.keywords import qualities_from
-from sbcdark.results import Status
+from sbcdark.keywords import (
+    ExposureKeywords,
+    check_keywords,
+    is_one,
+    moment_from,
+    names_from,
+    paths_from,
+    program_from,
+    qualities_from,
+    temperatures_from,
+    texts_from,
+)
+from sbcdark.results import Records, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
     from astropy.table import QTable
 
-    from sbcdark.keywords import ExposureKeywords, Folder
+    from sbcdark.keywords import Folder, Moment, Names, One, Several
     from sbcdark.pipeline.ingest.fetch import FetchReport, Talk
     from sbcdark.pipeline.ingest.programs import DarkProgram
     from sbcdark.pipeline.ingest.report import IngestReport, Progress
@@ -57,19 +67,19 @@ class FillingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.ingest.ingestion import ingest  # noqa: PLC0415  each job loads what it needs
 
+        given = paths_from(paths, "paths")
         engine = self._to_fill(dry_run=dry_run)
-        given: list[str | Path] = [paths] if isinstance(paths, str | Path) else list(paths)
         return ingest(engine, given, workers=workers, checksum=checksum, dry_run=dry_run, progress=progress)
 
     def fetch(
         self,
-        program: int | None = None,
+        program: int | str | None = None,
         *,
         update: bool = False,
         visit: str | None = None,
         darks: bool = True,
         science: bool = True,
-        since: datetime | None = None,
+        since: Moment = None,
         renew: bool = False,
         folder: Folder | None = None,
         dry_run: bool = False,
@@ -95,18 +105,19 @@ class FillingCatalog(OpenCatalog):
         from sbcdark.catalog.errors import UsageError  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.ingest import fetch, programs  # noqa: PLC0415
 
-        if update == (program is not None):
+        number = program_from(program)
+        if update == (number is not None):
             raise UsageError(
                 "Give a program or ask for an update, not both.",
                 "Run: sbcdark fetch --program N [--visit V], or sbcdark fetch --update",
             )
         options = fetch.FetchOptions(None if folder is None else Path(folder), dry_run, renew, talk or fetch.Talk())
         engine = self._to_fill(dry_run=dry_run)
-        if program is None:
-            return programs.fetch_update(engine, options, since=since)
-        return fetch.fetch_program(engine, program, options, visit=visit, darks=darks, science=science)
+        if number is None:
+            return programs.fetch_update(engine, options, since=moment_from(since, "since"))
+        return fetch.fetch_program(engine, number, options, visit=visit, darks=darks, science=science)
 
-    def programs(self, *, near: str | None = None) -> list[DarkProgram]:
+    def programs(self, *, near: One | None = None) -> Records[DarkProgram]:
         """List the programs with SBC darks at MAST, and how many of their darks are in the catalog.
 
         Parameters
@@ -114,9 +125,10 @@ class FillingCatalog(OpenCatalog):
         near : str, optional
             An exposure in the catalog: programs are sorted by distance in time from it.
         """
-        from sbcdark.pipeline.ingest.programs import programs  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.ingest.programs import DarkProgram, programs  # noqa: PLC0415  each job loads what it needs
 
-        return programs(self._opened(create=near is None), near=near)
+        exposure = None if near is None else names_from(near, "near")[0]
+        return Records(DarkProgram, programs(self._opened(create=near is None), near=exposure))
 
     def exposures(self, kind: str | None = None, **wanted: Unpack[ExposureKeywords]) -> QTable:
         """List exposures.
@@ -131,10 +143,10 @@ class FillingCatalog(OpenCatalog):
             Only these: good, suspect, untested, retired.
         hot : bool
             Only mean temperatures above 25 C.
-        temperature_c : (float or None, float or None)
-            Range of the mean temperature, C.
-        since, until : datetime, optional
-            Range of the start, UTC.
+        temperature_c : (float or None, float or None) or str
+            Range of the mean temperature, C; as text ``25:27`` or ``25:``.
+        since, until : str, datetime, Time or float, optional
+            Range of the start, UTC: ``2015``, ``2015-04``, ``2015-04-13``, a time, or an MJD.
         where : str or iterable of str
             Conditions such as ``contrast > 10``, by the headings of ``sbcdark exposures`` and in their units.
         sort : str
@@ -161,11 +173,25 @@ class FillingCatalog(OpenCatalog):
         from sbcdark.catalog.queries import ExposureFilter  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.views.listings import exposures  # noqa: PLC0415
 
+        check_keywords(wanted, ExposureKeywords)
         given: dict[str, Any] = dict(wanted)
-        if "quality" in given:
-            given["quality"] = qualities_from(given["quality"])
-        order = {key: given.pop(key) for key in ("where", "sort", "descending") if key in given}
-        return exposures(self.engine, ExposureFilter(kind, **given), **order)
+        known = ExposureFilter(
+            kind,
+            program=program_from(given.get("program")),
+            filter=given.get("filter"),
+            temperature_c=temperatures_from(given.get("temperature_c")),
+            since=moment_from(given.get("since"), "since"),
+            until=moment_from(given.get("until"), "until", end_of_day=True),
+            hot=bool(given.get("hot")),
+            quality=qualities_from(given.get("quality")),
+        )
+        return exposures(
+            self.engine,
+            known,
+            where=texts_from(given.get("where"), "where"),
+            sort=given.get("sort", "start_mjd"),
+            descending=bool(given.get("descending")),
+        )
 
     def status(self) -> Status:
         """Return an overview of the catalog; the archive is not contacted."""
@@ -179,11 +205,22 @@ class FillingCatalog(OpenCatalog):
         size = Path(database).stat().st_size if database else None
         return Status(redacted(self.url), size, seen)
 
-    def show(self, name: str) -> dict[str, Any]:
-        """Return everything known about an exposure (files, measurements, selections) or an association (members)."""
+    @overload
+    def show(self, names: One) -> dict[str, Any]: ...
+    @overload
+    def show(self, names: Several) -> list[dict[str, Any]]: ...
+    def show(self, names: Names) -> dict[str, Any] | list[dict[str, Any]]:
+        """Return everything known about an exposure (files, measurements, selections) or an association (members).
+
+        Parameters
+        ----------
+        names : str, Path or iterable of these
+            Exposures or associations; for several a list is returned.
+        """
         from sbcdark.pipeline.views.listings import show  # noqa: PLC0415  each job loads what it needs
 
-        return show(self.engine, name)
+        known = [show(self.engine, name) for name in names_from(names)]
+        return known[0] if is_one(names) else known
 
     def selection(self, selection: int) -> dict[str, Any]:
         """Return everything about a stored selection: its darks with every term, and the products that use it."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbcdark.base import OpenCatalog
-from sbcdark.keywords import names_from
+from sbcdark.keywords import names_from, path_from, paths_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,17 +57,16 @@ class KeepingCatalog(OpenCatalog):
         """Find moved files below some folders by their sha256, and store their new place."""
         from sbcdark.pipeline.ingest.relocation import relocate  # noqa: PLC0415  each job loads what it needs
 
-        given = [folders] if isinstance(folders, str | Path) else list(folders)
-        return relocate(self.engine, given, progress=progress)
+        return relocate(self.engine, paths_from(folders, "folders"), progress=progress)
 
     def export(self, path: Folder, *, overwrite: bool = False) -> dict[str, int]:
         """Export the whole catalog to one SQLite file, itself a catalog; return the number of rows of each table."""
         from sbcdark.catalog.transfer import export  # noqa: PLC0415  each job loads what it needs
 
-        return export(self.engine, Path(path), overwrite=overwrite)
+        return export(self.engine, path_from(path, "path"), overwrite=overwrite)
 
     def import_(self, path: Folder) -> dict[str, int]:
         """Import an exported file into this catalog, which must be empty; return the number of rows of each table."""
         from sbcdark.catalog.transfer import import_  # noqa: PLC0415  each job loads what it needs
 
-        return import_(self.url, Path(path))
+        return import_(self.url, path_from(path, "path"))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from inspect import get_annotations
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
+    from collections.abc import Mapping
 
     from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.rules import Requirements, Rule
 
-    Names = str | Iterable[str]
-    Several = list[str] | tuple[str, ...]
+    Names = str | Path | Iterable[str | Path]
+    One = str | Path
+    Several = list[str] | list[Path] | list[str | Path] | tuple[str | Path, ...]
+    Moment = Any
+    """str, datetime, date, astropy Time, or MJD as a number; None for no limit."""
     Folder = str | Path
     Apertures = Any
     """str, ApertureSpec, photutils aperture, region, or iterable of these."""
@@ -33,35 +40,183 @@ class MatchKeywords(TypedDict, total=False):
 class ExposureKeywords(TypedDict, total=False):
     """Options of a listing: see `Catalog.exposures`."""
 
-    program: int | None
+    program: int | str | None
     filter: str | None
     hot: bool
-    temperature_c: tuple[float | None, float | None]
-    since: datetime | None
-    until: datetime | None
+    temperature_c: str | tuple[float | None, float | None] | None
+    since: Moment
+    until: Moment
     quality: str | Iterable[str]
     where: str | Iterable[str]
     sort: str
     descending: bool
 
 
-def names_from(names: Names) -> list[str]:
-    """Return names as a list.
+def wrong_type(name: str, expected: str, value: object) -> TypeError:
+    """Return the error that says what an argument should be."""
+    return TypeError(f"{name}: expected {expected}, got {type(value).__name__}: {value!r:.80}")
+
+
+def check_keywords(given: Mapping[str, object], known: type) -> None:
+    """Check the names of keywords.
+
+    Raises
+    ------
+    TypeError
+        There is no such keyword; the message lists those that there are.
+    """
+    names = list(get_annotations(known))
+    for name in given:
+        if name not in names:
+            raise TypeError(f"There is no keyword {name!r}; expected some of: {', '.join(names)}")
+
+
+def is_one(names: object) -> bool:
+    """Return whether names are a single one, as text or as the path of a file."""
+    return isinstance(names, str | Path)
+
+
+def names_from(names: Names, name: str = "names") -> list[str]:
+    """Return names, one or many, as a list of str.
+
+    Raises
+    ------
+    TypeError
+        One is neither a str nor a path.
+    """
+    expected = "a root name or the path of a file (str or Path), or several"
+    if not isinstance(names, str | Path) and not isinstance(names, Iterable):
+        raise wrong_type(name, expected, names)
+    given = [names] if isinstance(names, str | Path) else list(names)
+    for one in given:
+        if not isinstance(one, str | Path):
+            raise wrong_type(name, expected, one)
+    return [str(one) for one in given]
+
+
+def path_from(value: object, name: str) -> Path:
+    """Return a path.
+
+    Raises
+    ------
+    TypeError
+        It is neither a str nor a path.
+    """
+    if not isinstance(value, str | Path):
+        raise wrong_type(name, "a path (str or Path)", value)
+    return Path(value).expanduser()
+
+
+def paths_from(value: Folder | Iterable[Folder], name: str) -> list[str | Path]:
+    """Return paths and addresses, one or many, as a list.
+
+    Raises
+    ------
+    TypeError
+        One is neither a str nor a path.
+    """
+    if not isinstance(value, str | Path | Iterable):
+        raise wrong_type(name, "a path or an address (str or Path), or several", value)
+    given = [value] if isinstance(value, str | Path) else list(value)
+    for one in given:
+        if not isinstance(one, str | Path):
+            raise wrong_type(name, "a path or an address (str or Path), or several", one)
+    return given
+
+
+def program_from(program: object) -> int | None:
+    """Return the number of a program, also from its digits.
+
+    Raises
+    ------
+    TypeError
+        It is something else.
+    """
+    if isinstance(program, str) and program.strip().isdecimal():
+        return int(program)
+    if program is None or (isinstance(program, int) and not isinstance(program, bool)):
+        return program
+    raise wrong_type("program", "a number such as 13655", program)
+
+
+def moment_from(moment: Moment, name: str, *, end_of_day: bool = False) -> datetime | None:
+    """Return a time: from a date, month, year or time as text, a datetime (UTC if it has no zone), a Time, or an MJD.
+
+    Parameters
+    ----------
+    end_of_day : bool
+        Whether a date, month or year means its end.
+
+    Raises
+    ------
+    TypeError
+        It is something else.
+    UsageError
+        A text is not a date.
+    """
+    from sbcdark.catalog.times import utc_of_mjd, utc_time  # noqa: PLC0415  each job loads what it needs
+
+    if moment is None or isinstance(moment, str):
+        return utc_time(moment, end_of_day=end_of_day)
+    if isinstance(moment, datetime):
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    if isinstance(moment, date):
+        return utc_time(moment.isoformat(), end_of_day=end_of_day)
+    mjd = getattr(getattr(moment, "utc", None), "mjd", moment)  # a Time
+    if isinstance(mjd, Real) and not isinstance(mjd, bool):
+        return utc_of_mjd(float(mjd))
+    raise wrong_type(name, "a date such as '2015-04', a datetime, a Time or an MJD", moment)
+
+
+def temperatures_from(value: object) -> tuple[float | None, float | None]:
+    """Return a range of temperatures (C), given as a pair or as text: ``25:27``, ``25:``, ``:24``.
+
+    Raises
+    ------
+    TypeError
+        It is something else.
+    UsageError
+        The text is not a range.
+    """
+    from sbcdark.catalog.errors import UsageError  # noqa: PLC0415  each job loads what it needs
+
+    if value is None:
+        return None, None
+    if isinstance(value, str):
+        low, colon, high = value.partition(":")
+        try:
+            limits = (float(low) if low.strip() else None, float(high) if high.strip() else None)
+        except ValueError:
+            limits = (None, None)
+        finite = all(limit is None or math.isfinite(limit) for limit in limits)
+        turned = limits[0] is not None and limits[1] is not None and limits[0] > limits[1]
+        if not colon or limits == (None, None) or not finite or turned:
+            raise UsageError(f"{value!r} is not a range of temperatures.", "Write e.g. 25:27, 25: or :24.")
+        return limits
+    if isinstance(value, tuple | list) and len(value) == 2 and all(x is None or isinstance(x, Real) for x in value):
+        return value[0], value[1]
+    raise wrong_type("temperature_c", "a pair (low, high) in C, or text such as '25:27'", value)
+
+
+def texts_from(value: object, name: str) -> list[str]:
+    """Return texts, one or many, as a list.
 
     Raises
     ------
     TypeError
         One is not a str.
     """
-    given = [names] if isinstance(names, str) else list(names)
-    for name in given:
-        if not isinstance(name, str):
-            raise TypeError(f"names: expected root names as str, got {type(name).__name__}")
+    if value is None:
+        return []
+    given: list[Any] = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    for one in given:
+        if not isinstance(one, str):
+            raise wrong_type(name, "a str, or several", one)
     return given
 
 
-def qualities_from(quality: str | Iterable[str]) -> tuple[str, ...]:
-    """Return qualities by their names.
+def qualities_from(quality: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return qualities by their names, also separated by commas.
 
     Raises
     ------
@@ -71,7 +226,7 @@ def qualities_from(quality: str | Iterable[str]) -> tuple[str, ...]:
     from sbcdark.catalog.errors import UsageError  # noqa: PLC0415  each job loads what it needs
     from sbcdark.catalog.queries import QUALITIES  # noqa: PLC0415
 
-    given = [quality] if isinstance(quality, str) else list(quality)
+    given = [name for text in texts_from(quality, "quality") for name in text.split(",")]
     names = tuple(name.strip().lower() for name in given)
     for name in names:
         if name not in QUALITIES:
@@ -127,11 +282,19 @@ def requirements_from(wanted: MatchKeywords) -> tuple[Rule, Requirements]:
     ------
     UsageError
         There is no such rule.
+    TypeError
+        There is no such keyword, or a value is not a number.
     """
     from sbcdark.pipeline.selection.rules import Requirements, rule_of  # noqa: PLC0415  each job loads what it needs
 
+    check_keywords(wanted, MatchKeywords)
     given: dict[str, Any] = dict(wanted)
-    rule = rule_of(given.pop("rule", "glow"))
-    if given.get("top") is None:
-        given.pop("top", None)  # the default
-    return rule, Requirements(**given)
+    rule = given.pop("rule", None) or "glow"
+    if not isinstance(rule, str):
+        raise wrong_type("rule", "a rule such as 'glow'", rule)
+    for name, value in given.items():
+        kind = Integral if name == "top" else Real
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise wrong_type(name, "an integer" if name == "top" else "a number", value)
+    # None stands for the default.
+    return rule_of(rule), Requirements(**{name: value for name, value in given.items() if value is not None})

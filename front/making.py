@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
 from sbcdark.base import OpenCatalog
-from sbcdark.keywords import apertures_from, selector_from
-from sbcdark.results import Products
+from sbcdark.keywords import apertures_from, check_keywords, is_one, names_from, path_from, program_from, selector_from
+from sbcdark.results import Products, Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
-    from sbcdark.keywords import Apertures, Folder, Names, Several
+    from sbcdark.keywords import Apertures, Folder, Names, One, Several
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.model.validation import Validation
     from sbcdark.pipeline.pages.report import Report
@@ -28,30 +28,38 @@ if TYPE_CHECKING:
 class MakingCatalog(OpenCatalog):
     """The jobs that make products of exposures and darks."""
 
-    def dark(self, exposure: str, **options: Unpack[BuildKeywords]) -> DarkOfExposure:
-        """Estimate the dark of one exposure; nothing is written.
+    @overload
+    def dark(self, exposures: One, **options: Unpack[BuildKeywords]) -> DarkOfExposure: ...
+    @overload
+    def dark(self, exposures: Several, **options: Unpack[BuildKeywords]) -> list[DarkOfExposure]: ...
+    def dark(self, exposures: Names, **options: Unpack[BuildKeywords]) -> DarkOfExposure | list[DarkOfExposure]:
+        """Estimate the dark of an exposure; nothing is written.
 
         Parameters
         ----------
-        exposure : str
-            A science exposure in the catalog.
+        exposures : str, Path or iterable of these
+            A science exposure in the catalog; for several a list is returned.
         **options
             As for `run`.
 
         Returns
         -------
-        DarkOfExposure
-            `rate` and `error` (1024 x 1024, count/s/pixel on the detector), `base`, `amplitude`, `sky`, `covariance`.
+        DarkOfExposure or list of DarkOfExposure
+            `rate` and `error` (1024 x 1024, count/s/pixel on the detector; `image` has both with the unit), `base`,
+            `amplitude`, `sky`, `covariance`.
         """
         from sbcdark.pipeline.products.exposure_dark import dark_of_exposure  # noqa: PLC0415
-        from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.products.options import BuildKeywords, build_options  # noqa: PLC0415
 
-        return dark_of_exposure(self.engine, exposure, build_options(**options))
+        check_keywords(options, BuildKeywords)
+        built = build_options(**options)
+        found = [dark_of_exposure(self.engine, name, built) for name in names_from(exposures, "exposures")]
+        return found[0] if is_one(exposures) else found
 
     @overload
     def run(
         self,
-        names: str,
+        names: One,
         folder: Folder,
         *,
         apertures: Apertures = ...,
@@ -96,8 +104,8 @@ class MakingCatalog(OpenCatalog):
 
         Parameters
         ----------
-        names : str, iterable of str or Selector
-            Associations; all single exposures together form one more target. A
+        names : str, Path, iterable of these or Selector
+            Associations, or their files; all single exposures together form one more target. A
             `sbcdark.pipeline.selection.names.Selector` selects by program or target, too.
         folder : str or Path
             Folder for the products.
@@ -128,18 +136,19 @@ class MakingCatalog(OpenCatalog):
             target and is in its `outcome`.
         """
         from sbcdark.pipeline.products.job import Job  # noqa: PLC0415  each job loads what it needs
-        from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.products.options import BuildKeywords, build_options  # noqa: PLC0415
         from sbcdark.pipeline.products.run import make  # noqa: PLC0415
         from sbcdark.pipeline.products.sky import parse_sky  # noqa: PLC0415
         from sbcdark.pipeline.views.product_pictures import draw_products  # noqa: PLC0415
 
+        check_keywords(options, BuildKeywords)
         built = build_options(**options)
         notes: list[str] = []
         specs = apertures_from(apertures, regions, notes)
         chosen = parse_sky(sky, built.combine)
-        job = Job(Path(folder), built, specs, pictures, draw_products, chosen, overwrite, tuple(notes))
+        job = Job(path_from(folder, "folder"), built, specs, pictures, draw_products, chosen, overwrite, tuple(notes))
         outcomes = make(self.engine, selector_from(names), job, workers=workers, talk=talk)
-        if not isinstance(names, str):
+        if not is_one(names):
             return [Products(outcome) for outcome in outcomes]
         (outcome,) = outcomes
         if outcome.failure is not None:
@@ -182,9 +191,9 @@ class MakingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.views.catalog_pictures import draw_catalog  # noqa: PLC0415  each job loads what it needs
 
-        shelf = None if flat is None else Path(flat)
+        shelf = None if flat is None else path_from(flat, "flat")
         return draw_catalog(
-            self.engine, kind, Path(path), exposure=exposure, rule=rule, flat=shelf, overwrite=overwrite
+            self.engine, kind, path_from(path, "path"), exposure=exposure, rule=rule, flat=shelf, overwrite=overwrite
         )
 
     def report(self, folder: Folder, *, overwrite: bool = False, progress: Progress | None = None) -> Report:
@@ -206,7 +215,7 @@ class MakingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.pages.report import write_report  # noqa: PLC0415  each job loads what it needs
 
-        return write_report(self.engine, Path(folder), overwrite=overwrite, progress=progress)
+        return write_report(self.engine, path_from(folder, "folder"), overwrite=overwrite, progress=progress)
 
     def subtract(
         self,
@@ -232,17 +241,23 @@ class MakingCatalog(OpenCatalog):
         **options
             As for `run`, without `mask` and `mixed`.
         """
-        from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415  each job loads what it needs
-        from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415
+        from sbcdark.pipeline.products.options import BuildKeywords, build_options  # noqa: PLC0415
+        from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415  each job loads what it needs
 
+        check_keywords(options, BuildKeywords)
         return subtract(
-            self.engine, selector_from(names), Path(folder), build_options(**options), sky=sky, overwrite=overwrite
+            self.engine,
+            selector_from(names),
+            path_from(folder, "folder"),
+            build_options(**options),
+            sky=sky,
+            overwrite=overwrite,
         )
 
     def validate(
         self,
         *,
-        program: int | None = None,
+        program: int | str | None = None,
         skies: Iterable[float] = (0.0,),
         apertures: int = 40,
         seed: int = 1,
@@ -273,17 +288,22 @@ class MakingCatalog(OpenCatalog):
         from sbcdark.pipeline.products.catalog_validation import validate_catalog  # noqa: PLC0415
 
         return validate_catalog(
-            self.engine, program=program, skies=tuple(skies), apertures=apertures, seed=seed, progress=progress
+            self.engine,
+            program=program_from(program),
+            skies=tuple(skies),
+            apertures=apertures,
+            seed=seed,
+            progress=progress,
         )
 
     def replay(self, selection: int, folder: Folder, *, overwrite: bool = False) -> list[Replayed]:
         """Make the products of a stored selection again and compare every pixel."""
         from sbcdark.pipeline.products.replay import replay  # noqa: PLC0415  each job loads what it needs
 
-        return replay(self.engine, selection, Path(folder), overwrite=overwrite)
+        return replay(self.engine, selection, path_from(folder, "folder"), overwrite=overwrite)
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> Records[Change]:
         """Return the stored selections that the current catalog would make differently, and why."""
-        from sbcdark.pipeline.selection.changes import changes  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.selection.changes import Change, changes  # noqa: PLC0415  each job loads what it needs
 
-        return changes(self.engine)
+        return Records(Change, changes(self.engine))

@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sbcdark.catalog import records
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from astropy.nddata import CCDData
     from astropy.table import QTable
 
     from sbcdark.catalog.overview import Overview
     from sbcdark.pipeline.products.records import Masterdark
     from sbcdark.pipeline.products.run import Outcome
+
+
+T = TypeVar("T")
+
+
+class Records(list[T]):
+    """Records of one kind: a list, which is also a table.
+
+    Parameters
+    ----------
+    kind : type
+        The dataclass of the records.
+    found : iterable
+        The records.
+    """
+
+    def __init__(self, kind: type[T], found: Iterable[T] = ()) -> None:
+        super().__init__(found)
+        self._kind = kind
+
+    @property
+    def table(self) -> QTable:
+        """One row per record, with units; without records an empty table with the columns."""
+        from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415  astropy is slow to import
+
+        rows: list[Any] = list(self)
+        return to_qtable([asdict(one) for one in rows], [column.name for column in fields(self._kind)])  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +102,20 @@ class Products:
     def net(self) -> Path:
         """Science minus dark on the same pixels, SCI, ERR and WHT."""
         return self._made.net
+
+    def image(self, kind: str) -> CCDData:
+        """Return a product as an image with its WCS, unit, and error if it has one.
+
+        Parameters
+        ----------
+        kind : {"science", "masterdark", "net"}
+            The product.
+        """
+        from sbcdark.pipeline.frames.images import product_image  # noqa: PLC0415  astropy is slow to import
+
+        if kind not in {"science", "masterdark", "net"}:
+            raise ValueError(f"kind: expected 'science', 'masterdark' or 'net', got {kind!r}")
+        return product_image(getattr(self, kind))
 
     @property
     def pictures(self) -> tuple[Path, ...]:

@@ -33,6 +33,79 @@ _UNITS = (
 )
 """Units by the ending of a field's name; longer endings first."""
 
+_DESCRIPTIONS = {
+    "rootname": "root name (IPPPSSOOT) of the exposure",
+    "exposure": "root name (IPPPSSOOT) of the exposure",
+    "kind": "dark or science",
+    "program": "number of the program",
+    "filter": "filter of the header",
+    "target": "TARGNAME of the header",
+    "association": "association of the exposure",
+    "start_utc": "start of the exposure, UTC",
+    "start_mjd": "start of the exposure, MJD (UTC)",
+    "exptime_s": "exposure time",
+    "temperature_start_c": "detector temperature at the start (MDECODT1)",
+    "temperature_end_c": "detector temperature at the end (MDECODT2)",
+    "temperature_mean_c": "mean of the two detector temperatures",
+    "box_count": "counts in the box [650:850, 580:780] (y, x)",
+    "box_rate_count_s_pix": "rate in the box",
+    "box_rate_err_count_s_pix": "Poisson error of the rate in the box",
+    "quiet_rate_count_s_pix": "base: rate in the quiet rows y < 128",
+    "quiet_rate_err_count_s_pix": "Poisson error of the base",
+    "contrast_count_s_pix": "size of the glow: box rate minus base",
+    "contrast_err_count_s_pix": "error of the contrast",
+    "hot_pixels": "pixels far above the frame's own level",
+    "quality": "good, suspect, untested or retired",
+    "quality_reason": "reason of a quality other than good",
+    "rank": "rank of the dark, 1 is best",
+    "dark": "root name of the dark",
+    "score": "expected distance of the exposure's own dark, in errors of the exposure",
+    "weight": "share of the exposure time of all selected darks",
+    "delta_sigma": "science minus dark in units of the combined error",
+    "delta_box_rate_count_s_pix": "box rate, science minus dark",
+    "delta_contrast_count_s_pix": "contrast, science minus dark",
+    "delta_temperature_c": "mean temperature, science minus dark",
+    "delta_days": "start, science minus dark",
+    "uri": "place of the file",
+    "role": "why the templates include the dark: rule, cold or warm",
+    "aperture": "the aperture",
+    "x_pix": "centre in the product, 0-based",
+    "y_pix": "centre in the product, 0-based",
+    "ra_deg": "right ascension of the centre",
+    "dec_deg": "declination of the centre",
+    "area_pix": "geometric area of the aperture",
+    "coverage": "share of the area on good data",
+    "science_count_s": "drizzled rate of the science product",
+    "science_err_count_s": "its error, from native counts",
+    "dark_count_s": "drizzled rate of the dark",
+    "dark_err_count_s": "its error",
+    "net_count_s": "science minus dark",
+    "net_err_count_s": "its error",
+    "sky_count_s": "drizzled rate of the sky",
+    "sky_err_count_s": "its error",
+    "source_count_s": "science minus dark minus sky",
+    "source_err_count_s": "its error",
+    "source_low_count_s": "lower limit of the 68 % interval of the source",
+    "source_high_count_s": "upper limit of the 68 % interval of the source",
+    "significance_sigma": "one-sided sigma of as many counts without a source",
+    "dark_fraction": "dark divided by science",
+    "flux_erg_s_cm2_a": "flux density of the source",
+    "flux_err_erg_s_cm2_a": "its error",
+    "flux_limit_erg_s_cm2_a": "3-sigma upper limit of the flux density",
+    "ab_mag": "AB magnitude of the source",
+    "ab_mag_err": "its error",
+    "ab_mag_limit": "3-sigma upper limit as an AB magnitude",
+    "st_mag": "ST magnitude of the source",
+    "native_count": "counts on the detector",
+    "native_background_count": "counts of dark and sky expected there",
+    "native_background_err_count": "their error",
+    "sky_method": "how the sky was found",
+}
+"""What the columns hold."""
+
+_INTEGERS = {"program", "rank", "hot_pixels", "selection"}
+"""Columns of integers, also where no row has a value."""
+
 PHOTOMETRY_KEYS = tuple(column.name for column in fields(PhotometryRecord))
 """The columns of a photometry table, in order."""
 
@@ -57,7 +130,7 @@ def to_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table
         values = [flat_value(row.get(name)) for row in rows]
         there = [value for value in values if value is not None]
         # A column with a unit is numeric even if all values are absent, so that tables of several runs can be stacked.
-        kind: Any = str if unit_of(name) is None else np.float64
+        kind: Any = np.int64 if name in _INTEGERS else str if unit_of(name) is None else np.float64
         if there and all(isinstance(value, bool) for value in there):
             kind = bool
         elif there and all(isinstance(value, int) and not isinstance(value, bool) for value in there):
@@ -70,6 +143,7 @@ def to_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table
         column = MaskedColumn(filled, name=name, dtype=kind, mask=[value is None for value in values])
         if kind is not str and (unit := unit_of(name)) is not None:
             column.unit = unit
+        column.description = _DESCRIPTIONS.get(name)
         table[name] = column
     return table
 
@@ -90,6 +164,8 @@ def to_qtable(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> QTab
         if name.endswith("_utc") and not any(row.get(name) is None for row in rows):
             moments = [row[name].replace(tzinfo=None) for row in rows]
             table[name] = Time(moments, scale="utc") if moments else Time([], format="isot", scale="utc")
+            table[name].format = "isot"
+            table[name].info.description = _DESCRIPTIONS.get(name)
     return table
 
 
@@ -169,7 +245,7 @@ def _fitting(table: Table, written_as: str) -> Table:
     for column in list(table.columns.values()):
         if written_as == "votable" and column.unit == "deg_C":
             # VOUnit has no degree Celsius; an unknown unit would make every reader warn.
-            column.unit, column.description = None, "deg C"
+            column.unit, column.description = None, f"{column.description or column.name}, in deg C"
         elif written_as == "fits" and column.dtype.kind == "U":
             letters = [str(text).encode("ascii", "backslashreplace").decode() for text in column.data.data]
             table.replace_column(column.name, MaskedColumn(letters, dtype=str, mask=column.mask))

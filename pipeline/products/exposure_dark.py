@@ -15,6 +15,7 @@ from sbcdark.pipeline.selection.names import resolve_exposure
 if TYPE_CHECKING:
     import numpy as np
     import sqlalchemy as sa
+    from astropy.nddata import CCDData
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import Match
@@ -61,6 +62,13 @@ class DarkOfExposure:
     match: Match
     sources: NDArray[np.bool_] | None
     warnings: tuple[str, ...]
+
+    @property
+    def image(self) -> CCDData:
+        """Rate and error as one image in detector pixels, with the unit."""
+        from sbcdark.pipeline.frames.images import detector_image  # noqa: PLC0415  astropy.nddata is slow to import
+
+        return detector_image(self.rate, self.error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -174,12 +174,12 @@ class _Darks:
 
 def match(
     catalog: sa.Engine | str | Path,
-    names: Sequence[str] = (),
+    names: str | Sequence[str] = (),
     *,
     program: int | None = None,
     association: str | None = None,
     target: str | None = None,
-    rule: Rule = Rule.GLOW,
+    rule: str | Rule = Rule.GLOW,
     wanted: Requirements | None = None,
     templates: Requirements | None = None,
     save: bool = False,
@@ -205,7 +205,7 @@ def match(
     UsageError
         A name, program or association is not in the catalog.
     """
-    engine = as_engine(catalog)
+    engine, rule = as_engine(catalog), rules.rule_of(rule)
     requirements = wanted or Requirements()
     with reading(engine) as session:
         selector = Selector(names, program, association, target)

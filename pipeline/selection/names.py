@@ -91,9 +91,10 @@ def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list
         selected.
     """
     wanted = selector if isinstance(selector, Selector) else Selector(selector)
+    names = [wanted.names] if isinstance(wanted.names, str) else wanted.names
     targets: dict[str, Target] = {}
     exposures: dict[str, None] = {}
-    for name in dict.fromkeys(as_root_name(name) for name in [*wanted.names, *filter(None, [wanted.association])]):
+    for name in dict.fromkeys(as_root_name(name) for name in [*names, *filter(None, [wanted.association])]):
         association = queries.find_association(session, name) if name.isalnum() else None
         if association is not None:
             targets[name] = Target(name, association.present, association.absent)

@@ -1,0 +1,145 @@
+"""The class Catalog as a notebook uses it: what it takes, what it returns, what it says of wrong types."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.time import Time
+
+import sbcdark
+from sbcdark import Catalog
+from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.selection.choice import match
+from sbcdark.pipeline.selection.rules import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def cat(real_file: Path) -> Catalog:
+    """Return a catalog that is only read."""
+    return Catalog(real_file)
+
+
+def test_names_are_taken_as_text_path_one_or_many(cat: Catalog) -> None:
+    alone = cat.match("jcmc11e6q")
+    assert alone.darks[0].dark == "jcrx01ixq"
+    assert cat.match(Path("program/jcmc11e6q_flt.fits")) == alone
+    assert cat.match(["JCMC11E6"]) == [alone]
+    assert cat.match("jcmc11e6q", rule="glow") == cat.match("jcmc11e6q", rule=Rule.GLOW) == alone
+    assert [one.exposure for one in cat.match(program="13655")] == [one.exposure for one in cat.match(program=13655)]
+    assert cat.show(["jcmc11e6q"]) == [cat.show("jcmc11e6q")]
+    assert cat.why(Path("jcmc11e6q_flt.fits"), "JCRX01ISQ").taken is False
+    # So do the functions of the pipeline.
+    assert [one.exposure for one in match(cat.engine, "jcmc11e6q", rule="glow")] == ["jcmc11e6q"]
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        "2015-04",
+        "2015-04-01",
+        57113,
+        57113.0,
+        np.float64(57113.0),
+        date(2015, 4, 1),
+        datetime(2015, 4, 1, tzinfo=UTC),
+        datetime(2015, 4, 1),  # noqa: DTZ001  taken as UTC
+        Time("2015-04-01"),
+    ],
+)
+def test_times_are_taken_as_people_have_them(cat: Catalog, since: Any) -> None:
+    assert set(cat.exposures(since=since)["program"]) == {13655}
+    assert set(cat.exposures(until=since)["program"]) == ({13961, 13655} if since == "2015-04" else {13961})
+
+
+def test_listing_takes_texts(cat: Catalog) -> None:
+    assert len(cat.darks(temperature_c="25:")) == len(cat.darks(temperature_c=(25.0, None))) == 12
+    assert len(cat.darks(quality="good,untested")) == len(cat.darks(quality=["good", "untested"])) == 20
+    assert cat.exposures(where="contrast > 40", sort="T mean")["rootname"][0] == "jcmc11e6q"
+
+
+def test_tables_have_units_times_and_descriptions(cat: Catalog) -> None:
+    darks = cat.darks(sort="T mean")
+    assert isinstance(darks["start_utc"], Time)
+    assert str(darks["start_utc"][0]).startswith("2015-03-03T02:06:")
+    assert darks["temperature_mean_c"].unit == u.deg_C
+    assert darks["contrast_count_s_pix"].unit == u.ct / u.s / u.pix
+    assert all(darks[name].info.description for name in darks.colnames)
+    table = cat.match("jcmc11e6q").table
+    assert all(table[name].info.description for name in table.colnames)
+    assert set(cat.match("jcmc11e6q").template_table["role"]) == {"rule", "cold", "warm"}
+
+
+def test_empty_results_are_empty_tables_with_columns(cat: Catalog) -> None:
+    full, empty = cat.darks(), cat.darks(program=1)
+    assert len(empty) == 0
+    assert empty.colnames == full.colnames
+    assert isinstance(empty["start_utc"], Time)
+    assert empty["temperature_mean_c"].unit == u.deg_C
+    assert empty["program"].dtype == full["program"].dtype
+    unmatched = cat.match("jcmc11e6q", max_days=1)
+    assert (len(unmatched.table), unmatched.table.colnames) == (0, cat.match("jcmc11e6q").table.colnames)
+    changes = cat.changes()
+    assert (changes, len(changes.table)) == ([], 0)
+    assert "reasons" in changes.table.colnames
+
+
+WRONG: tuple[tuple[Callable[[Any], Any], str], ...] = (
+    (lambda cat: cat.match(5), "names: expected a root name or the path of a file"),
+    (lambda cat: cat.match(["jcmc11e6q", None]), "names: expected a root name"),
+    (lambda cat: cat.match("jcmc11e6q", tpo=2), "There is no keyword 'tpo'; expected some of: rule, top"),
+    (lambda cat: cat.match("jcmc11e6q", top="many"), "top: expected an integer, got str: 'many'"),
+    (lambda cat: cat.match("jcmc11e6q", max_sigma="2"), "max_sigma: expected a number"),
+    (lambda cat: cat.match("jcmc11e6q", rule=3), "rule: expected a rule such as 'glow'"),
+    (lambda cat: cat.match(program="x"), "program: expected a number such as 13655"),
+    (lambda cat: cat.darks(since=[1]), "since: expected a date such as '2015-04'"),
+    (lambda cat: cat.darks(temperature_c=25), "temperature_c: expected a pair"),
+    (lambda cat: cat.darks(quality=3), "quality: expected a str"),
+    (lambda cat: cat.darks(colour="red"), "There is no keyword 'colour'"),
+    (lambda cat: cat.run("jcmc11010", 7), "folder: expected a path"),
+    (lambda cat: cat.run("jcmc11010", "out", tpo=1), "There is no keyword 'tpo'; expected some of: combine"),
+    (lambda cat: cat.dark("jcmc11e6q", tpo=1), "There is no keyword 'tpo'"),
+    (lambda cat: cat.ingest(3), "paths: expected a path or an address"),
+    (lambda _: Catalog(3), "catalog: expected a path, a URL or an engine"),  # type: ignore[arg-type]
+)
+
+
+@pytest.mark.parametrize(("call", "said"), WRONG, ids=[said[:30] for _, said in WRONG])
+def test_wrong_types_say_what_is_expected(cat: Catalog, call: Callable[[Any], Any], said: str) -> None:
+    with pytest.raises(TypeError) as told:
+        call(cat)
+    assert said in str(told.value)
+
+
+def test_wrong_values_say_what_there_is(cat: Catalog) -> None:
+    for call in (
+        lambda: cat.darks(sort="colour"),
+        lambda: cat.darks(since="yesterday"),
+        lambda: cat.darks(temperature_c="warm"),
+        lambda: cat.match("jcmc11e6q", rule="best"),
+        lambda: cat.selection(3),
+    ):
+        with pytest.raises(UsageError) as told:
+            call()
+        assert told.value.todo
+
+
+def test_dark_is_an_image(cat: Catalog) -> None:
+    dark = cat.dark("jcmc11e6q", combine="nearest")
+    image = dark.image
+    assert image.unit == u.ct / u.s / u.pix
+    assert np.array_equal(image.data, dark.rate)
+    assert np.array_equal(image.uncertainty.array, dark.error)
+    (again,) = cat.dark([Path("jcmc11e6q_flt.fits")], combine="nearest")
+    assert np.array_equal(again.rate, dark.rate)
+
+
+def test_version_is_there() -> None:
+    assert sbcdark.__version__.count(".") == 2
