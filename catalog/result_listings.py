@@ -79,6 +79,13 @@ def list_associations(session: Session) -> list[AssociationRecord]:
     return [found for name in names if (found := find_association(session, name)) is not None]
 
 
+def newest_rows(session: Session) -> tuple[int, ...]:
+    """Return numbers that change with whatever changes the catalog or adds a stored result."""
+    tables = (models.IngestRun, models.Selection, models.Product, models.Photometry)
+    newest = [sa.select(sa.func.coalesce(sa.func.max(table.id), 0)).scalar_subquery() for table in tables]
+    return tuple(session.execute(sa.select(*newest)).one())
+
+
 def files_of_last_ingest(session: Session) -> tuple[int | None, list[ExposureRecord]]:
     """Return the last run that read files, and the exposures whose files it read."""
     last = session.scalar(sa.select(sa.func.max(models.File.ingest_run_id)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import textwrap
@@ -20,8 +19,7 @@ from sbcdark.catalog.errors import (
 
 if TYPE_CHECKING:
     from typing import TextIO
-
-_NO_CHARACTER = re.compile("[\\udc80-\\udcff]")
+from sbcdark.catalog.text import characters
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -44,11 +42,6 @@ _CODES: tuple[tuple[type[SbcdarkError], int], ...] = (
 def exit_code(error: SbcdarkError) -> int:
     """Return the exit code of an error; `FAILED` for errors without their own code."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
-
-
-def characters(text: str) -> str:
-    """Return text with bytes that are not UTF-8 (in file names; Python uses surrogates) as escape sequences."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace") if _NO_CHARACTER.search(text) else text
 
 
 def shown(text: str) -> str:

@@ -18,6 +18,7 @@ from sbcdark.cli import (  # noqa: F401  the imports register the commands
     products,
     quality,
     report,
+    serve,
     show,
     status,
     subtract,

@@ -28,11 +28,12 @@ from sbcdark.cli.output import (
     tell,
 )
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Rule
+from sbcdark.pipeline.views.json_forms import DARK_KEYS, dark_forms, match_form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sbcdark.catalog.records import Match, ScoredDark
+    from sbcdark.catalog.records import Match
     from sbcdark.keywords import MatchKeywords
     from sbcdark.pipeline.products.aperture_preview import Outlook
 
@@ -64,20 +65,6 @@ FlatOption = Annotated[
     Path | None, typer.Option("--flat", metavar="PATH", help="The flat, or a folder of flats; default: $jref.")
 ]
 
-DARK_KEYS = (
-    "rank",
-    "dark",
-    "program",
-    "score",
-    "weight",
-    "delta_sigma",
-    "delta_box_rate_count_s_pix",
-    "delta_contrast_count_s_pix",
-    "delta_temperature_c",
-    "delta_days",
-    "exptime_s",
-    "uri",
-)
 _COLUMNS = (
     Column("rank", "rank"),
     Column("dark", "dark"),
@@ -188,22 +175,9 @@ def why(
         tell(f"To admit it: {found.relaxation}")
 
 
-def _rows(darks: Sequence[ScoredDark], *more: str) -> list[dict[str, Any]]:
-    return [{key: getattr(dark, key) for key in (*DARK_KEYS, *more)} for dark in darks]
-
-
 def _json(one: Match, outlooks: list[Outlook]) -> dict[str, Any]:
-    answer = {
-        "exposure": one.exposure,
-        "rule": one.rule,
-        "tier": one.tier,
-        "darks": _rows(one.darks),
-        "nearest_rejected": [asdict(rejected) for rejected in one.nearest_rejected],
-        "warnings": list(one.warnings),
-        "templates": _rows(one.templates, "role"),
-    }
     apertures = [asdict(outlook) for outlook in outlooks if outlook.exposure == one.exposure]
-    return answer | ({"apertures": apertures} if apertures else {})
+    return match_form(one) | ({"apertures": apertures} if apertures else {})
 
 
 _FILE_KEYS = (
@@ -216,9 +190,9 @@ _FILE_KEYS = (
 
 def _file_rows(one: Match, outlooks: list[Outlook]) -> list[dict[str, Any]]:
     """Return all that the screen shows of a match as rows of one table."""
-    rows = [{"what": "selected"} | row for row in _rows(one.darks)]
+    rows = [{"what": "selected"} | row for row in dark_forms(one.darks)]
     rows += [{"what": "not selected", **asdict(rejected)} for rejected in one.nearest_rejected]
-    rows += [{"what": "template"} | row for row in _rows(one.templates, "role")]
+    rows += [{"what": "template"} | row for row in dark_forms(one.templates, "role")]
     for outlook in outlooks:
         if outlook.exposure == one.exposure:
             inside = {key: value for key, value in asdict(outlook).items() if key in _FILE_KEYS}
@@ -231,7 +205,7 @@ def _print(one: Match, outlooks: list[Outlook]) -> None:
     title = f"\n{one.exposure}: rule {one.rule}, tier {one.tier}"
     if one.darks:
         title += ". Differences are science minus dark; rates in 1e-6 count/s/pixel."
-    print_table(_rows(one.darks), _COLUMNS, title)
+    print_table(dark_forms(one.darks), _COLUMNS, title)
     for rejected in one.nearest_rejected:
         tell(f"  not selected: {rejected.dark}: {rejected.reason}")
     for outlook in outlooks:

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,8 +21,9 @@ import typer
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.text import number
-from sbcdark.cli.errors import characters, folded, screen_width, shown
+from sbcdark.cli.errors import folded, screen_width, shown
 from sbcdark.pipeline.frames.tables import table_format, write_table
+from sbcdark.pipeline.views.json_forms import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -107,25 +108,6 @@ def rounded(value: float, error: float) -> str:
 def minute(value: Any) -> str:
     """Format a time to the minute."""
     return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)
-
-
-def plain(record: Any) -> Any:
-    """Return a record for JSON: numbers as numbers, times in ISO 8601, NaN and infinity as null."""
-    if is_dataclass(record) and not isinstance(record, type):
-        return plain(asdict(record))
-    if isinstance(record, dict):
-        return {str(key): plain(value) for key, value in record.items()}
-    if isinstance(record, list | tuple):
-        return [plain(value) for value in record]
-    if isinstance(record, datetime):
-        return record.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    if isinstance(record, float) and not math.isfinite(record):
-        return None
-    if isinstance(record, Path):
-        return plain(str(record))
-    if isinstance(record, str):
-        return characters(record)
-    return record
 
 
 def print_json(value: Any) -> None:

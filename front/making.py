@@ -217,6 +217,24 @@ class MakingCatalog(OpenCatalog):
 
         return write_report(self.engine, path_from(folder, "folder"), overwrite=overwrite, progress=progress)
 
+    def serve(
+        self, host: str = "127.0.0.1", port: int = 8765, *, started: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Serve the pages of `report` live, with JSON under ``/api/``, until interrupted; the catalog is only read.
+
+        Parameters
+        ----------
+        host : str
+            The address; by default only this machine can reach it.
+        port : int
+            The port; 0 takes a free one.
+        started : callable
+            Called with the address of the pages.
+        """
+        from sbcdark.pipeline.pages.server import serve  # noqa: PLC0415  each job loads what it needs
+
+        serve(self.engine, host, port, started=started)
+
     def subtract(
         self,
         names: Names | Selector,

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from helpers import dump
+from serving import serving
 from twin_archive import REAL_FOLDERS
 
 from sbcdark.catalog.opening import open_catalog
@@ -113,6 +114,11 @@ def test_reader_reads_ingest_fills_and_neither_can_more(
     ):
         done = sbcdark("reader", *reading)
         assert done.code == 0, done.stderr
+    with serving(urls["reader"]) as server:
+        for page in ("/", "/exposures/jcmc11e6q.html", "/associations/jcmc11010.html", "/tables/jcmc11010.ecsv"):
+            assert server.get(page)[0] == 200
+        assert len(server.json("/api/photometry?association=jcmc11010")) == 1
+        assert server.json("/api/match?name=jcmc11e6q")[0]["darks"]
     for writing in (
         ("match", "jcmc11e6q", "--save", "--top", "1"),
         ("restore", "jcrx01iiq", "--reason", "a try"),

@@ -1,0 +1,157 @@
+"""The catalog as JSON: the same objects as those of the command line, read-only.
+
+FastAPI reads the annotations of the routes when it is imported, so this module is imported by the server alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime  # noqa: TC003  FastAPI reads it
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel
+
+from sbcdark.catalog import result_listings
+from sbcdark.catalog.engine import reading, redacted
+from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.overview import overview
+from sbcdark.catalog.queries import HOT_ABOVE_C, ExposureFilter, selections_of
+from sbcdark.pipeline.selection import reasons
+from sbcdark.pipeline.selection.choice import TOP, match
+from sbcdark.pipeline.selection.names import resolve_exposure
+from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Requirements, Rule
+from sbcdark.pipeline.views import listings
+from sbcdark.pipeline.views.json_forms import match_form, plain
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+MOST_ROWS = 1000
+_NAME = r"[A-Za-z0-9_.]{1,60}"
+
+
+class Problem(BaseModel):
+    """An error: what happened, and what to do."""
+
+    error: str
+    todo: str
+
+
+Objects = list[dict[str, Any]]
+Name = Annotated[str, Path(pattern=f"^{_NAME}$", description="A root name, 8 or 9 characters, or an association.")]
+NameQuery = Annotated[str, Query(pattern=f"^{_NAME}$", description="A root name, 8 or 9 characters.")]
+Names = Annotated[list[str], Query(min_length=1, max_length=20, description="Exposures or associations.")]
+Quality = Literal["good", "suspect", "untested", "retired"]
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Largest number of rows.")]
+Offset = Annotated[int, Query(ge=0, le=10**9, description="Rows to leave out at the start.")]
+RuleQuery = Annotated[Rule, Query(description="The quantity that is compared.")]
+Top = Annotated[int, Query(ge=1, le=100, description="Largest number of darks.")]
+TopOrDefault = Annotated[
+    int | None, Query(ge=1, le=100, description="Largest number of darks: by default 5, and 8 for the templates.")
+]
+MaxSigma = Annotated[float | None, Query(ge=0, le=1e9, description="Largest |z|; by default the ladder 2, 5, any.")]
+MaxDays = Annotated[float | None, Query(ge=0, le=1e9, description="Largest separation in time, days.")]
+MinExptime = Annotated[float, Query(ge=0, le=1e9, description="Shortest exposure time of a dark, s.")]
+Kind = Literal["dark", "science"]
+
+
+def api_router(engine: sa.Engine) -> APIRouter:  # noqa: C901  one function per route
+    """Return the routes under /api/ of a catalog."""
+    router = APIRouter(prefix="/api", responses={status: {"model": Problem} for status in (400, 404, 422, 503, 504)})
+
+    def listed(wanted: ExposureFilter, sort: str, limit: int, offset: int, *, descending: bool) -> Objects:
+        found = listings.exposures(engine, wanted, sort=sort, descending=descending)
+        return [plain(one) for one in found[offset : offset + limit]]
+
+    @router.get("/status", summary="The catalog at a glance")
+    def status() -> dict[str, Any]:
+        with reading(engine) as session:
+            seen = overview(session, hot_above_c=HOT_ABOVE_C)
+        found: dict[str, Any] = plain(seen)
+        return {"catalog": redacted(engine.url.render_as_string(hide_password=False))} | found
+
+    @router.get("/exposures", summary="List science exposures and darks")
+    def exposures(
+        kind: Kind | None = None,
+        program: int | None = None,
+        filter: str | None = None,  # noqa: A002  its name in the address
+        quality: Annotated[list[Quality] | None, Query()] = None,
+        hot: bool = False,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        sort: str = "start_mjd",
+        descending: bool = False,
+        limit: Limit = MOST_ROWS,
+        offset: Offset = 0,
+    ) -> Objects:
+        wanted = ExposureFilter(kind, program, filter, since=since, until=until, hot=hot, quality=tuple(quality or ()))
+        return listed(wanted, sort, limit, offset, descending=descending)
+
+    @router.get("/darks", summary="List darks")
+    def darks(
+        program: int | None = None,
+        quality: Annotated[list[Quality] | None, Query()] = None,
+        hot: bool = False,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        sort: str = "start_mjd",
+        descending: bool = False,
+        limit: Limit = MOST_ROWS,
+        offset: Offset = 0,
+    ) -> Objects:
+        wanted = ExposureFilter("dark", program, since=since, until=until, hot=hot, quality=tuple(quality or ()))
+        return listed(wanted, sort, limit, offset, descending=descending)
+
+    @router.get("/exposures/{name}", summary="Everything about an exposure or an association")
+    def show(name: Name) -> dict[str, Any]:
+        found: dict[str, Any] = plain(listings.show(engine, name))
+        return found
+
+    @router.get("/match", summary="Rank the darks of each exposure")
+    def matched(
+        name: Names,
+        rule: RuleQuery = Rule.GLOW,
+        top: TopOrDefault = None,
+        max_sigma: MaxSigma = None,
+        max_days: MaxDays = None,
+        min_exptime_s: MinExptime = MIN_EXPTIME_S,
+    ) -> Objects:
+        wanted = Requirements(top or Requirements().top, max_sigma, max_days, min_exptime_s)
+        templates = replace(wanted, top=top or TOP[Combine.MODEL])
+        return [plain(match_form(one)) for one in match(engine, name, rule=rule, wanted=wanted, templates=templates)]
+
+    @router.get("/why", summary="Explain one pair")
+    def why(
+        exposure: NameQuery,
+        dark: NameQuery,
+        rule: RuleQuery = Rule.GLOW,
+        top: Top = 5,
+        max_sigma: MaxSigma = None,
+        max_days: MaxDays = None,
+        min_exptime_s: MinExptime = MIN_EXPTIME_S,
+    ) -> Objects:
+        wanted = Requirements(top, max_sigma, max_days, min_exptime_s)
+        return [plain(reasons.why(engine, exposure, dark, rule=rule, wanted=wanted))]
+
+    @router.get("/selections", summary="The stored selections of an exposure, newest first")
+    def selections(exposure: NameQuery) -> Objects:
+        with reading(engine) as session:
+            found = selections_of(session, resolve_exposure(session, exposure))
+        return [plain(one) for one in found]
+
+    @router.get("/selections/{selection}", summary="A stored selection with every term")
+    def selection(selection: Annotated[int, Path(ge=1, lt=2**31)]) -> dict[str, Any]:
+        found: dict[str, Any] = plain(listings.show_selection(engine, selection))
+        return found
+
+    @router.get("/photometry", summary="The last photometry of an association")
+    def photometry(association: NameQuery) -> Objects:
+        with reading(engine) as session:
+            products = result_listings.latest_products(session, association.lower())
+            science = next((one for one in products if one.kind == "science"), None)
+            if science is None:
+                raise UsageError(f"The catalog has no product of {association!r}.", f"sbcdark run {association}")
+            return [plain(one) for one in result_listings.photometry_of(session, science.id)]
+
+    return router
