@@ -316,12 +316,19 @@ class Photometry(Base):
     science_product_id: Mapped[int] = mapped_column(ForeignKey("products.id"))
     dark_product_id: Mapped[int] = mapped_column(ForeignKey("products.id"))
     association: Mapped[str]
+    target: Mapped[str | None]
+    filter: Mapped[str | None]
+    start_utc: Mapped[datetime | None] = mapped_column(comment="of the first exposure")
+    exptime_s: Mapped[float | None] = mapped_column(comment="sum of the exposures")
     aperture: Mapped[str]
+    shape: Mapped[str | None] = mapped_column(comment="shape and place of the aperture, as text")
     x_pix: Mapped[float]
     y_pix: Mapped[float]
     ra_deg: Mapped[float]
     dec_deg: Mapped[float]
     area_pix: Mapped[float | None] = mapped_column(comment="pixels; the geometric area")
+    effective_radius_pix: Mapped[float | None] = mapped_column(comment="of the circle with the same area")
+    effective_radius_arcsec: Mapped[float | None]
     coverage: Mapped[float | None] = mapped_column(comment="share of the area on good data")
     science_count_s: Mapped[float]
     science_err_count_s: Mapped[float]
@@ -341,6 +348,8 @@ class Photometry(Base):
     flux_limit_erg_s_cm2_a: Mapped[float | None] = mapped_column(comment="3-sigma upper limit")
     ab_mag_limit: Mapped[float | None] = mapped_column(comment="3-sigma upper limit")
     st_mag: Mapped[float | None]
+    st_mag_err: Mapped[float | None]
+    st_mag_limit: Mapped[float | None] = mapped_column(comment="3-sigma upper limit")
     source_low_count_s: Mapped[float | None] = mapped_column(comment="68 % interval of the source")
     source_high_count_s: Mapped[float | None] = mapped_column(comment="68 % interval of the source")
     significance_sigma: Mapped[float | None]

@@ -31,10 +31,20 @@ class PhotometryRecord:
 
     Attributes
     ----------
+    target, filter : str or None
+        Of the exposures; several are joined by ``+``.
+    start_utc : datetime
+        Start of the first exposure, UTC.
+    exptime_s : float
+        Sum of the exposure times.
+    aperture, shape : str
+        Its label, and its shape and place as text that is read back as the same aperture.
+    effective_radius_pix, effective_radius_arcsec : float
+        Radius of the circle with the same area, product pixels and arcsec.
     net_count_s, source_count_s : float
         Science minus dark, and science minus dark minus sky, drizzled count/s. Flux and magnitudes are those of the
         source.
-    flux_limit_erg_s_cm2_a, ab_mag_limit : float or None
+    flux_limit_erg_s_cm2_a, ab_mag_limit, st_mag_limit : float or None
         3-sigma upper limit if the significance is below 3; there is no magnitude then.
     source_low_count_s, source_high_count_s : float
         Limits of the 68 % interval of the source, drizzled count/s.
@@ -48,12 +58,19 @@ class PhotometryRecord:
     """
 
     association: str
+    target: str | None
+    filter: str | None
+    start_utc: datetime
+    exptime_s: float
     aperture: str
+    shape: str
     x_pix: float
     y_pix: float
     ra_deg: float
     dec_deg: float
     area_pix: float
+    effective_radius_pix: float
+    effective_radius_arcsec: float
     coverage: float
     science_count_s: float
     science_err_count_s: float
@@ -73,6 +90,8 @@ class PhotometryRecord:
     flux_limit_erg_s_cm2_a: float | None
     ab_mag_limit: float | None
     st_mag: float | None
+    st_mag_err: float | None
+    st_mag_limit: float | None
     source_low_count_s: float
     source_high_count_s: float
     significance_sigma: float | None

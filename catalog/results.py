@@ -200,6 +200,11 @@ def _scored_dark(chosen: models.SelectionDark, exposure: models.Exposure, file: 
     )
 
 
+def has_product(session: Session, uri: str) -> bool:
+    """Return whether a product at this place is stored."""
+    return session.scalar(sa.select(models.Product.id).where(models.Product.uri == uri).limit(1)) is not None
+
+
 def products_of_selection(session: Session, selection_id: int) -> list[StoredProduct]:
     """Return the products that use a selection, by id."""
     query = (

@@ -38,6 +38,7 @@ from sbcdark.cli.output import (
 )
 from sbcdark.cli.shared_options import with_options
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS
+from sbcdark.pipeline.products.photometry_tables import growth_rows
 from sbcdark.pipeline.selection.names import Selector
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule
 
@@ -80,6 +81,14 @@ SkyOption = Annotated[
         "default: fit with the model, else none.",
     ),
 ]
+GrowthOption = Annotated[
+    str | None,
+    typer.Option(
+        "--growth",
+        metavar="R1,R2,...",
+        help="Radii of a curve of growth around each aperture, in its unit (pixels or arcsec).",
+    ),
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, metavar="N", help="Associations at once; default: one per core.")
 ]
@@ -96,6 +105,16 @@ _COLUMNS = (
     Column("net_count_s", "net", fixed(4), spare=9),
     Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=5),
     Column("shown_magnitude", "AB mag", spare=4),
+)
+_GROWTH_COLUMNS = (
+    Column("association", "association", common=True),
+    Column("aperture", "aperture", common=True),
+    Column("radius_pix", "radius (pix)", fixed(1)),
+    Column("radius_arcsec", "(arcsec)", fixed(3), spare=2),
+    Column("coverage", "coverage", fixed(3), spare=3),
+    Column("source_count_s", "source", fixed(4), error="source_err_count_s"),
+    Column("significance_sigma", "sigma", fixed(1)),
+    Column("shown_magnitude", "AB mag", spare=1),
 )
 _MEMBER_COLUMNS = (
     Column("association", "association", spare=7, common=True),
@@ -163,6 +182,7 @@ class Build(DarkOptions):
         apertures: Sequence[str] = (),
         regions: Path | None = None,
         sky: str | None = None,
+        growth: str | None = None,
         pictures: bool = False,
     ) -> list[Outcome]:
         """Make the products of each target with the catalog."""
@@ -175,6 +195,7 @@ class Build(DarkOptions):
             apertures=apertures,
             regions=regions,
             sky=sky,
+            growth=growth or (),
             pictures=pictures,
             overwrite=self.overwrite,
             workers=self.workers,
@@ -209,6 +230,7 @@ def photometry(
     aperture: ApertureOption = None,
     regions: RegionsOption = None,
     sky: SkyOption = None,
+    growth: GrowthOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
@@ -216,7 +238,7 @@ def photometry(
     check_forms(as_json=as_json, as_csv=as_csv)
     if not aperture and regions is None:
         raise UsageError("No aperture is given.", "Give --aperture ellipse:735,710,70,40,90 or --regions FILE.reg.")
-    outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky)
+    outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky, growth=growth)
     _print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
     _finish(outcomes, apertures=True)
 
@@ -228,12 +250,13 @@ def run(
     aperture: ApertureOption = None,
     regions: RegionsOption = None,
     sky: SkyOption = None,
+    growth: GrowthOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
     """Do the whole job: products, photometry and pictures of each association."""
     check_forms(as_json=as_json, as_csv=as_csv)
-    outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky, pictures=True)
+    outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky, growth=growth, pictures=True)
     print_outcomes(outcomes, as_json=as_json, as_csv=as_csv)
     measured = bool(aperture) or regions is not None
     if not measured:
@@ -258,6 +281,7 @@ def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bo
             ("masterdark", made.masterdark),
             ("net", made.net),
             ("photometry", outcome.table),
+            ("growth", outcome.growth_table),
             *(("picture", picture) for picture in outcome.pictures),
         ]
         for word, path in files:
@@ -296,12 +320,26 @@ def _print_members(outcomes: list[Outcome]) -> None:
 
 def _print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) -> None:
     rows = [
-        asdict(record) | {"number": number, "shown_magnitude": _magnitude(record)}
+        asdict(record)
+        | {
+            "number": number,
+            "shown_magnitude": _magnitude(record),
+            "growth": [row for row in growth_rows(outcome.growth) if row["aperture"] == record.aperture],
+        }
         for outcome in outcomes
         for number, record in enumerate(outcome.photometry, 1)
     ]
     title = f"\nPhotometry; rates in drizzled count/s, flux in erg/s/cm2/A\n{_subtracted(outcomes)}" if rows else ""
-    emit(rows, PHOTOMETRY_KEYS, _COLUMNS, as_json=as_json, as_csv=as_csv, output=None, title=title)
+    grown = any(outcome.growth for outcome in outcomes)
+    keys = (*PHOTOMETRY_KEYS, "growth") if grown and as_json else PHOTOMETRY_KEYS
+    emit(rows, keys, _COLUMNS, as_json=as_json, as_csv=as_csv, output=None, title=title)
+    if grown and not as_json and not as_csv:
+        points = [point for outcome in outcomes for point in outcome.growth]
+        growth = [
+            row | {"shown_magnitude": _magnitude(point.record)}
+            for row, point in zip(growth_rows(points), points, strict=True)
+        ]
+        print_table(growth, _GROWTH_COLUMNS, "\nCurves of growth")
 
 
 def _magnitude(record: PhotometryRecord) -> str | None:

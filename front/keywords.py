@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Moment = Any
     """str, datetime, date, astropy Time, or MJD as a number; None for no limit."""
     Folder = str | Path
+    Radii = str | Iterable[float]
     Apertures = Any
     """str, ApertureSpec, photutils aperture, region, or iterable of these."""
 
@@ -273,6 +274,19 @@ def apertures_from(
     one = shape or isinstance(apertures, str | ApertureSpec) or not hasattr(apertures, "__iter__")
     given = [apertures] if one else list(apertures)
     return apertures_of(given, None if regions is None else Path(regions), notes)
+
+
+def radii_from(radii: Radii) -> tuple[float, ...]:
+    """Return the radii of a curve of growth, as a text ``R1,R2,...`` or as numbers, in ascending order.
+
+    Raises
+    ------
+    UsageError
+        One is not a positive number.
+    """
+    from sbcdark.pipeline.products.product_files import parse_growth  # noqa: PLC0415  each job loads what it needs
+
+    return parse_growth(radii if isinstance(radii, str) else ",".join(str(float(radius)) for radius in radii))
 
 
 def requirements_from(wanted: MatchKeywords) -> tuple[Rule, Requirements]:

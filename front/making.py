@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Unpack, overload
 
 from sbcdark.base import OpenCatalog
-from sbcdark.keywords import apertures_from, check_keywords, is_one, names_from, path_from, program_from, selector_from
+from sbcdark.keywords import (
+    apertures_from,
+    check_keywords,
+    is_one,
+    names_from,
+    path_from,
+    program_from,
+    radii_from,
+    selector_from,
+)
 from sbcdark.results import Products, Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from sbcdark.keywords import Apertures, Folder, Names, One, Several
+    from sbcdark.keywords import Apertures, Folder, Names, One, Radii, Several
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.model.validation import Validation
     from sbcdark.pipeline.pages.report import Report
@@ -65,6 +74,7 @@ class MakingCatalog(OpenCatalog):
         apertures: Apertures = ...,
         regions: Folder | None = ...,
         sky: str | None = ...,
+        growth: Radii = ...,
         pictures: bool = ...,
         overwrite: bool = ...,
         workers: int | None = ...,
@@ -80,6 +90,7 @@ class MakingCatalog(OpenCatalog):
         apertures: Apertures = ...,
         regions: Folder | None = ...,
         sky: str | None = ...,
+        growth: Radii = ...,
         pictures: bool = ...,
         overwrite: bool = ...,
         workers: int | None = ...,
@@ -94,6 +105,7 @@ class MakingCatalog(OpenCatalog):
         apertures: Apertures = (),
         regions: Folder | None = None,
         sky: str | None = None,
+        growth: Radii = (),
         pictures: bool = True,
         overwrite: bool = False,
         workers: int | None = None,
@@ -117,6 +129,9 @@ class MakingCatalog(OpenCatalog):
         sky : str, optional
             The sky to subtract: ``fit`` (the default with the model), ``annulus:R_IN,R_OUT`` in product pixels,
             ``annulus@R_IN,R_OUT`` in arcsec, or ``none``.
+        growth : str or iterable of float
+            Radii of a curve of growth around each aperture, in its unit (pixels or arcsec): circles about its centre,
+            or ellipses with these semi-major axes.
         pictures : bool
             Draw the pictures.
         overwrite : bool
@@ -139,6 +154,7 @@ class MakingCatalog(OpenCatalog):
         from sbcdark.pipeline.products.options import BuildKeywords, build_options  # noqa: PLC0415
         from sbcdark.pipeline.products.run import make  # noqa: PLC0415
         from sbcdark.pipeline.products.sky import parse_sky  # noqa: PLC0415
+        from sbcdark.pipeline.views.growth import plot_growth  # noqa: PLC0415
         from sbcdark.pipeline.views.product_pictures import draw_products  # noqa: PLC0415
 
         check_keywords(options, BuildKeywords)
@@ -146,7 +162,10 @@ class MakingCatalog(OpenCatalog):
         notes: list[str] = []
         specs = apertures_from(apertures, regions, notes)
         chosen = parse_sky(sky, built.combine)
-        job = Job(path_from(folder, "folder"), built, specs, pictures, draw_products, chosen, overwrite, tuple(notes))
+        job = Job(
+            path_from(folder, "folder"), built, specs, pictures, draw_products, chosen, overwrite, tuple(notes),
+            radii_from(growth), plot_growth,
+        )  # fmt: skip
         outcomes = make(self.engine, selector_from(names), job, workers=workers, talk=talk)
         if not is_one(names):
             return [Products(outcome) for outcome in outcomes]

@@ -89,6 +89,14 @@ class Products:
         return to_qtable([asdict(record) for record in self.outcome.photometry], PHOTOMETRY_KEYS)
 
     @property
+    def growth(self) -> QTable:
+        """The curves of growth, one row per aperture and radius, with units."""
+        from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415
+        from sbcdark.pipeline.products.photometry_tables import GROWTH_KEYS, growth_rows  # noqa: PLC0415
+
+        return to_qtable(growth_rows(self.outcome.growth), GROWTH_KEYS)
+
+    @property
     def science(self) -> Path:
         """The drizzled science product."""
         return self._made.science

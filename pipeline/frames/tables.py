@@ -26,8 +26,10 @@ _UNITS = (
     ("_days", "d"),
     ("_mjd", "d"),
     ("_pix", "pix"),
+    ("_arcsec", "arcsec"),
     ("_mag", "mag"),
     ("_mag_err", "mag"),
+    ("_mag_limit", "mag"),
     ("_c", "deg_C"),
     ("_s", "s"),
 )
@@ -68,7 +70,12 @@ _DESCRIPTIONS = {
     "delta_days": "start, science minus dark",
     "uri": "place of the file",
     "role": "why the templates include the dark: rule, cold or warm",
-    "aperture": "the aperture",
+    "aperture": "label of the aperture",
+    "shape": "shape and place of the aperture",
+    "radius_pix": "radius or semi-major axis",
+    "radius_arcsec": "radius or semi-major axis",
+    "effective_radius_pix": "radius of the circle with the same area",
+    "effective_radius_arcsec": "radius of the circle with the same area",
     "x_pix": "centre in the product, 0-based",
     "y_pix": "centre in the product, 0-based",
     "ra_deg": "right ascension of the centre",
@@ -96,6 +103,8 @@ _DESCRIPTIONS = {
     "ab_mag_err": "its error",
     "ab_mag_limit": "3-sigma upper limit as an AB magnitude",
     "st_mag": "ST magnitude of the source",
+    "st_mag_err": "its error",
+    "st_mag_limit": "3-sigma upper limit as an ST magnitude",
     "native_count": "counts on the detector",
     "native_background_count": "counts of dark and sky expected there",
     "native_background_err_count": "their error",
@@ -214,8 +223,15 @@ def table_format(path: Path) -> str:
     return written_as
 
 
-def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
+def write_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path, meta: Mapping[str, Any] | None = None
+) -> None:
     """Write rows as ECSV, VOTable or FITS, by the ending of the file; complete or not at all.
+
+    Parameters
+    ----------
+    meta : mapping, optional
+        What made the table, in plain values; only ECSV keeps it.
 
     Raises
     ------
@@ -224,18 +240,72 @@ def write_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path:
     SbcdarkError
         The file cannot be written.
     """
+    table = to_table(rows, columns)
+    table.meta |= dict(meta or {})
+    _write(table, path)
+
+
+def _write(table: Table, path: Path) -> None:
     written_as = table_format(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
         with warnings.catch_warnings():
             # VOTable deprecates erg and Angstrom, the units of PHOTFLAM.
             warnings.filterwarnings("ignore", message=".*'(erg|Angstrom)' has been deprecated.*")
-            _fitting(to_table(rows, columns), written_as).write(temporary, format=written_as, overwrite=True)
+            _fitting(table, written_as).write(temporary, format=written_as, overwrite=True)
         temporary.replace(path)
     except OSError as error:
         raise SbcdarkError(f"Cannot write {path}: {error.strerror or error}.", "Give another path with -o.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_joined(paths: Sequence[Path], joined: Path, meta: Mapping[str, Any]) -> None:
+    """Join photometry tables in the order of the paths; `meta` gets the meta of each as ``tables``.
+
+    Files that are not tables of this program are left out.
+
+    Raises
+    ------
+    SbcdarkError
+        The file cannot be written.
+    """
+    from astropy.table import vstack  # noqa: PLC0415  slow to import, needed only for tables
+
+    tables = [table for path in paths if (table := read_photometry(path)) is not None]
+    whole = vstack(tables, metadata_conflicts="silent")
+    whole.meta = dict(meta) | {"tables": [dict(table.meta) for table in tables]}
+    _write(whole, joined)
+
+
+def read_photometry(path: Path) -> Table | None:
+    """Return a photometry table of this program with its meta; None if the file is missing or something else."""
+    from astropy.table import Table  # noqa: PLC0415  slow to import, needed only for tables
+
+    try:
+        table = Table.read(path, format="ascii.ecsv")
+    except (OSError, ValueError, TypeError, KeyError, UnicodeError):
+        return None
+    ours = str(table.meta.get("software", "")).startswith("sbcdark ")
+    return table if ours and "aperture" in table.colnames else None
+
+
+def photometry_records(table: Table) -> list[PhotometryRecord] | None:
+    """Return the records of a photometry table; None if it is of another version.
+
+    Floats are written in full, so the records are those that were written.
+    """
+    import json  # noqa: PLC0415
+
+    if tuple(table.colnames) != PHOTOMETRY_KEYS:
+        return None
+    columns = [table[name].tolist() for name in PHOTOMETRY_KEYS]  # masked values are None
+    records = []
+    for row in zip(*columns, strict=True):
+        values = dict(zip(PHOTOMETRY_KEYS, row, strict=True))
+        values |= {"start_utc": datetime.fromisoformat(values["start_utc"])}
+        records.append(PhotometryRecord(**values | {"warnings": tuple(json.loads(values["warnings"]))}))
+    return records
 
 
 def _fitting(table: Table, written_as: str) -> Table:

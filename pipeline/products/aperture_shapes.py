@@ -267,6 +267,13 @@ def sky_position(shape: PixelShape, wcs: Any) -> tuple[float, float]:
     return float(sky.ra.deg), float(sky.dec.deg)
 
 
+def scale_arcsec(wcs: Any) -> float:
+    """Return the side of a product pixel in arcsec: the square root of its area."""
+    from astropy.wcs.utils import proj_plane_pixel_area  # noqa: PLC0415 - slow to load
+
+    return 3600.0 * math.sqrt(float(proj_plane_pixel_area(wcs)))
+
+
 def overlap(aperture: PixelShape, shape: tuple[int, int]) -> tuple[tuple[slice, slice], NDArray[np.float64]] | None:
     """Return the exact overlap of an aperture with the pixels of an image.
 

@@ -87,8 +87,12 @@ class ApertureSpec:
     @property
     def text(self) -> str:
         """The canonical text, which `parse_aperture` reads back as the same aperture."""
-        own = canonical_text(self.shape, self.frame, self.numbers)
-        return own if self.background is None else f"{own} {_BACKGROUND} {self.background.text}"
+        return self.own_text if self.background is None else f"{self.own_text} {_BACKGROUND} {self.background.text}"
+
+    @property
+    def own_text(self) -> str:
+        """The canonical text without that of the background."""
+        return canonical_text(self.shape, self.frame, self.numbers)
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -106,6 +110,20 @@ class ApertureSpec:
     def angle_deg(self) -> float:
         """The angle of the first size; 0 for circles and polygons."""
         return 0.0 if self.shape in _ROUND else self.numbers[-1]
+
+    def grown(self, radius: float) -> ApertureSpec:
+        """Return the aperture of a curve of growth at a radius, in the unit of this aperture.
+
+        It is a circle about the centre; around an ellipse, an ellipse with this semi-major axis and the same ratio.
+        """
+        shape: Shape = "circle"
+        numbers: tuple[float, ...] = (*self.centre, radius)
+        if self.shape == "ellipse":
+            shape = "ellipse"
+            a, b = (size * radius / max(self.sizes) for size in self.sizes)
+            numbers = (*self.centre, a, b, self.angle_deg)
+        checked = checked_aperture(shape, self.frame, numbers, f"of --growth {radius:g}")
+        return ApertureSpec(shape, self.frame, numbers, checked.label, self.background)
 
 
 _BACKGROUND = "background"

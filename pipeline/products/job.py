@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 from sbcdark.pipeline.products.options import BuildOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sbcdark.pipeline.products.apertures import ApertureSpec
+    from sbcdark.pipeline.products.photometry import GrowthPoint
     from sbcdark.pipeline.products.product_files import ProductFiles
     from sbcdark.pipeline.products.records import Built
     from sbcdark.pipeline.products.sky import Sky
 
     Draw = Callable[[Built, ProductFiles], tuple[str, ...]]
+    DrawGrowth = Callable[[Path, Sequence[GrowthPoint]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,10 @@ class Job:
         Replace products of other inputs that are in the folder.
     notes : tuple of str
         Warnings of regions that are skipped.
+    growth : tuple of float
+        Radii of a curve of growth around each aperture, in the aperture's unit: pixels or arcsec.
+    draw_growth : callable, optional
+        Draws the curves of growth into a file.
     """
 
     folder: Path
@@ -49,3 +55,5 @@ class Job:
     sky: Sky | None = None
     overwrite: bool = False
     notes: tuple[str, ...] = ()
+    growth: tuple[float, ...] = ()
+    draw_growth: DrawGrowth | None = None

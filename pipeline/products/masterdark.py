@@ -65,6 +65,8 @@ class Plan:
         Each exposure's flat.
     apertures : tuple of ApertureSpec
         Apertures to measure; they are excluded from the fit.
+    growth : tuple of float
+        Radii of the curves of growth; they are excluded, too.
     inputs_key : str
         From `product_files.inputs_key`.
     warnings : tuple of str
@@ -76,6 +78,7 @@ class Plan:
     revision: int
     flats: tuple[Flat | None, ...]
     apertures: tuple[ApertureSpec, ...]
+    growth: tuple[float, ...]
     inputs_key: str
     warnings: tuple[str, ...]
 
@@ -88,6 +91,7 @@ def build(
     job: Job,
     drizzler: Drizzler,
     stored: Sequence[Match] | None = None,
+    plan: Plan | None = None,
 ) -> Built:
     """Make the science product, the masterdark and its error map of one target in memory.
 
@@ -97,6 +101,8 @@ def build(
         Folder for the copies that AstroDrizzle works on.
     stored : sequence of Match, optional
         Stored choices to use again instead of choosing darks.
+    plan : Plan, optional
+        From `plan_build`, if it is made already.
 
     Raises
     ------
@@ -108,25 +114,30 @@ def build(
     SbcdarkError
         A file could not be read, AstroDrizzle failed, or a product does not equal the sum of its pixels.
     """
-    plan = _planned(engine, target, job, stored)
-    return _made(target, plan, job, drizzler, work)
+    return _made(target, plan or plan_build(engine, target, job, stored), job, drizzler, work)
 
 
 @keeping_files()
-def prepare(engine: sa.Engine, target: Target, job: Job) -> None:
+def prepare(plan: Plan, job: Job) -> None:
     """Put the templates of a target into the cache, for a `build` with the model in another process.
 
     Raises
     ------
-    UsageError, NothingMatchedError, SbcdarkError
+    NothingMatchedError, SbcdarkError
         As for `build`.
     """
     if templates_are_kept():
-        plan = _planned(engine, target, job, None)
         templates_of(shared_darks(read_darks(plan.matches, job.options, [])[1]))
 
 
-def _planned(engine: sa.Engine, target: Target, job: Job, stored: Sequence[Match] | None) -> Plan:
+def plan_build(engine: sa.Engine, target: Target, job: Job, stored: Sequence[Match] | None = None) -> Plan:
+    """Choose the darks of a target and find its flats, without reading pixels.
+
+    Raises
+    ------
+    UsageError, NothingMatchedError
+        As for `build`.
+    """
     if not target.exposures:
         raise UsageError(
             f"None of the exposures of {target.name} is in the catalog: {', '.join(target.absent) or 'it lists none'}.",
@@ -142,8 +153,8 @@ def _planned(engine: sa.Engine, target: Target, job: Job, stored: Sequence[Match
     flats = tuple(shelf.flat_of(one, warnings) for one in values)
     key = inputs_key(values, matches, job.options, [None if flat is None else flat.sha256 for flat in flats])
     files = ProductFiles(job.folder, target.name)
-    apertures = require_free(files, key, job.apertures, overwrite=job.overwrite)
-    return Plan(values, matches, revision, flats, apertures, key, tuple(warnings))
+    apertures, growth = require_free(files, key, job.apertures, job.growth, overwrite=job.overwrite)
+    return Plan(values, matches, revision, flats, apertures, growth, key, tuple(warnings))
 
 
 def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) -> Built:
@@ -157,12 +168,12 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     log = files.log
     product = drizzle_inputs(inputs, drizzler, work, log)
     sky = job.sky or parse_sky(None, options.combine)
-    placed = _placed(product, plan.apertures, sky, warnings)
+    placed = _placed(product, plan.apertures, sky, warnings, plan.growth)
     masks = _masks(product, options.mask, warnings)
     rates = [one.rate for one in inputs]
-    checked = [*((one.shape, one.weights) for one in placed), *_probes(product)]
+    checked = [(each.shape, each.weights) for one in placed for each in (one, *one.growth)] + _probes(product)
     _check(product.science, rates, "the science product", checked)
-    left_out = [weights for one in placed for weights in (one.weights, one.sky_weights) if weights is not None]
+    left_out = [weights for one in placed for weights in one.left_out]
     exposures = [exposure_to_fit(one, number, (*left_out, *masks)) for number, one in enumerate(inputs)]
     if options.combine is Combine.MODEL:
         warnings += _little_left(inputs, exposures)
@@ -191,7 +202,7 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     net, error = product.science - dark, net_error(variance, dark_error, product)
     return Built(
         masterdark, inputs, estimate, placed, sky, product, dark, dark_error, net, error,
-        tuple(matches), plan.apertures, plan.revision, plan.inputs_key, options.mixed,
+        tuple(matches), plan.apertures, plan.growth, plan.revision, plan.inputs_key, options.mixed,
     )  # fmt: skip
 
 
@@ -306,9 +317,13 @@ def matches_of(session: Session, exposures: Sequence[MatchValues], options: Buil
 
 
 def _placed(
-    product: DrizzledProduct, specs: Sequence[ApertureSpec], sky: Sky, warnings: list[str]
+    product: DrizzledProduct,
+    specs: Sequence[ApertureSpec],
+    sky: Sky,
+    warnings: list[str],
+    growth: Sequence[float] = (),
 ) -> tuple[PlacedAperture, ...]:
-    """Place apertures, each with the region of its sky, and warn of those that cannot be projected."""
+    """Place apertures, each with the region of its sky and its growth, and warn of those that cannot be projected."""
     placed = []
     for spec in specs:
         try:
@@ -320,7 +335,13 @@ def _placed(
         method = sky.text if spec.background is None else spec.background.text
         ring = own or sky.ring(shape, product.wcs)
         sky_weights = None if ring is None else native_weights(ring, product)
-        placed.append(PlacedAperture(spec, shape, native_weights(shape, product), sky_weights, method))
+        wider = []
+        for radius in growth:
+            grown = spec.grown(radius)
+            place = to_pixels(grown, product.wcs)
+            wider.append(PlacedAperture(grown, place, native_weights(place, product), sky_weights, method))
+        weights = native_weights(shape, product)
+        placed.append(PlacedAperture(spec, shape, weights, sky_weights, method, tuple(wider)))
     return tuple(placed)
 
 

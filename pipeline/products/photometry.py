@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbcdark.catalog.result_records import PhotometryRecord
+from sbcdark.catalog.times import utc_of_mjd
 from sbcdark.pipeline.model.poisson_source import source_counts
-from sbcdark.pipeline.products.aperture_shapes import aperture_sum, sky_position
+from sbcdark.pipeline.products.aperture_shapes import aperture_sum, scale_arcsec, sky_position
 from sbcdark.pipeline.products.compatibility import last_calibrated
 from sbcdark.pipeline.products.footprints import poisson_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,8 +57,39 @@ class _Background:
     error: float
 
 
-def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
-    """Measure every aperture of a build.
+@dataclass(frozen=True, slots=True)
+class GrowthPoint:
+    """One aperture of a curve of growth.
+
+    Attributes
+    ----------
+    aperture : str
+        Label of the aperture whose curve it is.
+    radius_pix, radius_arcsec : float
+        Radius, or semi-major axis; product pixels and arcsec.
+    record : PhotometryRecord
+        Its photometry.
+    """
+
+    aperture: str
+    radius_pix: float
+    radius_arcsec: float
+    record: PhotometryRecord
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What all apertures of a build share."""
+
+    built: Built
+    file: FileRecord | None
+    counts: list[NDArray[np.float64]]
+    taken: list[NDArray[np.bool_]]
+    arcsec_per_pix: float
+
+
+def measure(built: Built) -> tuple[list[PhotometryRecord], list[GrowthPoint], list[str]]:
+    """Measure every aperture of a build, and its curve of growth if one is wanted.
 
     The errors come from native counts in the apertures' footprints on the detector, never from the square root of
     drizzled counts. Science and background are independent: the fit of the dark excludes apertures and annuli. The
@@ -67,50 +99,71 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[str]]:
     -------
     records : list of PhotometryRecord
         One per aperture that lies on data, fully or partly.
+    growth : list of GrowthPoint
+        The curves of growth, in the order of the apertures and of the radii.
     warnings : list of str
         Names the apertures that do not, or only partly.
     """
     name = built.masterdark.association
-    file = None if built.mixed else last_calibrated([one.file for one in built.inputs])
-    counts = _error_counts(built)
-    taken = _taken(built)
-    records, warnings = [], []
+    common = _Common(
+        built,
+        None if built.mixed else last_calibrated([one.file for one in built.inputs]),
+        _error_counts(built),
+        _taken(built),
+        scale_arcsec(built.product.wcs),
+    )
+    records, growth, warnings = [], [], []
     for one in built.placed:
-        total, label = aperture_sum(built.product.science, one.shape), one.spec.label
-        if total.covered_pix == 0:
-            warnings.append(f"{name}: {label} lies outside the data; it is not measured")
+        record = _measured(common, one)
+        if record is None:
+            warnings.append(f"{name}: {one.spec.label} lies outside the data; it is not measured")
             continue
-        notes = []
-        if total.covered_pix < 0.999 * total.area_pix:
-            notes.append(f"{name}: only {total.covered_pix / total.area_pix:.0%} of {label} lies on data")
-        ring = None if one.sky_weights is None else _free_ring(one.sky_weights, taken)
-        free = None if ring is None else _free_share(one.sky_weights or (), ring)
-        if free == 0:
-            notes.append(f"{name}: the annulus of {label} has no source-free pixels, so no sky is subtracted")
-            ring = None
-        elif free is not None and free < _ENOUGH_FREE:
-            notes.append(f"{name}: only {free:.0%} of the annulus of {label} is free of sources and apertures")
-        background = _background(built, one, ring, counts)
-        science_error = _science_error(built, one.weights, counts)
-        of_one_count = _rate_of_one_count(built, one.weights, counts)
-        records.append(_record(built, one, total, background, science_error, of_one_count, file, tuple(notes)))
-        warnings += notes
-    if records and file is None:
+        records.append(record)
+        warnings += record.warnings
+        for wider in one.growth:
+            point = _measured(common, wider)
+            if point is not None:
+                radius = wider.semi_major_pix
+                growth.append(GrowthPoint(one.spec.label, radius, radius * common.arcsec_per_pix, point))
+    if records and common.file is None:
         why = "the exposures are mixed" if built.mixed else "PHOTFLAM is missing or 0"
         warnings.append(f"{name}: {why}, so no flux is given")
-    return records, warnings
+    return records, growth, warnings
+
+
+def _measured(common: _Common, one: PlacedAperture) -> PhotometryRecord | None:
+    """Measure an aperture; return None if it lies outside the data."""
+    built, counts, label = common.built, common.counts, one.spec.label
+    name = built.masterdark.association
+    total = aperture_sum(built.product.science, one.shape)
+    if total.covered_pix == 0:
+        return None
+    notes = []
+    if total.covered_pix < 0.999 * total.area_pix:
+        notes.append(f"{name}: only {total.covered_pix / total.area_pix:.0%} of {label} lies on data")
+    ring = None if one.sky_weights is None else _free_ring(one.sky_weights, common.taken)
+    free = None if ring is None else _free_share(one.sky_weights or (), ring)
+    if free == 0:
+        notes.append(f"{name}: the annulus of {label} has no source-free pixels, so no sky is subtracted")
+        ring = None
+    elif free is not None and free < _ENOUGH_FREE:
+        notes.append(f"{name}: only {free:.0%} of the annulus of {label} is free of sources and apertures")
+    background = _background(built, one, ring, counts)
+    science_error = _science_error(built, one.weights, counts)
+    of_one_count = _rate_of_one_count(built, one.weights, counts)
+    return _record(common, one, total, background, science_error, of_one_count, tuple(notes))
 
 
 def _record(
-    built: Built,
+    common: _Common,
     one: PlacedAperture,
     total: ApertureSum,
     background: _Background,
     science_error: float,
     of_one_count: tuple[float, float],
-    file: FileRecord | None,
     warnings: tuple[str, ...],
 ) -> PhotometryRecord:
+    built, file = common.built, common.file
     net = total.total - background.dark
     source, error = net - (background.sky or 0.0), math.hypot(science_error, background.error)
     per_count, own = of_one_count
@@ -125,14 +178,23 @@ def _record(
     limit = None if flam is None or native.detected else native.upper_limit * per_count * flam
     seen = flux if native.detected and flux is not None and flux > 0 else None
     ra, dec = sky_position(one.shape, built.product.wcs)
+    radius = math.sqrt(total.area_pix / math.pi)
+    exposures = [exposure.values for exposure in built.inputs]
     return PhotometryRecord(
         association=built.masterdark.association,
+        target=_joined(exposure.target for exposure in exposures),
+        filter=_joined(exposure.filter for exposure in exposures),
+        start_utc=utc_of_mjd(min(exposure.start_mjd for exposure in exposures)),
+        exptime_s=sum(exposure.exptime_s for exposure in exposures),
         aperture=one.spec.label,
+        shape=one.spec.own_text,
         x_pix=one.shape.x,
         y_pix=one.shape.y,
         ra_deg=ra,
         dec_deg=dec,
         area_pix=total.area_pix,
+        effective_radius_pix=radius,
+        effective_radius_arcsec=radius * common.arcsec_per_pix,
         coverage=total.covered_pix / total.area_pix,
         science_count_s=total.total,
         science_err_count_s=science_error,
@@ -152,6 +214,8 @@ def _record(
         flux_limit_erg_s_cm2_a=limit,
         ab_mag_limit=None if not limit or plam is None else ab_magnitude(limit, plam),
         st_mag=None if seen is None else st_magnitude(seen),
+        st_mag_err=None if seen is None else _MAGNITUDE * error / source,
+        st_mag_limit=None if not limit else st_magnitude(limit),
         source_low_count_s=native.low * per_count,
         source_high_count_s=native.high * per_count,
         significance_sigma=native.significance if math.isfinite(native.significance) else None,
@@ -161,6 +225,11 @@ def _record(
         sky_method=one.sky_method if background.sky is not None else "none",
         warnings=warnings,
     )
+
+
+def _joined(names: Iterable[str | None]) -> str | None:
+    """Return the different names of some exposures, joined by ``+``."""
+    return "+".join(dict.fromkeys(name for name in names if name)) or None
 
 
 def _error_counts(built: Built) -> list[NDArray[np.float64]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,16 @@ class ProductFiles:
         return self._named("phot.ecsv")
 
     @property
+    def growth(self) -> Path:
+        """The table of the curves of growth."""
+        return self._named("growth.ecsv")
+
+    @property
+    def growth_picture(self) -> Path:
+        """The picture of the curves of growth."""
+        return self._named("growth.png")
+
+    @property
     def log(self) -> Path:
         """The output of AstroDrizzle."""
         return self._named("drizzle.log")
@@ -86,6 +97,11 @@ class ProductFiles:
 
     def _named(self, ending: str) -> Path:
         return self.folder / f"{self.name}_sbcdark_{ending}"
+
+
+def joint_table(folder: Path) -> Path:
+    """Return the path of the table that joins the photometry of all associations in a folder."""
+    return folder / "sbcdark_phot.ecsv"
 
 
 def inputs_key(
@@ -122,9 +138,12 @@ def _content(file: FileRecord | None) -> str | None:
     return file.sha256 or f"{file.uri} {file.size_byte} {file.mtime_ns} {file.etag}"
 
 
-def aperture_cards(apertures: Sequence[ApertureSpec]) -> dict[str, str]:
-    """Return the header cards of the apertures that are excluded from the fit of the dark."""
-    cards = {}
+_GROWTH_CARD = "DRKGROW"
+
+
+def aperture_cards(apertures: Sequence[ApertureSpec], growth: Sequence[float]) -> dict[str, str]:
+    """Return the header cards of the apertures, and radii of growth, that are excluded from the fit of the dark."""
+    cards = {_GROWTH_CARD: ",".join(f"{radius:g}" for radius in growth)} if growth else {}
     for number, aperture in enumerate(apertures, 1):
         cards[f"DRKA{number:03d}"] = aperture.text
         cards[f"DRKL{number:03d}"] = aperture.label
@@ -132,8 +151,8 @@ def aperture_cards(apertures: Sequence[ApertureSpec]) -> dict[str, str]:
 
 
 def require_free(
-    files: ProductFiles, key: str, apertures: Sequence[ApertureSpec], *, overwrite: bool
-) -> tuple[ApertureSpec, ...]:
+    files: ProductFiles, key: str, apertures: Sequence[ApertureSpec], growth: Sequence[float], *, overwrite: bool
+) -> tuple[tuple[ApertureSpec, ...], tuple[float, ...]]:
     """Refuse to replace files made from other inputs, before any work is done.
 
     New apertures are added to products of the same inputs: all apertures are measured again, since the fit of the
@@ -141,8 +160,10 @@ def require_free(
 
     Returns
     -------
-    tuple of ApertureSpec
+    apertures : tuple of ApertureSpec
         The apertures to measure: those of the existing products, then the new ones.
+    growth : tuple of float
+        The radii of growth, likewise, in ascending order.
 
     Raises
     ------
@@ -151,13 +172,31 @@ def require_free(
     """
     there = files.there()
     if not there or overwrite:
-        return tuple({aperture.text: aperture for aperture in apertures}.values())
+        return tuple({aperture.text: aperture for aperture in apertures}.values()), tuple(sorted(set(growth)))
     cards = read_cards(files.science) if files.science.exists() else {}
     if cards.get(KEY_CARD) != key:
         why = "was made from other inputs" if KEY_CARD in cards else "already exists"
         shown = files.science if files.science in there else there[0]
         raise UsageError(f"{shown} {why}.", "Give another folder with -o, or --overwrite to replace the products.")
-    return tuple({aperture.text: aperture for aperture in (*_apertures(cards), *apertures)}.values())
+    both = tuple({aperture.text: aperture for aperture in (*_apertures(cards), *apertures)}.values())
+    return both, tuple(sorted({*parse_growth(str(cards.get(_GROWTH_CARD) or "")), *growth}))
+
+
+def parse_growth(text: str) -> tuple[float, ...]:
+    """Return the radii of a curve of growth, written ``R1,R2,...``, in ascending order.
+
+    Raises
+    ------
+    UsageError
+        One is not a positive number.
+    """
+    try:
+        radii = {float(f"{float(word):g}") for word in text.replace(",", " ").split()}
+    except ValueError:
+        radii = {-1.0}
+    if not all(math.isfinite(radius) and radius > 0 for radius in radii):
+        raise UsageError(f"--growth {text!r} is not a list of radii.", "Write e.g. --growth 5,10,20,40.")
+    return tuple(sorted(radii))
 
 
 def _apertures(cards: Mapping[str, Any]) -> list[ApertureSpec]:

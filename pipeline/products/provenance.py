@@ -24,7 +24,7 @@ def provenance(built: Built) -> dict[str, str | int | float | bool]:
     }
     for number, (match, dark) in enumerate(zip(built.matches, built.estimate.exposures, strict=True), 1):
         cards |= dark_cards(number, match, dark)
-    return cards | aperture_cards(built.apertures)
+    return cards | aperture_cards(built.apertures, built.growth)
 
 
 def dark_cards(number: int, match: Match, dark: ExposureDark) -> dict[str, str | int | float | bool]:

@@ -141,6 +141,8 @@ class PlacedAperture:
         The weights of the annulus or background region that gives its sky, by exposure.
     sky_method : str
         ``fit``, ``none``, or the text of the annulus or region.
+    growth : tuple of PlacedAperture
+        The apertures of its curve of growth.
     """
 
     spec: ApertureSpec
@@ -148,6 +150,22 @@ class PlacedAperture:
     weights: tuple[NativeWeights, ...]
     sky_weights: tuple[NativeWeights, ...] | None
     sky_method: str
+    growth: tuple[PlacedAperture, ...] = ()
+
+    @property
+    def semi_major_pix(self) -> float:
+        """The radius or semi-major axis of a circle or ellipse; of another shape its effective radius."""
+        sides = (getattr(self.shape, name, 0.0) for name in ("a", "b"))
+        return max(sides) or float(np.sqrt(self.shape.area_pix / np.pi))
+
+    @property
+    def left_out(self) -> list[tuple[NativeWeights, ...]]:
+        """The weights of all pixels that the fit of the dark leaves out for this aperture."""
+        return [
+            self.weights,
+            *([] if self.sky_weights is None else [self.sky_weights]),
+            *(w.weights for w in self.growth),
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,6 +182,8 @@ class Built:
         The masterdark and its error on the pixels of the product, count/s.
     net, net_error : ndarray of float32, shape (ny, nx)
         Science minus dark, count/s, and the error of each single pixel.
+    growth : tuple of float
+        Radii of the curves of growth, in the unit of each aperture.
     revision : int
         The catalog revision when the darks were chosen.
     inputs_key : str
@@ -184,6 +204,7 @@ class Built:
     net_error: NDArray[np.float32]
     matches: tuple[Match, ...]
     apertures: tuple[ApertureSpec, ...]
+    growth: tuple[float, ...]
     revision: int
     inputs_key: str
     mixed: bool

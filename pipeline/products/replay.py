@@ -101,13 +101,15 @@ def replay(
         mixed=parameters.get("mixed", False),
     )
     apertures = tuple(parse_aperture(text) for text in parameters["apertures"])
+    growth = tuple(parameters.get("growth", ()))
     target = Target(products[0].name, tuple(parameters["exposures"]))
     files = ProductFiles(folder, target.name)
     if files.there() and not overwrite:
         raise UsageError(f"{files.there()[0]} already exists.", "Give another folder with -o, or --overwrite.")
     folder.mkdir(parents=True, exist_ok=True)
     with workspace(folder) as work, Drizzler() as drizzler:
-        built = build(engine, target, work, Job(folder, options, apertures, overwrite=True), drizzler, matches)
+        job = Job(folder, options, apertures, overwrite=True, growth=growth)
+        built = build(engine, target, work, job, drizzler, matches)
         write_products(built, work)
         made = {
             "science": (files.science, "SCI", built.product.science),

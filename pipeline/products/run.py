@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,11 @@ from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.workspace import locked, publish, workspace
 from sbcdark.pipeline.frames.fits_output import write_dark_product, write_net_product, write_science_product
-from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, write_table
 from sbcdark.pipeline.products import photometry
 from sbcdark.pipeline.products.drizzle import Drizzler
-from sbcdark.pipeline.products.masterdark import build, prepare
+from sbcdark.pipeline.products.earlier_products import earlier_products
+from sbcdark.pipeline.products.masterdark import build, plan_build, prepare
+from sbcdark.pipeline.products.photometry_tables import join_tables, table_meta, write_growth, write_photometry
 from sbcdark.pipeline.products.product_files import ProductFiles
 from sbcdark.pipeline.products.provenance import provenance
 from sbcdark.pipeline.products.stored_results import record
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.result_records import PhotometryRecord
     from sbcdark.pipeline.products.job import Job
+    from sbcdark.pipeline.products.photometry import GrowthPoint
     from sbcdark.pipeline.products.records import Built, Masterdark
     from sbcdark.pipeline.selection.names import Selector
 
@@ -55,8 +57,14 @@ class Outcome:
         One per aperture.
     table : Path or None
         The photometry table.
+    growth : tuple of GrowthPoint
+        The curves of growth.
+    growth_table : Path or None
+        The table of the curves of growth.
     pictures : tuple of Path
         PNG files.
+    reused : bool
+        Whether the products and their table were there already, with the same inputs and apertures, and are unchanged.
     warnings : tuple of str
         Possible problems of the results.
     failure : SbcdarkError or None
@@ -67,7 +75,10 @@ class Outcome:
     masterdark: Masterdark | None = None
     photometry: tuple[PhotometryRecord, ...] = ()
     table: Path | None = None
+    growth: tuple[GrowthPoint, ...] = ()
+    growth_table: Path | None = None
     pictures: tuple[Path, ...] = ()
+    reused: bool = False
     warnings: tuple[str, ...] = ()
     failure: SbcdarkError | None = None
 
@@ -123,7 +134,7 @@ def make(
             for target in targets:
                 outcomes.append(_contained(engine, target, job, drizzler))
                 talk(_line(outcomes[-1]))
-        return outcomes
+        return _joined(outcomes, job.folder)
     url = engine.url.render_as_string(hide_password=False)
     done: dict[str, Outcome] = {}
     with worker_pool(min(workers or os.cpu_count() or 1, len(targets))) as pool:
@@ -132,7 +143,9 @@ def make(
         if job.options.combine is Combine.MODEL:
             # While the workers import their libraries; the first of them finds the templates in the cache.
             with suppress(SbcdarkError, OSError):
-                prepare(engine, targets[0], job)
+                plan = plan_build(engine, targets[0], job)
+                if earlier_products(engine, plan, job, ProductFiles(job.folder, targets[0].name)) is None:
+                    prepare(plan, job)
         for future in as_completed(waiting):
             name = waiting[future].name
             try:
@@ -144,7 +157,18 @@ def make(
                     failure=SbcdarkError(f"The process for {name} ended unexpectedly.", "Run it with --workers 1."),
                 )
             talk(_line(done[name]))
-    return [done[target.name] for target in targets]
+    return _joined([done[target.name] for target in targets], job.folder)
+
+
+def _joined(outcomes: list[Outcome], folder: Path) -> list[Outcome]:
+    """Join the photometry of the associations in a folder, and add the warning that it cannot be done."""
+    if not any(outcome.photometry for outcome in outcomes):
+        return outcomes
+    with locked(folder):
+        warning = join_tables(folder)
+    if warning is None:
+        return outcomes
+    return [*outcomes[:-1], replace(outcomes[-1], warnings=(*outcomes[-1].warnings, warning))]
 
 
 def make_folder(folder: Path) -> None:
@@ -164,6 +188,8 @@ def make_folder(folder: Path) -> None:
 def _line(outcome: Outcome) -> str:
     if outcome.failure is not None:
         return f"{outcome.name}: failed: {outcome.failure.what}"
+    if outcome.reused:
+        return f"{outcome.name}: nothing has changed; products and photometry are those in the folder"
     made = [word for word, there in (("photometry", outcome.photometry), ("pictures", outcome.pictures)) if there]
     return f"{outcome.name}: " + ", ".join(["science product", "masterdark", *made])
 
@@ -196,19 +222,40 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
     products.
     """
     files = ProductFiles(job.folder, target.name)
+    plan = plan_build(engine, target, job)
+    earlier = earlier_products(engine, plan, job, files)
+    if earlier is not None:
+        return Outcome(
+            target.name,
+            earlier.masterdark,
+            earlier.photometry,
+            files.photometry,
+            earlier.growth,
+            files.growth if earlier.growth else None,
+            earlier.pictures,
+            reused=True,
+            warnings=tuple(dict.fromkeys([*job.notes, *job.options.notes, *earlier.masterdark.warnings])),
+        )
     try:
         with workspace(job.folder) as work:
-            built = build(engine, target, work, job, drizzler)
-            records, notes = photometry.measure(built)
+            built = build(engine, target, work, job, drizzler, plan=plan)
+            records, growth, notes = photometry.measure(built)
+            warnings = tuple(dict.fromkeys([*job.notes, *job.options.notes, *built.masterdark.warnings, *notes]))
             write_products(built, work)
             names = [files.science.name, files.dark.name, files.net.name]
+            meta = table_meta(built, job.options, warnings)
             if records:
-                rows = [asdict(one) for one in records]
-                write_table(rows, PHOTOMETRY_KEYS, work / files.photometry.name)
+                write_photometry(work / files.photometry.name, records, meta)
                 names.append(files.photometry.name)
+            if growth:
+                write_growth(work / files.growth.name, growth, meta)
+                names.append(files.growth.name)
             # Existing pictures of the same inputs are drawn again with the added apertures.
             wanted = job.pictures or (files.picture.exists() and not job.overwrite)
             pictures = job.draw(built, ProductFiles(work, target.name)) if wanted and job.draw is not None else ()
+            if growth and job.draw_growth is not None:
+                job.draw_growth(work / files.growth_picture.name, growth)
+                pictures = (*pictures, files.growth_picture.name)
             names += pictures
             replaced = [path.name for path in files.there()] if job.overwrite else []
             with locked(job.folder):
@@ -224,8 +271,10 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
         built.masterdark,
         tuple(records),
         files.photometry if records else None,
+        tuple(growth),
+        files.growth if growth else None,
         tuple(job.folder / picture for picture in pictures),
-        tuple(dict.fromkeys([*job.notes, *job.options.notes, *built.masterdark.warnings, *notes])),
+        warnings=warnings,
     )
 
 

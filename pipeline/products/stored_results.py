@@ -43,6 +43,7 @@ def record(
         "exposures": list(target.exposures),
         "flat": None if options.flat is None else str(options.flat.absolute()),
         "apertures": [aperture.text for aperture in made.apertures],
+        "growth": list(made.growth),
         "mask": [aperture.text for aperture in options.mask],
         "mixed": options.mixed,
         **circumstances(made),

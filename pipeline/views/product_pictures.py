@@ -72,7 +72,7 @@ def draw_products(built: Built, files: ProductFiles) -> tuple[str, ...]:
 def _in_apertures(built: Built, number: int) -> NDArray[np.bool_]:
     """Return which pixels of an exposure are in apertures and annuli."""
     inside = np.zeros(DETECTOR_SHAPE, dtype=bool)
-    for footprints in [weights for one in built.placed for weights in (one.weights, one.sky_weights) if weights]:
+    for footprints in [weights for one in built.placed for weights in one.left_out]:
         inside[footprints[number].where] |= footprints[number].touched
     return inside
 

@@ -116,14 +116,27 @@ def unpacked_flat(data: Path, folder: Path) -> Path:
     return flat
 
 
-def write_as_science(dark: Path, data: Path, flat: Path, folder: Path) -> str:
+def write_as_science(
+    dark: Path, data: Path, flat: Path, folder: Path, prefix: str = "jzzz", more: NDArray[np.int64] | None = None
+) -> str:
     """Write a dark's counts, divided by the flat, as an FLT with the carrier's WCS and the dark's own times.
 
-    Returns the root name that it is given: the dark's with another program.
+    Parameters
+    ----------
+    prefix : str
+        The first four letters of its root name; the others are the dark's.
+    more : ndarray of int, shape (1024, 1024), optional
+        Counts of sky and sources to add.
+
+    Returns
+    -------
+    str
+        The root name that it is given.
     """
     with fits.open(dark) as raw, fits.open(data / "science_13655_standin" / f"{CARRIER}_flt.fits.gz") as hdus:
         counts = raw[1].data.astype(np.int16).view(np.uint16)  # counts above 32767 wrap in the raw int16
-        rootname = "jzzz" + raw[0].header["ROOTNAME"].strip().lower()[4:]
+        counts = counts.astype(np.int64) + (0 if more is None else more)
+        rootname = prefix + raw[0].header["ROOTNAME"].strip().lower()[4:]
         hdus[0].header["ROOTNAME"] = rootname
         hdus[0].header["FILENAME"] = f"{rootname}_flt.fits"
         hdus[0].header["FILTER1"] = "F165LP"

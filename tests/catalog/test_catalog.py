@@ -183,6 +183,12 @@ def test_products_and_photometry_rest_on_selections(empty_catalog: sa.Engine, sh
     assert one.selection_id is not None
     values: dict[str, Any] = dict.fromkeys(PHOTOMETRY_KEYS, 1.5)
     values |= {"association": "jcmc11010", "aperture": "circle:1,2,3", "flux_erg_s_cm2_a": None, "ab_mag": None}
+    values |= {
+        "target": "ANY",
+        "filter": "F165LP",
+        "start_utc": datetime(2015, 3, 1, tzinfo=UTC),
+        "shape": "circle:1,2,3",
+    }
     values |= {"sky_method": "fit", "warnings": ["only 90% of it lies on data"]}
     with writing(empty_catalog) as session:
         product = NewProduct(
