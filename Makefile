@@ -1,6 +1,7 @@
 # make demo: sets up a virtual environment and runs the main job on the embedded database.
 # make test: sets it up with the test tools and runs the tests of every change, in less than five minutes.
 # make test-slow: runs the rest: Monte Carlo statistics, bad input, kills, long jobs.
+# make transcripts: writes what the commands say in users' jobs again; read the difference before you commit it.
 # make data: fetches the real darks of program 13961 and the exposures of program 13655 from MAST.
 # make torture: kills it, fills its disks and lets many write at once, for up to 20 minutes, and prints what came of it.
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 DATA ?= mast
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 
-.PHONY: demo test test-slow data torture lint clean
+.PHONY: demo test test-slow transcripts data torture lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'sbcdark needs Python 3.11 or later')"
@@ -34,6 +35,9 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(PYTEST) -m slow $(PYTEST_ARGUMENTS)
+
+transcripts: $(VENV)/.installed-test
+	SBCDARK_WRITE_TRANSCRIPTS=1 $(BIN)/python -m pytest -q tests/jobs
 
 data: $(VENV)/.installed
 	mkdir -p $(DATA)

@@ -69,16 +69,16 @@ _COLUMNS = (
     _column("program", spare=7, common=True),
     _column("target", spare=10, common=True),
     Column("shown_filter", listings.HEADINGS["filter"], spare=3, common=True),
-    _column("start_utc", minute, spare=2),
+    _column("start_utc", minute, spare=1),
     _column("exptime_s", fixed(0), spare=6, common=True),
     _column("temperature_mean_c", fixed(2), spare=1),
     _column("box_rate_count_s_pix", _RATE, spare=8, error="box_rate_err_count_s_pix"),
     _column("quiet_rate_count_s_pix", _RATE, spare=5, error="quiet_rate_err_count_s_pix"),
-    _column("contrast_count_s_pix", _RATE, spare=1, error="contrast_err_count_s_pix"),
+    _column("contrast_count_s_pix", _RATE, spare=2, error="contrast_err_count_s_pix"),
     _column("hot_pixels", spare=6),
     _column("association", spare=11, common=True),
     _column("quality", spare=1),
-    _column("quality_reason", spare=4, folds=True),
+    _column("quality_reason", spare=1, folds=True),
 )
 _UNITS = (
     "Rates are in 1e-6 count/s/pixel. Base is the rate of the quiet rows, contrast is box minus base; "
@@ -143,7 +143,7 @@ def _list(kind: str | None, options: ListingOptions) -> None:
     hot = sum(listings.is_hot(one) for one in found)
     counted = Counter(record.quality for record in found if record.quality != "good")
     by_quality = "".join(f", {count} {quality}" for quality, count in sorted(counted.items()))
-    title = f"{number(len(rows), kind or 'exposure')}, {hot} hot{by_quality}. {_UNITS}"
+    title = f"{number(len(rows), kind or 'exposure')}, {hot} hot{by_quality}. {_UNITS}" if rows else "Nothing is found."
     left_out = {"shown_filter", "target"} if kind == "dark" else set()
     left_out |= set() if counted else {"quality", "quality_reason"}
     columns = [column for column in _COLUMNS if column.key not in left_out]

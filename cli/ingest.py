@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sbcdark.catalog.ingest_summary import IngestedProgram
+    from sbcdark.catalog.overview import ProgramOverview
     from sbcdark.catalog.records import Superseded
     from sbcdark.pipeline.ingest.report import IngestReport
 
@@ -27,7 +28,7 @@ _PROGRAMS = (
     Column("program", "program"),
     Column("darks", "new darks"),
     Column("science", "new science"),
-    Column("updated", "updated", spare=3),
+    Column("updated", "seen before", spare=3),
     Column("dates", "dates", spare=2),
     Column("temperatures", "T mean (C)", spare=1),
     Column("suspect", "suspect", spare=1),
@@ -84,11 +85,15 @@ def print_report(report: IngestReport, *, dry_run: bool = False) -> None:
     )
     if report.programs:
         tell("")
-        print_table([asdict(one) | _spans(one) for one in report.programs], _PROGRAMS)
+        print_table([asdict(one) | spans(one) for one in report.programs], _PROGRAMS)
         tell("")
         for sentence in report.history():
             tell(sentence)
-    _tell_some([f"{one.exposure} is {one.quality}: {one.reason}" for one in report.judged], "judged")
+    same: dict[tuple[str, str | None], list[str]] = {}
+    for one in report.judged:
+        same.setdefault((one.quality, one.reason), []).append(one.exposure)
+    judged = [f"{quality}: {', '.join(names)}: {reason}" for (quality, reason), names in same.items()]
+    _tell_some(judged, "judged")
     _say_some([f"rejected: {entry['path']}: {entry['reason']}" for entry in report.rejections], "rejected")
     reasons: dict[str, list[str]] = {}
     for entry in report.ignored_files:
@@ -99,12 +104,11 @@ def print_report(report: IngestReport, *, dry_run: bool = False) -> None:
     _say_some([f"superseded: {one.exposure}: {one.uri}{_used_by(one)}" for one in report.superseded], "superseded")
 
 
-def _spans(one: IngestedProgram) -> dict[str, Any]:
-    """Return the numbers other than 0, the dates and the temperatures of a program."""
+def spans(one: IngestedProgram | ProgramOverview) -> dict[str, Any]:
+    """Return the dates and the temperatures of a program as text, and its numbers other than 0."""
     first, last = f"{one.first_start_utc:%Y-%m-%d}", f"{one.last_start_utc:%Y-%m-%d}"
     low, high = f"{one.temperature_min_c:.1f}", f"{one.temperature_max_c:.1f}"
-    counts = ("darks", "science", "updated", "suspect", "untested", "rejected")
-    return {name: getattr(one, name) or None for name in counts} | {
+    return {name: value or None for name, value in asdict(one).items() if isinstance(value, int)} | {
         "dates": first if first == last else f"{first} to {last}",
         "temperatures": low if low == high else f"{low} to {high}",
     }

@@ -44,7 +44,7 @@ OverwriteOption = Annotated[
 _GAP = 2
 """Columns between two columns."""
 
-_PROSE = 24
+_PROSE = 16
 """Width that a column of prose keeps."""
 
 

@@ -132,11 +132,9 @@ def _print_association(known: Mapping[str, Any]) -> None:
 
 
 def _title(name: str, what: str, known: Mapping[str, Any]) -> str:
-    parts = [
-        f"of program {known['program']}" if known["program"] is not None else None,
-        f"target {known['target']}" if known["target"] else None,
-        known.get("filter"),
-    ]
+    parts = [f"of program {known['program']}" if known["program"] is not None else None]
+    if what != "dark":  # a dark has no target and no filter, whatever its header says
+        parts += [f"target {known['target']}" if known["target"] else None, known.get("filter")]
     return f"{name}: {what} {', '.join(part for part in parts if part)}".rstrip()
 
 

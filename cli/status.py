@@ -7,7 +7,8 @@ from typing import Any
 
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, tell
+from sbcdark.cli.ingest import spans
+from sbcdark.cli.output import Column, JsonOption, print_json, print_table, tell
 
 _PROGRAMS = (
     Column("program", "program"),
@@ -15,10 +16,8 @@ _PROGRAMS = (
     Column("hot_darks", "hot"),
     Column("science", "science"),
     Column("set_aside", "set aside", spare=1),
-    Column("first_start_utc", "first", lambda value: f"{value:%Y-%m-%d}", spare=3),
-    Column("last_start_utc", "last", lambda value: f"{value:%Y-%m-%d}", spare=2),
-    Column("temperature_min_c", "T min (C)", fixed(1), spare=4),
-    Column("temperature_max_c", "T max (C)", fixed(1), spare=4),
+    Column("dates", "dates", spare=2),
+    Column("temperatures", "T mean (C)", spare=3),
 )
 _RUNS = (
     Column("id", "revision"),
@@ -50,5 +49,5 @@ def status(as_json: JsonOption = False) -> None:
     for key, value in where.items():
         tell(f"{key:10}{value}")
     title = "\nPrograms; hot is a mean above 25 C, set aside is suspect, untested or retired"
-    print_table([asdict(one) for one in seen.programs], _PROGRAMS, title)
+    print_table([asdict(one) | spans(one) for one in seen.programs], _PROGRAMS, title)
     print_table([asdict(one) for one in seen.last_runs], _RUNS, "\nLast changes")

@@ -24,10 +24,11 @@ for line in sys.stdin:
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
     sys.argv = ["sbcdark", *asked["arguments"]]
-    out, err = io.StringIO(), io.StringIO()
+    out = io.StringIO()
+    err = out if asked["together"] else io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run()
-    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+    print(json.dumps([code, out.getvalue(), "" if err is out else err.getvalue()]), flush=True)
 """
 
 
@@ -65,12 +66,23 @@ class Commands:
         """End the process."""
         self._process.communicate(timeout=60)
 
-    def run(self, folder: Path, database: str, *arguments: str | Path, columns: int | None = None) -> Done:
-        """Run one command in a folder, which is also the user's home, on a catalog; `columns` wide, else as a pipe."""
+    def run(
+        self, folder: Path, database: str, *arguments: str | Path, columns: int | None = None, together: bool = False
+    ) -> Done:
+        """Run one command in a folder, which is also the user's home, on a catalog.
+
+        Parameters
+        ----------
+        columns : int, optional
+            Width of the screen; by default the output goes to a pipe.
+        together : bool
+            Whether stderr goes to stdout, too, in the order of writing.
+        """
         wide = "" if columns is None else str(columns)
         asked = {
             "environment": {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data"), "COLUMNS": wide},
             "folder": str(folder),
+            "together": together,
             "arguments": ["--db", database, *map(str, arguments)],
         }
         assert self._process.stdin is not None

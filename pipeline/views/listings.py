@@ -72,7 +72,7 @@ def column_of(name: str) -> str:
     for key in queries.SORT_KEYS:
         if wanted in {key, _plain(HEADINGS.get(key, key))}:
             return key
-    headings = ", ".join(_plain(heading) for heading in HEADINGS.values())
+    headings = ", ".join(heading.partition(" (")[0] for heading in HEADINGS.values())
     raise UsageError(f"There is no column {name!r}.", f"Use one of: {headings}; or a key of the JSON.")
 
 
