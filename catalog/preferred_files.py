@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from sbcdark.catalog.records import RegionMeasurement
+
 
 def _preferred_file(kind: Any) -> tuple[Any, ...]:
     """Return the ORDER BY that puts the preferred file first.
@@ -64,6 +66,37 @@ def exposure_columns(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def measured_columns(
+    box: models.Measurement | RegionMeasurement, quiet: models.Measurement | RegionMeasurement
+) -> dict[str, Any]:
+    """Return the columns of `exposures` computed from the measurements of the box and of the quiet rows."""
+    contrast = box.rate_count_s_pix - quiet.rate_count_s_pix
+    return {
+        "box_count": box.counts,
+        "box_rate_count_s_pix": box.rate_count_s_pix,
+        "box_rate_err_count_s_pix": box.rate_err_count_s_pix,
+        "quiet_rate_count_s_pix": quiet.rate_count_s_pix,
+        "quiet_rate_err_count_s_pix": quiet.rate_err_count_s_pix,
+        "contrast_count_s_pix": contrast,
+        "contrast_err_count_s_pix": (box.rate_err_count_s_pix**2 + quiet.rate_err_count_s_pix**2) ** 0.5,
+        "contrast_block": block_of(contrast),
+        "box_rate_block": block_of(box.rate_count_s_pix),
+    }
+
+
+MEASURED = (
+    "box_count",
+    "box_rate_count_s_pix",
+    "box_rate_err_count_s_pix",
+    "quiet_rate_count_s_pix",
+    "quiet_rate_err_count_s_pix",
+    "contrast_count_s_pix",
+    "contrast_err_count_s_pix",
+    "contrast_block",
+    "box_rate_block",
+)
+"""The columns of `exposures` that come from measurements."""
+
 _REAL_C = 5.0
 """A temperature of exactly 0.0 is missing if the sum exceeds this: within an exposure it changes by 2 C."""
 
@@ -97,20 +130,6 @@ def refresh_exposures(session: Session, exposure_ids: Iterable[int]) -> None:
         box, quiet = measured.get(file_id, {}).get("box"), measured.get(file_id, {}).get("quiet")
         if box is None or quiet is None:
             continue
-        contrast = box.rate_count_s_pix - quiet.rate_count_s_pix
-        updates.append(
-            {
-                "id": exposure_id,
-                "box_count": box.counts,
-                "box_rate_count_s_pix": box.rate_count_s_pix,
-                "box_rate_err_count_s_pix": box.rate_err_count_s_pix,
-                "quiet_rate_count_s_pix": quiet.rate_count_s_pix,
-                "quiet_rate_err_count_s_pix": quiet.rate_err_count_s_pix,
-                "contrast_count_s_pix": contrast,
-                "contrast_block": block_of(contrast),
-                "box_rate_block": block_of(box.rate_count_s_pix),
-                "contrast_err_count_s_pix": (box.rate_err_count_s_pix**2 + quiet.rate_err_count_s_pix**2) ** 0.5,
-            }
-        )
+        updates.append({"id": exposure_id} | measured_columns(box, quiet))
     if updates:
         session.execute(sa.update(models.Exposure), updates)

@@ -11,7 +11,13 @@ import sqlalchemy as sa
 from sbcdark.catalog import models
 from sbcdark.catalog.chunks import chunks
 from sbcdark.catalog.file_changes import outranked, superseded_files
-from sbcdark.catalog.preferred_files import exposure_columns, preferred_files, refresh_exposures
+from sbcdark.catalog.preferred_files import (
+    MEASURED,
+    exposure_columns,
+    measured_columns,
+    preferred_files,
+    refresh_exposures,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -182,46 +188,48 @@ def _preferred_by_name(session: Session, rootnames: Sequence[str]) -> dict[int, 
 def _write_files(
     session: Session, readings: Sequence[FileReading], regions: dict[tuple[str, int], int], run_id: int
 ) -> set[int]:
-    exposures = _exposure_ids(session, [r.exposure for r in readings if r.exposure is not None])
+    exposures, incomplete = _exposure_ids(session, [r.exposure for r in readings if r.exposure is not None])
     associations = _write_associations(session, [r.association for r in readings if r.association is not None])
-    rows = []
-    for reading in readings:
-        row = models.File(
-            ingest_run_id=run_id,
-            kind=reading.kind,
-            uri=reading.uri,
-            size_byte=reading.size_byte,
-            mtime_ns=reading.mtime_ns,
-            sha256=reading.sha256,
-            etag=reading.etag,
-            state="present",
-        )
-        if reading.exposure is not None:
-            row.exposure_facts = _facts(reading.exposure)
-            row.exposure_id = exposures[reading.exposure.rootname]
-            for column in _FILE_COLUMNS:
-                setattr(row, column, getattr(reading.exposure, column))
-        elif reading.association is not None:
-            row.association_id = associations[reading.association.name]
-        rows.append(row)
-    session.add_all(rows)
-    session.flush()
+    if not readings:
+        return incomplete
+    added = sa.insert(models.File).returning(models.File.id, sort_by_parameter_order=True)
+    ids = session.scalars(added, [_file_row(reading, exposures, associations, run_id) for reading in readings]).all()
     measurements = [
         {
-            "file_id": row.id,
+            "file_id": identity,
             "region_id": regions[measured.region, measured.version],
             "counts": measured.counts,
             "good_pixels": measured.good_pixels,
             "rate_count_s_pix": measured.rate_count_s_pix,
             "rate_err_count_s_pix": measured.rate_err_count_s_pix,
         }
-        for row, reading in zip(rows, readings, strict=True)
+        for identity, reading in zip(ids, readings, strict=True)
         if reading.exposure is not None
         for measured in reading.exposure.measurements
     ]
     if measurements:
         session.execute(sa.insert(models.Measurement), measurements)
-    return set(exposures.values())
+    return incomplete
+
+
+def _file_row(
+    reading: FileReading, exposures: dict[str, int], associations: dict[str, int], run_id: int
+) -> dict[str, Any]:
+    exposure, association = reading.exposure, reading.association
+    return {
+        "exposure_id": None if exposure is None else exposures[exposure.rootname],
+        "association_id": None if association is None else associations[association.name],
+        "ingest_run_id": run_id,
+        "kind": reading.kind,
+        "uri": reading.uri,
+        "size_byte": reading.size_byte,
+        "mtime_ns": reading.mtime_ns,
+        "sha256": reading.sha256,
+        "etag": reading.etag,
+        "state": "present",
+        "exposure_facts": None if exposure is None else _facts(exposure),
+        **{column: None if exposure is None else getattr(exposure, column) for column in _FILE_COLUMNS},
+    }
 
 
 def _facts(exposure: ExposureFacts) -> dict[str, Any]:
@@ -236,20 +244,36 @@ def _complete_facts(row: models.File, reading: FileReading) -> set[int]:
     return {row.exposure_id}
 
 
-def _exposure_ids(session: Session, facts: Sequence[ExposureFacts]) -> dict[str, int]:
-    by_name = {fact.rootname: fact for fact in facts}
+def _exposure_ids(session: Session, facts: Sequence[ExposureFacts]) -> tuple[dict[str, int], set[int]]:
+    """Return the ids of exposures by root name; new ones are added.
+
+    A new exposure with one file takes its values from that file at once. The second result has the ids of the others:
+    those that are to be refreshed once their files are written.
+    """
+    by_name: dict[str, list[ExposureFacts]] = {}
+    for fact in facts:
+        by_name.setdefault(fact.rootname, []).append(fact)
     known: dict[str, int] = {}
     for chunk in chunks(list(by_name)):
         query = sa.select(models.Exposure.rootname, models.Exposure.id).where(models.Exposure.rootname.in_(chunk))
         known.update(session.execute(query).all())
-    fresh = [
-        models.Exposure(rootname=rootname, **exposure_columns(_facts(fact)))
-        for rootname, fact in by_name.items()
-        if rootname not in known
-    ]
-    session.add_all(fresh)
-    session.flush()
-    return known | {row.rootname: row.id for row in fresh}
+    fresh = {name: found for name, found in by_name.items() if name not in known}
+    if fresh:
+        rows = [_exposure_row(name, found) for name, found in fresh.items()]
+        added = sa.insert(models.Exposure).returning(models.Exposure.id, sort_by_parameter_order=True)
+        ids = dict(zip(fresh, session.scalars(added, rows), strict=True))
+    else:
+        ids = {}
+    incomplete = {*known.values(), *(ids[name] for name, found in fresh.items() if len(found) > 1)}
+    return known | ids, incomplete
+
+
+def _exposure_row(rootname: str, found: Sequence[ExposureFacts]) -> dict[str, Any]:
+    row = {"rootname": rootname, **exposure_columns(_facts(found[-1]))}
+    measured = {one.region: one for one in found[-1].measurements}
+    box, quiet = measured.get("box"), measured.get("quiet")
+    nothing = dict.fromkeys(MEASURED)
+    return row | (measured_columns(box, quiet) if box is not None and quiet is not None else nothing)
 
 
 def _write_associations(session: Session, facts: Sequence[AssociationFacts]) -> dict[str, int]:

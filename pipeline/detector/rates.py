@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -88,22 +89,10 @@ def measure_regions(
     tuple of RegionMeasurement
         rate = counts / (good pixels x exptime), in count/s/pixel, and its error.
     """
-    good = _GOOD
-    finite = None
-    if counts.dtype.kind == "f":
-        finite = np.isfinite(counts)
-        good = good & finite
+    finite = np.isfinite(counts) if counts.dtype.kind == "f" else None
     measured = []
     for region in regions:
-        inside = counts[region.slices]
-        allowed = good if region.masked else finite
-        if allowed is not None:
-            mask = allowed[region.slices]
-            total = float(np.sum(inside, where=mask, dtype=np.float64))
-            pixels = int(np.count_nonzero(mask))
-        else:
-            total = float(np.sum(inside, dtype=np.float64))
-            pixels = inside.size
+        total, pixels = _whole_sum(counts, region) if finite is None else _finite_sum(counts, region, finite)
         scale = pixels * exptime_s
         if scale == 0:
             continue
@@ -114,6 +103,32 @@ def measure_regions(
         )
     return tuple(measured)
 
+
+def _whole_sum(counts: NDArray[np.generic], region: Region) -> tuple[float, int]:
+    """Return the sum and the number of the good pixels of a region in an array of integers, which are exact."""
+    inside = counts[region.slices]
+    excluded = _bad_pixels(region) if region.masked else (_NONE, _NONE)
+    total = int(np.sum(inside, dtype=np.int64)) - int(np.sum(inside[excluded], dtype=np.int64))
+    return float(total), inside.size - len(excluded[0])
+
+
+def _finite_sum(counts: NDArray[np.generic], region: Region, finite: NDArray[np.bool_]) -> tuple[float, int]:
+    """Return the sum and the number of the good pixels of a region that are finite."""
+    mask = finite[region.slices]
+    if region.masked:
+        mask = mask & _GOOD[region.slices]
+    total = float(np.sum(counts[region.slices], where=mask, dtype=np.float64))
+    return total, int(np.count_nonzero(mask))
+
+
+@cache
+def _bad_pixels(region: Region) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the indices (y, x) in a region of the pixels that are not good."""
+    y, x = np.nonzero(~_GOOD[region.slices])
+    return y, x
+
+
+_NONE: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
 _CHANCE = 1e-9
 """Poisson probability of a false hot pixel: 0.001 expected in a frame."""
@@ -137,17 +152,16 @@ def count_hot_pixels(counts: NDArray[np.generic]) -> int:
     -------
     int
     """
-    ny, nx = counts.shape
-    pixels = np.isfinite(counts)
-    pixels[DEAD_ROWS] = False
-    seen = np.where(pixels, counts, 0)
-    y, x = np.nonzero(seen >= 2)  # at the lowest possible level, 1 in 4096 pixels, a single count is not significant
+    finite = np.isfinite(counts) if counts.dtype.kind == "f" else None
+    seen: NDArray[Any] = counts if finite is None else np.where(finite, counts, 0)
+    # At the lowest possible level, 1 in 4096 pixels, a single count is not significant.
+    y, x = np.divmod(np.flatnonzero(seen >= 2), counts.shape[1])
+    alive = (y < DEAD_ROWS.start) | (y >= DEAD_ROWS.stop)
+    y, x = y[alive], x[alive]
     values = seen[y, x].astype(np.float64)
-    squares = (y // _BLOCK) * (nx // _BLOCK) + x // _BLOCK
-    total, number = (
-        one.reshape(ny // _BLOCK, _BLOCK, nx // _BLOCK, _BLOCK).sum(axis=(1, 3), dtype=np.float64).ravel()
-        for one in (seen, pixels)
-    )
+    squares = (y // _BLOCK) * (counts.shape[1] // _BLOCK) + x // _BLOCK
+    total = _square_sums(seen)
+    number = _square_sums(np.ones(counts.shape, dtype=bool) if finite is None else finite)
     hot = np.zeros(len(values), dtype=bool)
     for _ in range(10):  # each excluded hot pixel lowers the level for the others
         clean = total - np.bincount(squares[hot], values[hot], len(total))
@@ -158,6 +172,17 @@ def count_hot_pixels(counts: NDArray[np.generic]) -> int:
             break
         hot = now
     return int(hot.sum())
+
+
+def _square_sums(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return the sums of the squares of an array (ny, nx), dead rows excluded; shape (number of squares,)."""
+    ny, nx = values.shape
+    exact = np.float64 if values.dtype.kind == "f" else np.int64
+    columns = values.reshape(ny // _BLOCK, _BLOCK, nx).sum(axis=1, dtype=exact)
+    for row in range(DEAD_ROWS.start, DEAD_ROWS.stop):
+        columns[row // _BLOCK] -= values[row]
+    squares: NDArray[np.float64] = columns.reshape(ny // _BLOCK, nx // _BLOCK, _BLOCK).sum(axis=2).astype(np.float64)
+    return squares.ravel()
 
 
 def _least_counts(level: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -168,7 +168,7 @@ def parse(
         _require_sbc(hdus[0].header)
         if kind == "ASN":
             return None, _association(hdus)
-        exposure = _exposure(hdus, regions)
+        exposure = _exposure(hdus, content, regions)
         if kind == "FLT" and not is_prism(exposure.filter) and (unfit := why_unfit(hdus)) is not None:
             raise UnsoundError(unfit)
         return exposure, None
@@ -186,7 +186,7 @@ def _require_sbc(primary: Any) -> None:
         raise NotOursError(f"another detector: {detector}")
 
 
-def _exposure(hdus: HDUList, regions: Sequence[Region] | None) -> ExposureFacts:
+def _exposure(hdus: HDUList, content: bytes | io.RawIOBase, regions: Sequence[Region] | None) -> ExposureFacts:
     primary = hdus[0].header
     image_type = _text(primary, "IMAGETYP") or ""
     observation = _text(primary, "OBSTYPE") or ""
@@ -208,7 +208,7 @@ def _exposure(hdus: HDUList, regions: Sequence[Region] | None) -> ExposureFacts:
     shape = (header.get("NAXIS2"), header.get("NAXIS1"))
     if shape != DETECTOR_SHAPE:
         raise UnsoundError(f"SCI is {shape[1]} x {shape[0]} pixels, not 1024 x 1024")
-    data = science.data if regions is None else _rows(science, regions)
+    data = _frame(science, content) if regions is None else _rows(science, regions)
     if data is None or data.shape != DETECTOR_SHAPE:
         raise UnsoundError("SCI does not have 1024 x 1024 pixels")
     unit = _text(header, "BUNIT")
@@ -246,6 +246,18 @@ def _exposure(hdus: HDUList, regions: Sequence[Region] | None) -> ExposureFacts:
         # Cores of sources look like hot pixels, and a frame read in part lacks the other pixels.
         hot_pixels=count_hot_pixels(unwrapped_counts(data)) if exposure_kind == "dark" and regions is None else None,
     )
+
+
+def _frame(science: Any, content: bytes | io.RawIOBase) -> NDArray[np.generic] | None:
+    """Return the pixels of an extension; those of a RAW come from the bytes in memory, in the order of this machine."""
+    header = science.header
+    plain = header.get("BITPIX") == 16 and not any(keyword in header for keyword in ("BSCALE", "BZERO", "BLANK"))
+    if not isinstance(content, bytes) or not science.is_image or science.shape != DETECTOR_SHAPE or not plain:
+        data: NDArray[np.generic] | None = science.data
+        return data
+    place = science.fileinfo()["datLoc"]
+    pixels = np.frombuffer(content, ">i2", DETECTOR_SHAPE[0] * DETECTOR_SHAPE[1], place)
+    return pixels.astype(np.int16).reshape(DETECTOR_SHAPE)
 
 
 def _rows(science: Any, regions: Sequence[Region]) -> NDArray[np.generic] | None:

@@ -125,9 +125,10 @@ def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestRepo
     with reading(engine) as session:
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
-            known = queries.known_files(session, [path.as_uri() for path in batch])
-            for path in batch:
-                row = known.get(path.as_uri())
+            uris = [path.as_uri() for path in batch]
+            known = queries.known_files(session, uris)
+            for path, uri in zip(batch, uris, strict=True):
+                row = known.get(uri)
                 try:
                     status = path.stat()
                 except OSError:

@@ -105,7 +105,7 @@ def why(
         match = match_exposure(session, science.rootname, rule, requirements)
         rank = _rank(session, science, candidate, rule, match, requirements)
         taken = rank is not None and rank <= requirements.top
-        relaxation = None if taken else _relaxation(session, science, candidate, rule, match, requirements)
+        relaxation = None if taken else _relaxation(session, science, candidate, rule, match, requirements, rank)
     reasons = rules.gate_reasons(science, candidate, requirements)
     return Explanation(
         science.rootname,
@@ -181,7 +181,13 @@ def _terms(rule: Rule, science: MatchValues, dark: MatchValues) -> str:
 
 
 def _relaxation(
-    session: Session, science: MatchValues, dark: MatchValues, rule: Rule, match: Match, wanted: Requirements
+    session: Session,
+    science: MatchValues,
+    dark: MatchValues,
+    rule: Rule,
+    match: Match,
+    wanted: Requirements,
+    rank: int | None,
 ) -> str | None:
     """Return the options that would admit a dark, tested on the catalog, or the command to run first."""
     if dark.rootname == science.rootname:
@@ -200,7 +206,7 @@ def _relaxation(
         options.append(f"--max-days {days:g}")
     if options:
         match = match_exposure(session, science.rootname, rule, relaxed)
-    rank = _rank(session, science, dark, rule, match, relaxed)
+        rank = _rank(session, science, dark, rule, match, relaxed)
     terms = rules.score(rule, science, dark)
     if rank is None and terms is not None and terms.delta_sigma is not None:
         sigma = math.ceil(abs(terms.delta_sigma) * 100) / 100
