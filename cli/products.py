@@ -69,6 +69,21 @@ MixedOption = Annotated[
         "--mixed", help="Combine exposures of different filters or fields anyway; no flux.", show_default=False
     ),
 ]
+ScaleOption = Annotated[
+    float | None, typer.Option("--final-scale", metavar="ARCSEC", help="Side of a product pixel; default: 0.025.")
+]
+RotationOption = Annotated[
+    float | None, typer.Option("--final-rot", metavar="DEG", help="Position angle of the product's y axis.")
+]
+PixfracOption = Annotated[
+    float | None, typer.Option("--final-pixfrac", metavar="P", help="Drop over native pixel; default: 1.")
+]
+KernelOption = Annotated[
+    str | None, typer.Option("--final-kernel", metavar="KERNEL", help="square (default), turbo or point.")
+]
+ReferenceOption = Annotated[
+    Path | None, typer.Option("--final-refimage", metavar="FILE", help="Use the grid of this drizzled product.")
+]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace products made from other inputs.", show_default=False)
 ]
@@ -174,6 +189,11 @@ class Build(DarkOptions):
 
     mask: MaskOption = None
     mixed: MixedOption = False
+    final_scale: ScaleOption = None
+    final_rot: RotationOption = None
+    final_pixfrac: PixfracOption = None
+    final_kernel: KernelOption = None
+    final_refimage: ReferenceOption = None
     workers: WorkersOption = None
 
     def run(
@@ -186,7 +206,16 @@ class Build(DarkOptions):
         pictures: bool = False,
     ) -> list[Outcome]:
         """Make the products of each target with the catalog."""
-        options: BuildKeywords = {**self.keywords(), "mask": self.mask, "mixed": self.mixed}
+        options: BuildKeywords = {
+            **self.keywords(),
+            "mask": self.mask,
+            "mixed": self.mixed,
+            "final_scale": self.final_scale,
+            "final_rot": self.final_rot,
+            "final_pixfrac": self.final_pixfrac,
+            "final_kernel": self.final_kernel,
+            "final_refimage": self.final_refimage,
+        }
         known = catalog()
         say_warnings(known.missing_flats(self.selector, self.flat))
         made = known.run(

@@ -141,7 +141,8 @@ class MakingCatalog(OpenCatalog):
         talk : callable
             Called with a message for each finished association.
         **options
-            `combine`, `rule`, `top`, `use`, `flat`, `mask`, `max_sigma`, `max_days`, `min_exptime_s`, `mixed`: see
+            `combine`, `rule`, `top`, `use`, `flat`, `mask`, `max_sigma`, `max_days`, `min_exptime_s`, `mixed`, and
+            AstroDrizzle's `final_scale`, `final_rot`, `final_pixfrac`, `final_kernel`, `final_refimage`: see
             `sbcdark.pipeline.products.options.build_options`.
 
         Returns
@@ -276,7 +277,7 @@ class MakingCatalog(OpenCatalog):
         overwrite : bool
             Replace files of an earlier call with other inputs.
         **options
-            As for `run`, without `mask` and `mixed`.
+            As for `run`, without `mask`, `mixed` and the options of the drizzle.
         """
         from sbcdark.pipeline.products.options import BuildKeywords, build_options  # noqa: PLC0415
         from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415  each job loads what it needs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import re
+import textwrap
 import uuid
 import warnings
 from contextlib import contextmanager
@@ -15,11 +16,13 @@ import numpy as np
 from sbcdark.catalog.errors import SbcdarkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from astropy.io.fits import HDUList
+    from astropy.io.fits import BinTableHDU, HDUList
     from numpy.typing import NDArray
+
+    from sbcdark.pipeline.frames.pixels import Product
 
 
 HeaderValue = str | int | float | bool | None
@@ -33,8 +36,19 @@ _LONG_KEYWORD = re.compile(r"[A-Z0-9_-]+( [A-Z0-9_-]+)*")
 _STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|END|COMMENT|HISTORY|CONTINUE")
 
 
+ERROR_COMMENT = (
+    "Error of each single pixel. Neighbouring pixels are correlated, since they share native counts: the error of a "
+    "sum is not the root of the sum of squares. Use the aperture errors of the photometry."
+)
+"""What the header of an ERR extension says."""
+
+
 def write_science_product(
-    target: Path, drizzled: HDUList, science: NDArray[np.float32], cards: Mapping[str, HeaderValue]
+    target: Path,
+    drizzled: HDUList,
+    science: NDArray[np.float32],
+    cards: Mapping[str, HeaderValue],
+    history: Sequence[str] = (),
 ) -> None:
     """Write a drizzled product: SCI (count/s, NaN without weight) and WHT (s), with AstroDrizzle's headers.
 
@@ -50,6 +64,8 @@ def write_science_product(
         Provenance cards for the primary header, values by keyword. Keywords of more than 8 characters become
         HIERARCH cards. Characters that a header cannot hold are removed, and text is cut to `MAX_TEXT` characters (to
         one card after a HIERARCH keyword).
+    history : sequence of str
+        Sentences for HISTORY cards of the primary header.
 
     Raises
     ------
@@ -62,9 +78,10 @@ def write_science_product(
 
     with quiet_astropy():
         # AstroDrizzle leaves an empty CTX extension even without a context image.
-        hdus = fits.HDUList([hdu for hdu in drizzled if not (hdu.name == "CTX" and hdu.shape == ())])
+        hdus = fits.HDUList([fits.PrimaryHDU(header=drizzled[0].header.copy())])
+        hdus += [hdu for hdu in drizzled[1:] if not (hdu.name == "CTX" and hdu.shape == ())]
         hdus["SCI", 1].data = science
-        _write_with_cards(hdus, target, cards)
+        _write_with_cards(hdus, target, cards, history)
 
 
 def write_dark_product(
@@ -73,22 +90,26 @@ def write_dark_product(
     dark: NDArray[np.float32],
     error: NDArray[np.float32],
     cards: Mapping[str, HeaderValue],
+    history: Sequence[str] = (),
+    tables: Sequence[BinTableHDU] = (),
 ) -> None:
     """Write the masterdark on the grid of a science product: SCI and ERR, count/s, with that product's headers.
 
     Parameters
     ----------
-    target, drizzled, cards
+    target, drizzled, cards, history
         As for `write_science_product`.
     dark, error : ndarray of float32, shape (ny, nx)
         count/s.
+    tables : sequence of BinTableHDU
+        Tables to append: the exposures and their darks.
 
     Raises
     ------
     ValueError, SbcdarkError
         As for `write_science_product`.
     """
-    _write_on_grid(target, drizzled, dark, error, cards)
+    _write_on_grid(target, drizzled, dark, error, cards, history, tables)
 
 
 def write_net_product(
@@ -97,13 +118,15 @@ def write_net_product(
     net: NDArray[np.float32],
     error: NDArray[np.float32],
     cards: Mapping[str, HeaderValue],
+    history: Sequence[str] = (),
+    tables: Sequence[BinTableHDU] = (),
 ) -> None:
     """Write the dark-subtracted product: SCI and ERR, count/s, and WHT, s, with the science product's headers.
 
     Parameters
     ----------
-    target, drizzled, cards
-        As for `write_science_product`.
+    target, drizzled, cards, history, tables
+        As for `write_dark_product`.
     net, error : ndarray of float32, shape (ny, nx)
         count/s.
 
@@ -112,7 +135,21 @@ def write_net_product(
     ValueError, SbcdarkError
         As for `write_science_product`.
     """
-    _write_on_grid(target, drizzled, net, error, cards, drizzled["WHT", 1])
+    _write_on_grid(target, drizzled, net, error, cards, history, [drizzled["WHT", 1].copy(), *tables])
+
+
+def write_grid(target: Path, product: Product) -> None:
+    """Write an empty image with the linear WCS and the shape of a product, as a reference image for AstroDrizzle."""
+    from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
+
+    header = product.wcs.to_header()
+    for (row, column), value in np.ndenumerate(product.wcs.pixel_scale_matrix):
+        header[f"CD{row + 1}_{column + 1}"] = value
+    for keyword in ("PC1_1", "PC1_2", "PC2_1", "PC2_2", "CDELT1", "CDELT2"):
+        header.remove(keyword, ignore_missing=True)
+    image = fits.ImageHDU(np.zeros(product.science.shape, np.int16), header=header, name="SCI")
+    image.header["EXTVER"] = 1
+    write_whole(fits.HDUList([fits.PrimaryHDU(), image]), target)
 
 
 def _write_on_grid(
@@ -121,28 +158,39 @@ def _write_on_grid(
     image: NDArray[np.float32],
     error: NDArray[np.float32],
     cards: Mapping[str, HeaderValue],
-    *more: Any,
+    history: Sequence[str],
+    more: Sequence[Any],
 ) -> None:
-    """Write an image and its error with the headers of the product whose grid they are on, and more of its HDUs."""
+    """Write an image and its error with the headers of the product whose grid they are on, and more HDUs."""
     from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
 
     with quiet_astropy():
         header = drizzled["SCI", 1].header
         hdus = fits.HDUList(
             [
-                fits.PrimaryHDU(header=drizzled[0].header),
+                fits.PrimaryHDU(header=drizzled[0].header.copy()),
                 fits.ImageHDU(image, header=header, name="SCI"),
                 fits.ImageHDU(error, header=header, name="ERR"),
-                *(hdu.copy() for hdu in more),
+                *more,
             ]
         )
-        _write_with_cards(hdus, target, cards)
+        add_text(hdus["ERR"].header, "COMMENT", [ERROR_COMMENT])
+        _write_with_cards(hdus, target, cards, history)
 
 
-def _write_with_cards(hdus: Any, target: Path, cards: Mapping[str, HeaderValue]) -> None:
+def _write_with_cards(hdus: Any, target: Path, cards: Mapping[str, HeaderValue], history: Sequence[str]) -> None:
     hdus[0].header["NEXTEND"] = len(hdus) - 1
     add_cards(hdus[0].header, {**cards, "FILENAME": target.name})
+    add_text(hdus[0].header, "HISTORY", history)
     write_whole(hdus, target)
+
+
+def add_text(header: Any, keyword: str, sentences: Sequence[str]) -> None:
+    """Add sentences as HISTORY or COMMENT cards, broken between words, before those that are there."""
+    lines = [line for text in sentences for line in textwrap.wrap(str(_header_safe(text, None)), 72)]
+    place = header.index(keyword) if keyword in header else len(header)
+    for number, line in enumerate(lines):
+        header.insert(place + number, (keyword, line))
 
 
 def read_cards(path: Path) -> dict[str, Any]:

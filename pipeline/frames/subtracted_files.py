@@ -6,17 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sbcdark.pipeline.frames.fits_output import add_cards, quiet_astropy, write_whole
+from sbcdark.pipeline.frames.fits_output import add_cards, add_text, quiet_astropy, write_whole
 from sbcdark.pipeline.frames.flt_checks import constant_of
 from sbcdark.pipeline.frames.untrusted_fits import drop_broken_cards, open_content, trusted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from astropy.io.fits import BinTableHDU
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.frames.fits_output import HeaderValue
+
+
+DARK_ERROR_COMMENT = (
+    "Error of each single pixel. The errors of all pixels are correlated, since they come from one fit and from "
+    "smooth templates: do not add them in quadrature."
+)
+"""What the header of the ERR extension of a dark says."""
 
 
 def write_subtracted(
@@ -25,6 +33,7 @@ def write_subtracted(
     counts: NDArray[np.float64],
     error: NDArray[np.float64],
     cards: Mapping[str, HeaderValue],
+    history: Sequence[str] = (),
     *,
     mean_dark: float,
 ) -> None:
@@ -40,6 +49,8 @@ def write_subtracted(
         The background and its error, flat-fielded counts.
     cards : mapping
         Cards of the primary header: DARKCORR, DARKFILE, the provenance.
+    history : sequence of str
+        Sentences for HISTORY cards of the primary header.
     mean_dark : float
         MEANDARK of the SCI header, counts/pixel.
 
@@ -63,6 +74,7 @@ def write_subtracted(
             for keyword in ("CHECKSUM", "DATASUM"):
                 hdu.header.remove(keyword, ignore_missing=True)
         add_cards(hdus[0].header, {**cards, "FILENAME": target.name})
+        add_text(hdus[0].header, "HISTORY", history)
         write_whole(hdus, target)
 
 
@@ -78,6 +90,8 @@ def write_dark(
     error: NDArray[np.float64],
     data_quality: NDArray[np.int16],
     cards: Mapping[str, HeaderValue],
+    history: Sequence[str] = (),
+    tables: Sequence[BinTableHDU] = (),
 ) -> None:
     """Write the dark of an exposure in detector pixels: SCI and ERR, count/s/pixel, and DQ.
 
@@ -91,6 +105,10 @@ def write_dark(
         DQ of the exposure.
     cards : mapping
         Cards of the primary header.
+    history : sequence of str
+        Sentences for HISTORY cards of the primary header.
+    tables : sequence of BinTableHDU
+        Tables to append: the exposure and its darks.
 
     Raises
     ------
@@ -102,7 +120,8 @@ def write_dark(
     with quiet_astropy():
         primary = fits.PrimaryHDU()
         add_cards(primary.header, {"TELESCOP": "HST", "INSTRUME": "ACS", "DETECTOR": "SBC", **cards})
-        add_cards(primary.header, {"FILENAME": target.name, "NEXTEND": 3})
+        add_cards(primary.header, {"FILENAME": target.name, "NEXTEND": 3 + len(tables)})
+        add_text(primary.header, "HISTORY", history)
         images = [
             fits.ImageHDU(rate.astype(np.float32), name="SCI"),
             fits.ImageHDU(error.astype(np.float32), name="ERR"),
@@ -112,4 +131,5 @@ def write_dark(
             image.header["EXTVER"] = 1
         for image in images[:2]:
             image.header["BUNIT"] = "COUNTS/S"
-        write_whole(fits.HDUList([primary, *images]), target)
+        add_text(images[1].header, "COMMENT", [DARK_ERROR_COMMENT])
+        write_whole(fits.HDUList([primary, *images, *tables]), target)

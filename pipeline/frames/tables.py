@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from astropy.io.fits import BinTableHDU
     from astropy.table import QTable, Table
 
 _UNITS = (
@@ -306,6 +307,22 @@ def photometry_records(table: Table) -> list[PhotometryRecord] | None:
         values |= {"start_utc": datetime.fromisoformat(values["start_utc"])}
         records.append(PhotometryRecord(**values | {"warnings": tuple(json.loads(values["warnings"]))}))
     return records
+
+
+def table_hdu(name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> BinTableHDU:
+    """Return rows as a FITS binary table with units; absent numbers are NaN, absent texts empty.
+
+    Parameters
+    ----------
+    name : str
+        EXTNAME.
+    rows, columns
+        As for `to_table`.
+    """
+    from astropy.io import fits  # noqa: PLC0415  slow to import, needed only for tables
+
+    table = _fitting(to_table(rows, columns), "fits")
+    return fits.table_to_hdu(table, name=name)
 
 
 def _fitting(table: Table, written_as: str) -> Table:

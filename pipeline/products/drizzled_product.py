@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -18,17 +19,38 @@ class FrameMapping:
     ----------
     weight : ndarray of float32, shape (1024, 1024)
         Weight of each native pixel, s: the exposure time, 0 on excluded pixels.
-    corner_x, corner_y : ndarray of float64, shape (1025, 1025)
-        Corners of the native pixels on the product, 0-based product pixels; pixel (y, x) lies between the corners
-        (y, x) and (y + 1, x + 1).
+    corner_x, corner_y : ndarray of float64
+        Corners of the drops of the native pixels on the product, 0-based product pixels. Shape (1025, 1025) if the
+        drops are the whole pixels: pixel (y, x) lies between the corners (y, x) and (y + 1, x + 1). Shape (2048, 2048)
+        for smaller drops: between (2 y, 2 x) and (2 y + 1, 2 x + 1). Shape (1024, 1024) for points.
     rate_scale : float
         Factor from a native rate to its value on the product: 1 on the scale of the IDCTAB.
+    native_x, native_y : float
+        Mean sides of a native pixel, product pixels.
     """
 
     weight: NDArray[np.float32]
     corner_x: NDArray[np.float64]
     corner_y: NDArray[np.float64]
     rate_scale: float
+    native_x: float
+    native_y: float
+
+    @property
+    def stride(self) -> int:
+        """Corners per native pixel and axis."""
+        return 2 if self.corner_x.shape[0] == 2 * self.weight.shape[0] else 1
+
+    def drop_sides(self) -> tuple[float, float]:
+        """Return the mean sides of a drop in x and y, product pixels; 0 for points."""
+        if self.corner_x.shape == self.weight.shape:
+            return 0.0, 0.0
+        sides = []
+        for axis in (1, 0):
+            lengths = np.hypot(np.diff(self.corner_x, axis=axis), np.diff(self.corner_y, axis=axis))
+            own = lengths[:, :: self.stride] if axis == 1 else lengths[:: self.stride]
+            sides.append(float(own.mean()))
+        return sides[0], sides[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

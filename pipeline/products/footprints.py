@@ -126,10 +126,10 @@ def _nothing() -> NativeWeights:
 def _means(
     image: NDArray[np.float64], box: tuple[slice, slice], frame: FrameMapping
 ) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
-    """Return the mean over each native pixel of an image in a box of the product (0 outside the box).
+    """Return the mean over the drop of each native pixel of an image in a box of the product (0 outside the box).
 
-    By Green's theorem the integral over a native pixel is the integral of G dy along its four sides, where G is the
-    integral of the image along x. Neighbouring pixels share sides.
+    By Green's theorem the integral over a drop is the integral of G dy along its four sides, where G is the integral of
+    the image along x. Neighbouring whole pixels share sides. The mean over a point is the pixel that it falls on.
 
     Returns
     -------
@@ -145,17 +145,23 @@ def _means(
     y = frame.corner_y - (box[0].start - 1.5)
     ny, nx = padded.shape
     near = (x > -2) & (x < nx + 2) & (y > -2) & (y < ny + 2)
-    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+    rows, columns = (np.flatnonzero(near.any(axis=axis)) // frame.stride for axis in (1, 0))
     if rows.size == 0:
         return (slice(0, 0), slice(0, 0)), np.zeros((0, 0))
     first_row, last_row = max(int(rows[0]) - 1, 0), min(int(rows[-1]) + 1, DETECTOR_SHAPE[0])
-    columns_used = slice(max(int(columns[0]) - 1, 0), min(int(columns[-1]) + 1, DETECTOR_SHAPE[1]))
+    used = slice(max(int(columns[0]) - 1, 0), min(int(columns[-1]) + 1, DETECTOR_SHAPE[1]))
+    where = (slice(first_row, last_row), used)
+    if frame.corner_x.shape == DETECTOR_SHAPE:
+        inside = [np.clip(np.floor(place[where]), 0, side - 1).astype(np.intp) for place, side in ((y, ny), (x, nx))]
+        return where, np.asarray(padded[inside[0], inside[1]])
     along_x = np.concatenate([np.zeros((ny, 1)), np.cumsum(padded, axis=1)], axis=1)
+    step, shared = frame.stride, 2 - frame.stride
     parts = []
     for row in range(first_row, last_row, _BAND):
-        corners = (slice(row, min(row + _BAND, last_row) + 1), slice(columns_used.start, columns_used.stop + 1))
-        parts.append(_band_means(padded, along_x, x[corners], y[corners]))
-    return (slice(first_row, last_row), columns_used), np.concatenate(parts)
+        lines = slice(row * step, min(row + _BAND, last_row) * step + shared)
+        corners = (lines, slice(used.start * step, used.stop * step + shared))
+        parts.append(_band_means(padded, along_x, x[corners], y[corners])[::step, ::step])
+    return where, np.concatenate(parts)
 
 
 def _band_means(
@@ -164,7 +170,8 @@ def _band_means(
     across = _side_integrals(image, along_x, x[:, :-1], y[:, :-1], x[:, 1:], y[:, 1:])
     up = _side_integrals(image, along_x, x[:-1], y[:-1], x[1:], y[1:])
     integrals = across[:-1] + up[:, 1:] - across[1:] - up[:, :-1]
-    means: NDArray[np.float64] = integrals / _signed_area(x, y)
+    with np.errstate(divide="ignore", invalid="ignore"):  # gaps between drops may have no area; they are not used
+        means: NDArray[np.float64] = integrals / _signed_area(x, y)
     return means
 
 

@@ -39,6 +39,8 @@ class Job:
         Sky to subtract; None means the fitted sky with the model, else no sky.
     overwrite : bool
         Replace products of other inputs that are in the folder.
+    command : str
+        The command that makes the products, for their headers.
     notes : tuple of str
         Warnings of regions that are skipped.
     growth : tuple of float
@@ -57,3 +59,4 @@ class Job:
     notes: tuple[str, ...] = ()
     growth: tuple[float, ...] = ()
     draw_growth: DrawGrowth | None = None
+    command: str = ""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.products.drizzle import Drizzler
     from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
+    from sbcdark.pipeline.products.grid import Grid
     from sbcdark.pipeline.products.job import Job
     from sbcdark.pipeline.products.options import BuildOptions
     from sbcdark.pipeline.products.records import Flat
@@ -166,7 +167,7 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     files = ProductFiles(job.folder, target.name)
     # Not in the workspace, so that the log stays if AstroDrizzle fails.
     log = files.log
-    product = drizzle_inputs(inputs, drizzler, work, log)
+    product = drizzle_inputs(inputs, drizzler, work, log, options.grid)
     sky = job.sky or parse_sky(None, options.combine)
     placed = _placed(product, plan.apertures, sky, warnings, plan.growth)
     masks = _masks(product, options.mask, warnings)
@@ -206,7 +207,9 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     )  # fmt: skip
 
 
-def drizzle_inputs(inputs: Sequence[ScienceInput], drizzler: Drizzler, work: Path, log: Path) -> DrizzledProduct:
+def drizzle_inputs(
+    inputs: Sequence[ScienceInput], drizzler: Drizzler, work: Path, log: Path, grid: Grid | None = None
+) -> DrizzledProduct:
     """Drizzle exposures with their bad pixels flagged.
 
     Raises
@@ -219,7 +222,7 @@ def drizzle_inputs(inputs: Sequence[ScienceInput], drizzler: Drizzler, work: Pat
         # A root name has only letters and digits: AstroDrizzle never sees a file name chosen by the user.
         copies.append(work / f"{one.values.rootname}_flt.fits")
         drizzle_input(one.frame, ~one.good, copies[-1])
-    product = drizzler.drizzle(copies, folder=work, log=log)
+    product = drizzler.drizzle(copies, folder=work, log=log, grid=grid)
     _require_one_mask(inputs, product)
     return product
 
@@ -243,7 +246,7 @@ def _probes(product: DrizzledProduct) -> list[tuple[PixelEllipse, tuple[NativeWe
     """Return a circle at the centre of each frame, with its weights: checked in addition to the apertures."""
     probes = []
     for mapping in product.frames:
-        middle = tuple(side // 2 for side in mapping.weight.shape)
+        middle = tuple(side // 2 * mapping.stride for side in mapping.weight.shape)
         x, y = float(mapping.corner_x[middle]), float(mapping.corner_y[middle])
         probes.append(PixelEllipse(x, y, _PROBE_RADIUS_PIX, _PROBE_RADIUS_PIX, 0.0, "a circle at a frame's centre"))
     return [(probe, native_weights(probe, product)) for probe in probes]

@@ -56,8 +56,8 @@ def net_error(
 
     A product pixel is a weighted mean of the native pixels beneath it. For a product pixel of s times the native
     size along an axis, the mean square of its weights, over all positions of the two grids, is 1 - s / 3 along that
-    axis (Fruchter & Hook 2002, PASP 114, 144, section 7). Neighbouring pixels share native counts: use the
-    aperture errors of the photometry for the error of a sum.
+    axis (Fruchter & Hook 2002, PASP 114, 144, section 7) for drops of the native size; `_mean_square` has it for
+    others. Neighbouring pixels share native counts: use the aperture errors of the photometry for the error of a sum.
 
     Parameters
     ----------
@@ -74,12 +74,38 @@ def net_error(
         count/s; NaN where no pixel has weight.
     """
     frame = product.frames[0]
-    along_x = float(np.hypot(np.diff(frame.corner_x, axis=1), np.diff(frame.corner_y, axis=1)).mean())
-    along_y = float(np.hypot(np.diff(frame.corner_x, axis=0), np.diff(frame.corner_y, axis=0)).mean())
-    share = (1 - 1 / (3 * along_x)) * (1 - 1 / (3 * along_y))
+    along_x, along_y = frame.native_x, frame.native_y
+    drop_x, drop_y = frame.drop_sides()
+    share = _mean_square(along_x, drop_x) * _mean_square(along_y, drop_y)
     time = product.weight.astype(np.float64) * along_x * along_y
     scale = frame.rate_scale**2 * share
     with np.errstate(divide="ignore", invalid="ignore"):
         counting = scale * np.maximum(variance, 0.0) / time
     error = np.sqrt(counting + dark_error.astype(np.float64) ** 2)
     return np.where(product.weight > 0, error, np.nan).astype(np.float32)
+
+
+def _mean_square(native: float, drop: float) -> float:
+    """Return the mean square of a product pixel's weights along one axis, relative to its weight, over all positions.
+
+    Drops of one frame, `drop` wide and `native` apart (in product pixels), overlap the product pixel by a_i of their
+    width; the variance of sum(a_i r_i) / sum(a_i) is that of a native rate times sum(a_i^2) / sum(a_i)^2, and the
+    weight of the pixel is sum(a_i).
+
+    Parameters
+    ----------
+    native, drop : float
+        The distance of native pixels and the width of their drops, product pixels; a drop of 0 is a point.
+    """
+    if drop == native >= 1:
+        return 1 - 1 / (3 * native)
+    places = native * (np.arange(2000) + 0.5) / 2000
+    centres = places[:, None] + native * np.arange(-int(2 / native) - 3, int(2 / native) + 4)
+    if drop == 0:
+        inside = (np.abs(centres) <= 0.5).astype(np.float64)
+    else:
+        ends = np.minimum(centres + drop / 2, 0.5) - np.maximum(centres - drop / 2, -0.5)
+        inside = np.clip(ends, 0.0, None) / drop
+    total = inside.sum(axis=1)
+    some = total > 0
+    return float(native * ((inside**2).sum(axis=1)[some] / total[some]).mean())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.products.grid import Grid, grid_of
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule, combine_of, rule_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class BuildOptions:
         Combine exposures of different filters, or farther apart than any mosaic; gives no flux.
     notes : tuple of str
         Warnings of the regions of `mask` that are skipped.
+    grid : Grid
+        The grid of the product and the drizzle kernel.
     """
 
     combine: Combine = Combine.MODEL
@@ -47,6 +50,7 @@ class BuildOptions:
     mask: tuple[ApertureSpec, ...] = ()
     mixed: bool = False
     notes: tuple[str, ...] = ()
+    grid: Grid = field(default_factory=Grid)
 
 
 class BuildKeywords(TypedDict, total=False):
@@ -62,6 +66,11 @@ class BuildKeywords(TypedDict, total=False):
     flat: str | Path | None
     mask: str | Path | None
     mixed: bool
+    final_scale: float | None
+    final_rot: float | None
+    final_pixfrac: float | None
+    final_kernel: str | None
+    final_refimage: str | Path | None
 
 
 def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
@@ -87,6 +96,14 @@ def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
         A file of DS9 regions that hold sources.
     mixed : bool
         Combine exposures of different filters or fields; gives no flux.
+    final_scale, final_rot : float, optional
+        Side of a product pixel (arcsec; default 0.025) and position angle of its y axis (degrees).
+    final_pixfrac : float, optional
+        Side of the drop of a native pixel over that of the pixel; 1 by default.
+    final_kernel : {"square", "turbo", "point"}, optional
+        AstroDrizzle's kernel.
+    final_refimage : str or Path, optional
+        A drizzled product whose grid is used.
 
     Raises
     ------
@@ -125,6 +142,13 @@ def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
         mask=() if mask is None else tuple(read_regions(Path(mask), notes)),
         mixed=keywords.get("mixed", False),
         notes=tuple(notes),
+        grid=grid_of(
+            final_scale=keywords.get("final_scale"),
+            final_rot=keywords.get("final_rot"),
+            final_pixfrac=keywords.get("final_pixfrac"),
+            final_kernel=keywords.get("final_kernel"),
+            final_refimage=keywords.get("final_refimage"),
+        ),
     )
 
 

@@ -128,6 +128,8 @@ def inputs_key(
         "masks": [mask.text for mask in options.mask],
         "mixed": options.mixed,
     }
+    if options.grid.changes():  # not part of the keys of earlier releases
+        inputs["grid"] = options.grid.changes()
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -19,6 +19,7 @@ from sbcdark.pipeline.frames.pixels import read_product
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.products.apertures import parse_aperture
 from sbcdark.pipeline.products.drizzle import Drizzler
+from sbcdark.pipeline.products.grid import Grid
 from sbcdark.pipeline.products.job import Job
 from sbcdark.pipeline.products.masterdark import build
 from sbcdark.pipeline.products.options import BuildOptions
@@ -93,12 +94,14 @@ def replay(
     parameters = products[0].parameters
     by_exposure = {one.exposure: one for one in stored}
     matches = [_stored_match(by_exposure[rootname]) for rootname in parameters["exposures"]]
+    grid = parameters.get("grid", {})
     options = BuildOptions(
         Combine(parameters["combine"]),
         top=max(len(one.darks) for one in stored),
         flat=None if parameters["flat"] is None else Path(parameters["flat"]),
         mask=tuple(parse_aperture(text) for text in parameters["mask"]),
         mixed=parameters.get("mixed", False),
+        grid=Grid(**{**grid, "reference": Path(grid["reference"])} if "reference" in grid else grid),
     )
     apertures = tuple(parse_aperture(text) for text in parameters["apertures"])
     growth = tuple(parameters.get("growth", ()))

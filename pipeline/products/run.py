@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -22,7 +23,7 @@ from sbcdark.pipeline.products.earlier_products import earlier_products
 from sbcdark.pipeline.products.masterdark import build, plan_build, prepare
 from sbcdark.pipeline.products.photometry_tables import join_tables, table_meta, write_growth, write_photometry
 from sbcdark.pipeline.products.product_files import ProductFiles
-from sbcdark.pipeline.products.provenance import provenance
+from sbcdark.pipeline.products.provenance import command_line, dark_tables, product_history, provenance
 from sbcdark.pipeline.products.stored_results import record
 from sbcdark.pipeline.products.workers import start_imports, submitting, worker_pool
 from sbcdark.pipeline.selection.names import Target, resolve_target
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
+    from astropy.io.fits import BinTableHDU
 
     from sbcdark.catalog.result_records import PhotometryRecord
     from sbcdark.pipeline.products.job import Job
@@ -128,6 +130,7 @@ def make(
                 f"--use names {rootname}, which is not among the exposures.", f"They are: {', '.join(sorted(asked))}."
             )
     make_folder(job.folder)
+    job = replace(job, command=command_line(sys.argv))
     if workers == 1:
         outcomes = []
         with Drizzler() as drizzler:
@@ -241,7 +244,7 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
             built = build(engine, target, work, job, drizzler, plan=plan)
             records, growth, notes = photometry.measure(built)
             warnings = tuple(dict.fromkeys([*job.notes, *job.options.notes, *built.masterdark.warnings, *notes]))
-            write_products(built, work)
+            write_products(built, work, job.command)
             names = [files.science.name, files.dark.name, files.net.name]
             meta = table_meta(built, job.options, warnings)
             if records:
@@ -278,16 +281,28 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
     )
 
 
-def write_products(built: Built, folder: Path) -> None:
-    """Write the science product and the masterdark with its error into a folder, under their final names.
+def write_products(built: Built, folder: Path, command: str = "") -> None:
+    """Write the science product, the masterdark and the net product into a folder, under their final names.
+
+    Parameters
+    ----------
+    command : str
+        The command that makes them, for the headers.
 
     Raises
     ------
     SbcdarkError
         They cannot be written.
     """
-    cards = provenance(built)
-    made = built.masterdark
-    write_science_product(folder / made.science.name, built.product.hdus, built.product.science, cards)
-    write_dark_product(folder / made.masterdark.name, built.product.hdus, built.dark, built.dark_error, cards)
-    write_net_product(folder / made.net.name, built.product.hdus, built.net, built.net_error, cards)
+    cards, made, drizzled = provenance(built), built.masterdark, built.product.hdus
+    science, dark, net = (product_history(built, kind, command) for kind in ("science", "dark", "net"))
+    write_science_product(folder / made.science.name, drizzled, built.product.science, cards, science)
+    write_dark_product(
+        folder / made.masterdark.name, drizzled, built.dark, built.dark_error, cards, dark, _tables(built)
+    )
+    subtracted = cards | {"DARKCORR": "COMPLETE", "DARKFILE": made.masterdark.name}
+    write_net_product(folder / made.net.name, drizzled, built.net, built.net_error, subtracted, net, _tables(built))
+
+
+def _tables(built: Built) -> list[BinTableHDU]:
+    return dark_tables(built.matches, built.estimate.exposures)

@@ -46,6 +46,7 @@ def record(
         "growth": list(made.growth),
         "mask": [aperture.text for aperture in options.mask],
         "mixed": options.mixed,
+        "grid": options.grid.changes(),
         **circumstances(made),
     }
     products = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.frames.fits_output import read_cards
 from sbcdark.pipeline.frames.subtracted_files import write_dark, write_subtracted
@@ -18,7 +20,7 @@ from sbcdark.pipeline.model.combination import combine_darks
 from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
 from sbcdark.pipeline.products.masterdark import matches_of
 from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key
-from sbcdark.pipeline.products.provenance import dark_cards
+from sbcdark.pipeline.products.provenance import Cards, command_line, dark_history, dark_tables, made_by
 from sbcdark.pipeline.products.run import make_folder
 from sbcdark.pipeline.products.template_cache import templates_of
 from sbcdark.pipeline.selection.names import resolve_target
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import Match, MatchValues
     from sbcdark.pipeline.model.combination import ExposureDark
     from sbcdark.pipeline.products.options import BuildOptions
-    from sbcdark.pipeline.products.records import ScienceInput
+    from sbcdark.pipeline.products.records import Flat, ScienceInput
     from sbcdark.pipeline.selection.names import Selector, Target
 
 
@@ -144,7 +146,8 @@ def _of_target(
                 f"No sky is fitted for {match.exposure} (method {dark.method}, filter {one.values.filter}).",
                 "Leave --sky out.",
             )
-        cards = {KEY_CARD: key, "DRKCOMB": options.combine.value, "DRKCATRV": revision} | dark_cards(1, match, dark)
+        cards: Cards = {KEY_CARD: key, "DRKVERS": SOFTWARE_VERSION, "DRKCOMB": options.combine.value}
+        cards["DRKCATRV"] = revision
         of_this = [text for text in warnings if not text.startswith(tuple(target.exposures)) or match.exposure in text]
         made.append(_write(one, match, dark, folder, cards, fitted if sky else None, of_this))
     return made
@@ -155,7 +158,7 @@ def _write(
     match: Match,
     dark: ExposureDark,
     folder: Path,
-    cards: dict[str, str | int | float | bool],
+    cards: Cards,
     sky: float | None,
     warnings: Sequence[str],
 ) -> Subtracted:
@@ -163,7 +166,11 @@ def _write(
     time = one.values.exptime_s
     counts = one.flat_fielded(dark.rate) * time
     error = one.flat_fielded(dark.rate_error) * time
-    write_dark(drk, dark.rate, dark.rate_error, one.frame.data_quality, cards | {"ROOTNAME": match.exposure})
+    start = made_by(command_line(sys.argv))
+    of_dark = [start, *dark_history(match, dark), "The tables EXPOSURES and DARKS list the fit and all terms."]
+    tables = dark_tables([match], [dark])
+    named = cards | {"ROOTNAME": match.exposure}
+    write_dark(drk, dark.rate, dark.rate_error, one.frame.data_quality, named, of_dark, tables)
     mean = float(counts[one.good].mean()) if one.good.any() else 0.0
     background = counts if sky is None else counts + sky * time
     write_subtracted(
@@ -172,10 +179,20 @@ def _write(
         np.nan_to_num(background, nan=0.0, posinf=0.0, neginf=0.0),
         np.nan_to_num(error, nan=0.0, posinf=0.0, neginf=0.0),
         {"DARKCORR": "COMPLETE", "DARKFILE": drk.name, **cards} | ({} if sky is None else {"DRKSKY": sky}),
+        [start, *_subtracted_history(drk.name, flat=one.flat, sky=sky), *dark_history(match, dark)],
         mean_dark=mean,
     )
     notes = (*warnings, *match.warnings, *dark.cautions)
     return Subtracted(match.exposure, flt, drk, dark.method, mean, sky, tuple(dict.fromkeys(notes)))
+
+
+def _subtracted_history(dark: str, *, flat: Flat | None, sky: float | None) -> list[str]:
+    """Return the sentences on what was subtracted from an FLT."""
+    divided = "" if flat is None else f", divided by the flat {flat.path.name},"
+    told = [f"The dark in {dark}, in the exposure time{divided} was subtracted from SCI; its error was added to ERR."]
+    if sky is not None:
+        told.append(f"A uniform sky of {sky:.4g} count/s/pixel was subtracted, too.")
+    return told
 
 
 def _require_raw_dark(values: Sequence[MatchValues]) -> None:

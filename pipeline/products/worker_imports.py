@@ -8,8 +8,9 @@ import scipy.ndimage
 import scipy.special
 import sqlalchemy.dialects.sqlite
 
-from sbcdark.pipeline.products import drizzle, run
+from sbcdark.pipeline.products import run
+from sbcdark.pipeline.products.drizzle_process import import_astrodrizzle
 
-drizzle.import_astrodrizzle()
+import_astrodrizzle()
 
 __all__ = ["matplotlib", "photutils", "run", "scipy", "sqlalchemy"]

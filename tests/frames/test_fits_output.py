@@ -14,6 +14,7 @@ from torture.disks import small_disk
 
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.pipeline.frames.fits_output import read_cards, write_dark_product, write_science_product
+from sbcdark.pipeline.frames.tables import table_hdu
 from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
 from sbcdark.pipeline.simulation.files import write_simulated
 from sbcdark.pipeline.simulation.simulated_archive import SimulatedFile
@@ -108,6 +109,31 @@ def test_keyword_that_would_break_the_file_is_refused(product: DrizzledProduct, 
     with pytest.raises(ValueError, match="not allowed as the keyword"):
         write_science_product(tmp_path / "product.fits", product.hdus, product.science, {keyword: 1})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_history_is_in_sentences_and_the_error_has_a_comment(product: DrizzledProduct, tmp_path: Path) -> None:
+    history = [
+        "Made by sbcdark with: sbcdark run A.",
+        "The dark of jcmc11ctq comes from " + "jcrx01iiq, " * 20 + "\x1b[31m.",
+    ]
+    image = np.ones((1000, 1200), np.float32)
+    tables = [table_hdu("DARKS", [{"dark": "jcrx01iiq", "delta_temperature_c": 0.5}], ["dark", "delta_temperature_c"])]
+    write_dark_product(tmp_path / "a.fits", product.hdus, image, image, {"DRKINPUT": "abc"}, history, tables)
+    write_science_product(tmp_path / "b.fits", product.hdus, product.science, {"DRKINPUT": "abc"}, history[:1])
+    with fits.open(tmp_path / "a.fits") as hdus:
+        hdus.verify("exception")
+        told = list(hdus[0].header["HISTORY"])
+        assert told[0] == history[0]
+        assert told[1].startswith("The dark of jcmc11ctq comes from jcrx01iiq, ")
+        assert all(len(line) <= 72 and line.isprintable() for line in told)
+        assert "errors of the photometry" in " ".join(hdus["ERR"].header["COMMENT"])
+        assert "COMMENT" not in hdus["SCI"].header
+        assert hdus["DARKS"].data["dark"].tolist() == ["jcrx01iiq"]
+        assert hdus["DARKS"].columns["delta_temperature_c"].unit == "Celsius"
+        assert hdus[0].header["NEXTEND"] == len(hdus) - 1 == 3
+    # One product's text does not go into the next.
+    assert list(fits.getheader(tmp_path / "b.fits")["HISTORY"])[:1] == history[:1]
+    assert "HISTORY" not in product.hdus[0].header
 
 
 def test_products_hold_their_images_and_nothing_empty(product: DrizzledProduct, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from flt_copies import copy_with_counts
 
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.pipeline.detector.constants import flagged
+from sbcdark.pipeline.frames.fits_output import write_science_product
 from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, aperture_sum, overlap
 from sbcdark.pipeline.products.drizzle import Drizzler
 from sbcdark.pipeline.products.footprints import (
@@ -23,6 +24,7 @@ from sbcdark.pipeline.products.footprints import (
     poisson_error,
     weighted_sum,
 )
+from sbcdark.pipeline.products.grid import Grid
 from sbcdark.pipeline.simulation.files import write_simulated
 from sbcdark.pipeline.simulation.simulated_archive import Parameters, simulate
 
@@ -72,7 +74,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / name for name in names]
 
 
-def poisson_pair(frames: list[Path], folder: Path, drizzler: Drizzler, seed: int, scale: float = 0.025) -> Pair:
+def poisson_pair(frames: list[Path], folder: Path, drizzler: Drizzler, seed: int, grid: Grid | None = None) -> Pair:
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:1024, 0:1024]
     shape = 1 + 4 * np.exp(-((x - 530) ** 2 + (y - 515) ** 2) / (2 * 40.0**2))
@@ -85,7 +87,7 @@ def poisson_pair(frames: list[Path], folder: Path, drizzler: Drizzler, seed: int
         times.append(time)
         goods.append(~flagged(quality))
         counts.append(drawn)
-    product = drizzler.drizzle(copies, folder=folder, log=folder / "log", scale_arcsec=scale)
+    product = drizzler.drizzle(copies, folder=folder, log=folder / "log", grid=grid)
     return Pair(product, tuple(counts), tuple(times), tuple(goods))
 
 
@@ -178,17 +180,40 @@ def test_an_aperture_off_one_frame_or_off_all(pair: Pair) -> None:
     assert sorted(weight.values.size > 0 for weight in edge) == [False, True]
 
 
-@pytest.mark.parametrize("scale", [0.025, 0.05])
+GRIDS = (
+    Grid(),
+    Grid(scale_arcsec=0.05),
+    Grid(scale_arcsec=0.03, rotation_deg=33.0, pixfrac=0.8),
+    Grid(pixfrac=0.3),
+    Grid(kernel="turbo"),
+    Grid(scale_arcsec=0.04, pixfrac=0.6, kernel="turbo", rotation_deg=-120.0),
+    Grid(scale_arcsec=0.06, kernel="point"),
+)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: str(grid.changes()))
 def test_sums_over_the_product_are_weighted_sums_of_native_pixels(
-    frames: list[Path], drizzler: Drizzler, tmp_path: Path, scale: float
+    frames: list[Path], drizzler: Drizzler, tmp_path: Path, grid: Grid
 ) -> None:
-    pair = poisson_pair(frames, tmp_path, drizzler, 2, scale)
+    pair = poisson_pair(frames, tmp_path, drizzler, 2, grid)
     ny, nx = pair.product.science.shape
-    size = 0.025 / scale
+    size = 0.025 / grid.scale_arcsec
     for x, y, a, b in ((0.5, 0.5, 60, 30), (0.02, 0.5, 80, 50), (0.5, 0.99, 40, 40), (0.5, 0.5, 1200, 1200)):
         ellipse = PixelEllipse(x * nx, y * ny, a * size, b * size, 20.0, f"{x} {y} {a}")
         total = aperture_sum(pair.product.science, ellipse).total
         check_weights(total, native_weights(ellipse, pair.product), pair.rates, ellipse.label)
+
+
+def test_reference_image_gives_the_grid(frames: list[Path], drizzler: Drizzler, pair: Pair, tmp_path: Path) -> None:
+    target = tmp_path / "reference, [1].fits"
+    write_science_product(target, pair.product.hdus, pair.product.science, {})
+    (tmp_path / "again").mkdir()
+    again = poisson_pair(frames, tmp_path / "again", drizzler, 1, Grid(reference=target))
+    assert again.product.science.shape == pair.product.science.shape
+    corners = np.array([[0.0, 0.0], [1300.0, 20.0], [700.0, 1300.0]])
+    there, here = (one.product.wcs.all_pix2world(corners, 0) for one in (pair, again))
+    assert np.abs(there - here).max() * 3600 < 1e-6
+    np.testing.assert_allclose(again.product.science, pair.product.science, rtol=1e-4, atol=1e-9)
 
 
 def broken(pair: Pair, ingredient: str) -> tuple[DrizzledProduct, list[NDArray[np.float64]]]:

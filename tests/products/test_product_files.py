@@ -23,6 +23,7 @@ from sbcdark.pipeline.products import run as running
 from sbcdark.pipeline.products.apertures import parse_aperture
 from sbcdark.pipeline.products.job import Job
 from sbcdark.pipeline.products.options import BuildOptions
+from sbcdark.pipeline.products.provenance import command_line
 from sbcdark.pipeline.products.replay import replay
 from sbcdark.pipeline.products.run import make
 from sbcdark.pipeline.selection.rules import Combine
@@ -128,6 +129,33 @@ def test_header_and_rows_agree_while_the_catalog_changes(
         kinds = {*session.scalars(sa.select(models.File.kind).join(models.Selection))}
     assert revisions == {header["DRKCATRV"]}
     assert kinds == {"FLT"}
+
+
+def test_products_of_the_earlier_headers_are_recognised(real_catalog: sa.Engine, tmp_path: Path) -> None:
+    """Before HISTORY and tables, a header had the darks in packed cards; the key of the inputs was the same."""
+    job = Job(tmp_path, BuildOptions(Combine.NEAREST), (parse_aperture("circle:700,700,30"),))
+    (first,) = make(real_catalog, [NAME], job, workers=1)
+    assert first.masterdark is not None
+    for path in (first.masterdark.science, first.masterdark.masterdark, first.masterdark.net):
+        with fits.open(path, mode="update") as hdus:
+            del hdus[0].header["HISTORY"]
+            hdus[0].header["DK01D001"] = "jcrx01iiq 1.000000 0.1 1e-7 1e-7 0.5 20"
+            for name in ("EXPOSURES", "DARKS"):
+                if name in hdus:
+                    del hdus[name]
+    again = Job(tmp_path, BuildOptions(Combine.NEAREST), (parse_aperture("circle:600,600,20"),))
+    (second,) = make(real_catalog, [NAME], again, workers=1)
+    assert second.failure is None
+    assert [one.aperture for one in second.photometry] == ["circle:700,700,30", "circle:600,600,20"]
+
+
+def test_command_in_the_header_holds_no_database() -> None:
+    assert command_line(["/usr/bin/sbcdark", "--db", "postgresql://me:secret@x/y", "run", "A b", "-o", "x"]) == (
+        "sbcdark run 'A b' -o x"
+    )
+    assert command_line(["/x/sbcdark/cli/__main__.py", "--db=postgresql://me:secret@x/y", "run"]) == "sbcdark run"
+    for other in (["/usr/bin/python"], ["script.py", "--password", "secret"], ["-c"], [""], []):
+        assert command_line(other) == ""
 
 
 @ON_SQLITE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -127,12 +126,16 @@ def test_stored_selection_holds_everything(catalog: sa.Engine, archive: Path, tm
     assert product.parameters["exposures"] == ["jcmc11ctq", "jcmc11e6q"]
     header = fits.getheader(outcome.masterdark.masterdark)
     assert header["DRKCATRV"] == 1
-    name, weight, *terms = header["DK01D001"].split()
-    assert (name, weight) == (member.darks[0], "0.500000")
-    first = stored.darks[0]
-    assert float(terms[0]) == pytest.approx(first.delta_sigma, rel=5e-4)  # written with four digits
-    assert float(terms[3]) == pytest.approx(first.delta_temperature_c, rel=5e-4)
-    assert json.loads(header["DK01PAR"]) == {k: v for k, v in stored.parameters.items() if k != "exposures"}
+    with fits.open(outcome.masterdark.masterdark) as hdus:
+        (row, *_), table = hdus["EXPOSURES"].data, hdus["DARKS"]
+        first = stored.darks[0]
+        assert (row["exposure"], row["rule"], row["tier"]) == (stored.exposure, stored.rule, stored.tier)
+        assert {name: row[name] for name in ("top", "min_exptime_s")} == {"top": 2, "min_exptime_s": 300.0}
+        assert (table.data["dark"][0], table.data["weight"][0]) == (member.darks[0], 0.5)
+        assert table.data["delta_sigma"][0] == first.delta_sigma
+        assert table.data["delta_temperature_c"][0] == first.delta_temperature_c
+        assert table.columns["delta_contrast_count_s_pix"].unit == "count pix-1 s-1"
+        assert table.columns["delta_days"].unit == "d"
 
 
 @pytest.mark.parametrize("combine", [Combine.MODEL, Combine.NEAREST])

@@ -47,7 +47,7 @@ def test_dark_is_subtracted_and_its_error_added(made: list[Subtracted], shared_d
         source = shared_data / "science_13655_standin" / f"{one.exposure}_flt.fits.gz"
         with fits.open(source) as before, fits.open(one.flt) as after, fits.open(one.dark) as dark:
             assert [hdu.name for hdu in after] == [hdu.name for hdu in before]
-            assert [hdu.name for hdu in dark] == ["PRIMARY", "SCI", "ERR", "DQ"]
+            assert [hdu.name for hdu in dark] == ["PRIMARY", "SCI", "ERR", "DQ", "EXPOSURES", "DARKS"]
             time = before[0].header["EXPTIME"]
             expected = dark["SCI"].data.astype(np.float64) * time / flat
             good = np.isfinite(expected) & (before["DQ"].data == 0)
@@ -61,7 +61,10 @@ def test_dark_is_subtracted_and_its_error_added(made: list[Subtracted], shared_d
             assert after[0].header["FILENAME"] == one.flt.name
             assert after["SCI"].header["MEANDARK"] == pytest.approx(one.mean_dark_count)
             assert one.mean_dark_count == pytest.approx(expected[good].mean(), rel=1e-3)
-            assert after[0].header["DK01EXP"] == one.exposure
+            assert dark["EXPOSURES"].data["exposure"].tolist() == [one.exposure]
+            told = " ".join(after[0].header["HISTORY"])
+            assert f"The dark in {one.dark.name}, in the exposure time" in told
+            assert "was subtracted from SCI" in told
             assert after["SCI"].header["CRVAL1"] == before["SCI"].header["CRVAL1"]
 
 
