@@ -11,6 +11,7 @@ import typer
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
+from sbcdark.cli.drizzle_options import KernelOption, PixfracOption, ReferenceOption, RotationOption, ScaleOption
 from sbcdark.cli.errors import shown
 from sbcdark.cli.match import (
     ApertureOption,
@@ -68,21 +69,6 @@ MixedOption = Annotated[
     typer.Option(
         "--mixed", help="Combine exposures of different filters or fields anyway; no flux.", show_default=False
     ),
-]
-ScaleOption = Annotated[
-    float | None, typer.Option("--final-scale", metavar="ARCSEC", help="Side of a product pixel; default: 0.025.")
-]
-RotationOption = Annotated[
-    float | None, typer.Option("--final-rot", metavar="DEG", help="Position angle of the product's y axis.")
-]
-PixfracOption = Annotated[
-    float | None, typer.Option("--final-pixfrac", metavar="P", help="Drop over native pixel; default: 1.")
-]
-KernelOption = Annotated[
-    str | None, typer.Option("--final-kernel", metavar="KERNEL", help="square (default), turbo or point.")
-]
-ReferenceOption = Annotated[
-    Path | None, typer.Option("--final-refimage", metavar="FILE", help="Use the grid of this drizzled product.")
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace products made from other inputs.", show_default=False)

@@ -123,6 +123,8 @@ class Drizzler:
             raise SbcdarkError(f"No good pixel of {', '.join(names)} falls on the product.", "Check their DQ arrays.")
         # Where all inputs are flagged, AstroDrizzle keeps the value of the flagged pixel, such as a hot pixel.
         science = np.where(weight > 0, hdus["SCI", 1].data.astype(np.float32), np.float32(np.nan))
+        # One copy of each image in memory, and with the NaN also in what is written.
+        hdus["SCI", 1].data, hdus["WHT", 1].data = science, weight
         mappings = []
         for number, rate_scale in enumerate(answer["rate_scales"]):
             corner_x, corner_y = np.load(folder / f"corners{number}.npy")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import io
@@ -89,6 +90,7 @@ def work(job: dict[str, Any], calls: list[KernelCall]) -> dict[str, Any]:
             return {"error": f"{type(problem).__name__}: {text}"[:300].rstrip(".")}
         finally:
             os.chdir(before)
+            gc.collect()  # AstroDrizzle leaves images in reference cycles
 
 
 @contextlib.contextmanager

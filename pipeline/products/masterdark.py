@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -168,12 +168,13 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     # Not in the workspace, so that the log stays if AstroDrizzle fails.
     log = files.log
     product = drizzle_inputs(inputs, drizzler, work, log, options.grid)
+    # The files as read are not needed any more; they take as much memory as the pixels.
+    inputs = tuple(replace(one, frame=replace(one.frame, content=b"")) for one in inputs)
     sky = job.sky or parse_sky(None, options.combine)
     placed = _placed(product, plan.apertures, sky, warnings, plan.growth)
     masks = _masks(product, options.mask, warnings)
-    rates = [one.rate for one in inputs]
     checked = [(each.shape, each.weights) for one in placed for each in (one, *one.growth)] + _probes(product)
-    _check(product.science, rates, "the science product", checked)
+    _check(product.science, [one.rate for one in inputs], "the science product", checked)
     left_out = [weights for one in placed for weights in one.left_out]
     exposures = [exposure_to_fit(one, number, (*left_out, *masks)) for number, one in enumerate(inputs)]
     if options.combine is Combine.MODEL:
@@ -181,13 +182,14 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     estimate = combine_darks(options.combine, exposures, chosen, templates_of)
     if options.combine is Combine.MODEL:
         warnings += _degraded(estimate)
+    del exposures
     darks = [one.flat_fielded(dark.rate) for one, dark in zip(inputs, estimate.exposures, strict=True)]
-    errors = [one.flat_fielded(dark.rate_error) for one, dark in zip(inputs, estimate.exposures, strict=True)]
-    times = [one.values.exptime_s for one in inputs]
-    planes = [[rate * time for rate, time in zip(plane, times, strict=True)] for plane in (darks, errors)]
-    planes.append(variance_planes(inputs))
-    dark, dark_error, variance = drizzler.resample(planes, folder=work, log=log)
+    dark = _on_product(inputs, darks, drizzler, work, log)
     _check(dark, darks, "the masterdark", checked)
+    darks = [one.flat_fielded(dark.rate_error) for one, dark in zip(inputs, estimate.exposures, strict=True)]
+    dark_error = _on_product(inputs, darks, drizzler, work, log)
+    del darks
+    (variance,) = drizzler.resample([variance_planes(inputs)], folder=work, log=log)
     members = tuple(
         _member(one, match, modelled) for one, match, modelled in zip(inputs, matches, estimate.exposures, strict=True)
     )
@@ -205,6 +207,19 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
         masterdark, inputs, estimate, placed, sky, product, dark, dark_error, net, error,
         tuple(matches), plan.apertures, plan.growth, plan.revision, plan.inputs_key, options.mixed,
     )  # fmt: skip
+
+
+def _on_product(
+    inputs: Sequence[ScienceInput],
+    rates: Sequence[NDArray[np.float64]],
+    drizzler: Drizzler,
+    work: Path,
+    log: Path,
+) -> NDArray[np.float32]:
+    """Return native rates on the pixels of the product that was drizzled last, count/s."""
+    counts = [rate * one.values.exptime_s for one, rate in zip(inputs, rates, strict=True)]
+    (found,) = drizzler.resample([counts], folder=work, log=log)
+    return found
 
 
 def drizzle_inputs(

@@ -94,6 +94,7 @@ def table_meta(built: Built, options: BuildOptions, warnings: Sequence[str]) -> 
         "sky": built.sky.text,
         "apertures": [{"text": one.text, "label": one.label} for one in built.apertures],
         "growth": list(built.growth),
+        "grid": options.grid.changes(),
     }
     del chosen["notes"]
     return {

@@ -7,6 +7,7 @@ from it and shares its memory. Where processes cannot be forked safely (macOS), 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -88,4 +89,5 @@ def _begin(environment: dict[str, str], folder: str) -> None:
     os.environ.clear()
     os.environ.update({**environment, **own})
     os.chdir(folder)
+    gc.freeze()  # what was imported stays: a collection does not visit it, which would also copy the shared memory
     end_with_parent()

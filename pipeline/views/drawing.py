@@ -74,7 +74,13 @@ def block_mean(image: NDArray[Any], block: int, divisor: float) -> NDArray[np.fl
 
     Blocks of few pixels (at the slanted edges of a product) are too noisy to show.
     """
-    sums, pixels = block_sum(image, block)
+    return block_mean_of(*block_sum(image, block), block, divisor)
+
+
+def block_mean_of(
+    sums: NDArray[np.float64], pixels: NDArray[np.int64], block: int, divisor: float
+) -> NDArray[np.float64]:
+    """Return the means of `block_mean` from the sums and numbers of pixels of `block_sum`."""
     mean = np.full(sums.shape, np.nan)
     np.divide(sums / divisor, pixels, out=mean, where=pixels >= max(1, block**2 // 4))
     return mean
@@ -115,7 +121,9 @@ def save(figure: Figure, path: Path, written_as: str = "png") -> None:
     """Write a figure, as PNG by default; the file appears once it is complete."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        figure.savefig(temporary, format=written_as, dpi=_DPI)
+        # Half the time of the strongest compression, for a file that is a seventh larger.
+        pillow = {"compress_level": 1} if written_as == "png" else None
+        figure.savefig(temporary, format=written_as, dpi=_DPI, pil_kwargs=pillow)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import numpy as np
 from sbcdark.pipeline.views.drawing import (
     PALETTE,
     UNIT,
-    block_mean,
+    block_mean_of,
     block_sum,
     colour_bar,
     draw_image,
@@ -98,12 +98,11 @@ def _fit_figure(fit: FitPicture, block: int) -> Figure:
     science, model, residual = (panel(figure, left, 3.65, 3.0, 3.0) for left in (0.8, 4.0, 8.0))
     along_x, along_y = (panel(figure, left, 0.6, 4.95, 2.15) for left in (0.8, 6.8))
     images = [np.where(fit.good, image, np.nan) for image in (fit.counts, fit.model)]
-    means = [block_mean(image, block, fit.exptime_s * UNIT) for image in images]
+    (seen, _), (expected, pixels) = (block_sum(image, block) for image in images)
+    means = [block_mean_of(sums, pixels, block, fit.exptime_s * UNIT) for sums in (seen, expected)]
     limits = stretch(means)
     shape = fit.counts.shape
     drawn = [draw_image(axes, mean, shape, block, limits) for axes, mean in zip((science, model), means, strict=True)]
-    seen, _ = block_sum(images[0], block)
-    expected, pixels = block_sum(images[1], block)
     sigma = np.full(seen.shape, np.nan)
     np.divide(seen - expected, np.sqrt(np.maximum(expected, 0.1)), out=sigma, where=pixels >= block**2 // 4)
     left = draw_image(residual, sigma, shape, block, (-_SIGMAS, _SIGMAS), colours="RdBu_r")

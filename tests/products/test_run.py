@@ -112,16 +112,23 @@ def test_nothing_but_products_is_left_in_the_folder(outcomes: dict[str, Outcome]
 def test_provenance_stands_in_the_header(outcomes: dict[str, Outcome], name: str) -> None:
     made = outcomes[name].masterdark
     assert made is not None
-    header = fits.getheader(made.masterdark)
-    assert header["DRKCOMB"] == "model"
-    assert header["DRKCATRV"] >= 1
-    for number, member in enumerate(made.members, 1):
-        assert header[f"DK{number:02d}EXP"] == member.exposure
-        assert header[f"DK{number:02d}BAS"] == pytest.approx(member.base)
-        assert header[f"DK{number:02d}AMP"] == pytest.approx(member.amplitude)
-        weights = [float(header[f"DK{number:02d}D{rank:03d}"].split()[1]) for rank in range(1, len(member.darks) + 1)]
-        # Written with six decimals.
-        assert sum(weights) == pytest.approx(1.0, abs=0.5e-6 * len(weights))
+    with fits.open(made.masterdark) as hdus:
+        header, exposures, darks = hdus[0].header, hdus["EXPOSURES"].data, hdus["DARKS"].data
+        assert header["DRKCOMB"] == "model"
+        assert header["DRKCATRV"] >= 1
+        assert f"Masterdark of {', '.join(one.exposure for one in made.members)} on" in " ".join(header["HISTORY"])
+        for row, member in zip(exposures, made.members, strict=True):
+            own = darks[darks["exposure"] == member.exposure]
+            assert (row["exposure"], row["method"], tuple(own["dark"])) == (
+                member.exposure,
+                member.method,
+                member.darks,
+            )
+            fitted = tuple(row[f"{name}_count_s_pix"] for name in ("base", "base_err", "amplitude", "sky", "sky_err"))
+            assert fitted == (member.base, member.base_err, member.amplitude, member.sky, member.sky_err)
+            assert own["weight"].sum() == pytest.approx(1.0)
+    net = fits.getheader(made.net)
+    assert (net["DARKFILE"], net["DARKCORR"]) == (made.masterdark.name, "COMPLETE")
 
 
 @pytest.mark.parametrize(("name", "sigmas"), [(ASSOCIATIONS[0], 2.0), *((name, 3.0) for name in ASSOCIATIONS[1:])])
