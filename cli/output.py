@@ -24,6 +24,7 @@ from sbcdark.catalog.text import number
 from sbcdark.cli.errors import folded, screen_width, shown
 from sbcdark.pipeline.frames.tables import table_format, write_table
 from sbcdark.pipeline.views.json_forms import plain
+from sbcdark.progress import bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -325,19 +326,7 @@ def progress_bar(doing: str) -> Iterator[Progress | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich import progress  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415  only a terminal needs it
 
-    columns = (
-        progress.TextColumn(doing),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(doing, total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield advance
+    with bar(doing, Console(stderr=True)) as shown_bar:
+        yield shown_bar

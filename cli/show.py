@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sbcdark.catalog.errors import BadFileError, UsageError
+from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import (
     Column,
@@ -44,7 +45,7 @@ _SELECTIONS = (
     Column("created_utc", "stored (UTC)", minute, spare=2),
     Column("catalog_revision", "catalog revision", spare=3),
     Column("software_version", "version", spare=4),
-    Column("darks", "darks", ", ".join, spare=1, folds=True),
+    Column("darks", "darks", lambda names: ", ".join(names) if len(names) <= 3 else number(len(names), "dark")),
 )
 _MEMBERS = (
     Column("rootname", "exposure"),

@@ -33,7 +33,13 @@ def subtract(
     known = catalog()
     say_warnings(known.missing_flats(options.selector, options.flat))
     made = known.subtract(options.selector, options.folder, sky=sky, overwrite=options.overwrite, **options.keywords())
-    say_warnings([f"{one.exposure}: {text}" for one in made for text in one.warnings])
+    say_warnings(
+        [
+            text if text.startswith(f"{one.exposure}: ") else f"{one.exposure}: {text}"
+            for one in made
+            for text in one.warnings
+        ]
+    )
     if as_json:
         print_json(made)
         return

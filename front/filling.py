@@ -20,6 +20,7 @@ from sbcdark.keywords import (
     temperatures_from,
     texts_from,
 )
+from sbcdark.progress import progress_of
 from sbcdark.results import Records, Status
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class FillingCatalog(OpenCatalog):
         workers: int | None = None,
         checksum: bool = True,
         dry_run: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> IngestReport:
         """Read RAW, FLT and ASN files into the catalog. Running it again changes nothing.
 
@@ -57,8 +58,8 @@ class FillingCatalog(OpenCatalog):
             Store each file's sha256, to recognize the file later.
         dry_run : bool
             Read and report; write nothing.
-        progress : callable, optional
-            Called with the number of finished files and the total.
+        progress : callable or bool, optional
+            Called with the number of finished files and the total; True shows a bar.
 
         Returns
         -------
@@ -69,7 +70,8 @@ class FillingCatalog(OpenCatalog):
 
         given = paths_from(paths, "paths")
         engine = self._to_fill(dry_run=dry_run)
-        return ingest(engine, given, workers=workers, checksum=checksum, dry_run=dry_run, progress=progress)
+        with progress_of(progress, "reading") as shown:
+            return ingest(engine, given, workers=workers, checksum=checksum, dry_run=dry_run, progress=shown)
 
     def fetch(
         self,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sbcdark.base import OpenCatalog
 from sbcdark.keywords import names_from, path_from, paths_from
+from sbcdark.progress import progress_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +40,9 @@ class KeepingCatalog(OpenCatalog):
 
         return restore(self.engine, names_from(names), reason)
 
-    def verify(self, names: Names = (), *, checksum: bool = False, progress: Progress | None = None) -> Verification:
+    def verify(
+        self, names: Names = (), *, checksum: bool = False, progress: Progress | bool | None = None
+    ) -> Verification:
         """Compare files with the catalog; missing and changed files are no longer selected.
 
         Parameters
@@ -48,16 +51,20 @@ class KeepingCatalog(OpenCatalog):
             Exposures or associations; by default every file.
         checksum : bool
             Read every file in full and compare its sha256.
+        progress : callable or bool, optional
+            Called with the number of finished files and the total; True shows a bar.
         """
         from sbcdark.pipeline.ingest.verification import verify  # noqa: PLC0415  each job loads what it needs
 
-        return verify(self.engine, names_from(names), checksum=checksum, progress=progress)
+        with progress_of(progress, "checking files") as shown:
+            return verify(self.engine, names_from(names), checksum=checksum, progress=shown)
 
-    def relocate(self, folders: Folder | Iterable[Folder], *, progress: Progress | None = None) -> Relocation:
+    def relocate(self, folders: Folder | Iterable[Folder], *, progress: Progress | bool | None = None) -> Relocation:
         """Find moved files below some folders by their sha256, and store their new place."""
         from sbcdark.pipeline.ingest.relocation import relocate  # noqa: PLC0415  each job loads what it needs
 
-        return relocate(self.engine, paths_from(folders, "folders"), progress=progress)
+        with progress_of(progress, "checking files") as shown:
+            return relocate(self.engine, paths_from(folders, "folders"), progress=shown)
 
     def export(self, path: Folder, *, overwrite: bool = False) -> dict[str, int]:
         """Export the whole catalog to one SQLite file, itself a catalog; return the number of rows of each table."""

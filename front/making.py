@@ -15,6 +15,7 @@ from sbcdark.keywords import (
     radii_from,
     selector_from,
 )
+from sbcdark.progress import progress_of
 from sbcdark.results import Products, Records
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class MakingCatalog(OpenCatalog):
             self.engine, kind, path_from(path, "path"), exposure=exposure, rule=rule, flat=shelf, overwrite=overwrite
         )
 
-    def report(self, folder: Folder, *, overwrite: bool = False, progress: Progress | None = None) -> Report:
+    def report(self, folder: Folder, *, overwrite: bool = False, progress: Progress | bool | None = None) -> Report:
         """Write pages about the catalog: an index, and a page for each association and each exposure.
 
         Parameters
@@ -225,8 +226,8 @@ class MakingCatalog(OpenCatalog):
             Folder for the pages; open its ``index.html`` in a browser.
         overwrite : bool
             Replace the report that is in the folder.
-        progress : callable, optional
-            Called with the number of finished files and the total.
+        progress : callable or bool, optional
+            Called with the number of finished files and the total; True shows a bar.
 
         Returns
         -------
@@ -235,7 +236,8 @@ class MakingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.pages.report import write_report  # noqa: PLC0415  each job loads what it needs
 
-        return write_report(self.engine, path_from(folder, "folder"), overwrite=overwrite, progress=progress)
+        with progress_of(progress, "writing pages") as shown:
+            return write_report(self.engine, path_from(folder, "folder"), overwrite=overwrite, progress=shown)
 
     def serve(
         self, host: str = "127.0.0.1", port: int = 8765, *, started: Callable[[str], None] = lambda _: None
@@ -299,7 +301,7 @@ class MakingCatalog(OpenCatalog):
         skies: Iterable[float] = (0.0,),
         apertures: int = 40,
         seed: int = 1,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> tuple[Validation, tuple[str, ...]]:
         """Test the dark model: predict each good dark of the catalog from the others.
 
@@ -313,8 +315,8 @@ class MakingCatalog(OpenCatalog):
             Random apertures in each dark.
         seed : int
             Seed of the apertures and of the sky.
-        progress : callable, optional
-            Called with the number of finished darks and the total.
+        progress : callable or bool, optional
+            Called with the number of finished darks and the total; True shows a bar.
 
         Returns
         -------
@@ -325,14 +327,15 @@ class MakingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.products.catalog_validation import validate_catalog  # noqa: PLC0415
 
-        return validate_catalog(
-            self.engine,
-            program=program_from(program),
-            skies=tuple(skies),
-            apertures=apertures,
-            seed=seed,
-            progress=progress,
-        )
+        with progress_of(progress, "predicting darks") as shown:
+            return validate_catalog(
+                self.engine,
+                program=program_from(program),
+                skies=tuple(skies),
+                apertures=apertures,
+                seed=seed,
+                progress=shown,
+            )
 
     def replay(self, selection: int, folder: Folder, *, overwrite: bool = False) -> list[Replayed]:
         """Make the products of a stored selection again and compare every pixel."""

@@ -49,7 +49,7 @@ def test_readme_commands(workplace: Path) -> None:
     commands = [
         line for block in _blocks("README.md", "") for line in block.splitlines() if line.startswith("sbcdark ")
     ]
-    assert len(commands) == 4
+    assert len(commands) == 6
     for command in commands:
         done = subprocess.run(
             [PROGRAM, *shlex.split(command)[1:]],
@@ -62,6 +62,17 @@ def test_readme_commands(workplace: Path) -> None:
         )
         assert done.returncode == 0, (command, done.stderr)
     assert (workplace / "products" / "jcmc11010_sbcdark_dark.fits").exists()
+    (code,) = _blocks("README.md", "python")
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nassert len(cat.darks(hot=True)) == 12"],
+        cwd=workplace,
+        env=_environment(workplace),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_readme_targets_are_in_the_makefile() -> None:

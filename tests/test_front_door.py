@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,17 @@ def test_dark_is_an_image(cat: Catalog) -> None:
     assert np.array_equal(image.uncertainty.array, dark.error)
     (again,) = cat.dark([Path("jcmc11e6q_flt.fits")], combine="nearest")
     assert np.array_equal(again.rate, dark.rate)
+
+
+def test_progress_is_a_bar_or_a_callable(real_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cat = Catalog(shutil.copy(real_file, tmp_path / "catalog.db"))
+    counted: list[tuple[int, int]] = []
+    cat.verify(progress=lambda done, total: counted.append((done, total)))
+    assert counted[-1] == (32, 32)
+    cat.verify(progress=True)
+    assert "32/32" in capsys.readouterr().out
+    with pytest.raises(TypeError, match="progress: expected True or a callable"):
+        cat.verify(progress="yes")  # type: ignore[arg-type]
 
 
 def test_version_is_there() -> None:

@@ -1,0 +1,51 @@
+"""Progress bars, in a notebook and on a terminal."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from sbcdark.pipeline.ingest.report import Progress
+
+
+@contextmanager
+def progress_of(wanted: Progress | bool | None, doing: str) -> Iterator[Progress | None]:
+    """Return what shows the progress of a job: a callable as it is, or a bar for True.
+
+    Raises
+    ------
+    TypeError
+        It is something else.
+    """
+    if wanted is True:
+        with bar(doing) as shown:
+            yield shown
+        return
+    if wanted is not None and wanted is not False and not callable(wanted):
+        raise TypeError(f"progress: expected True or a callable, got {type(wanted).__name__}")
+    yield wanted or None
+
+
+@contextmanager
+def bar(doing: str, console: Console | None = None) -> Iterator[Progress]:
+    """Show a bar on a console; by default in the cell of a notebook, or on the terminal."""
+    from rich import progress  # noqa: PLC0415  needed only where a bar is shown
+
+    columns = (
+        progress.TextColumn(doing),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=console, transient=console is not None) as shown:
+        task = shown.add_task(doing, total=None)
+
+        def advance(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=total)
+
+        yield advance
