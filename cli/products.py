@@ -370,7 +370,8 @@ def _subtracted(outcomes: list[Outcome]) -> str:
         return "source = science - dark; no sky is subtracted"
     shown_methods = ["the fitted sky" if one == "fit" else f"the sky of {one}" for one in sorted(methods - {"none"})]
     sky = " or ".join(shown_methods)
-    return f"source = science - dark - sky; {sky} is subtracted"
+    rests = "\nnet rests on the base expected from the darks, source does not" if "fit" in methods else ""
+    return f"source = science - dark - sky; {sky} is subtracted{rests}"
 
 
 def print_warnings(outcomes: list[Outcome]) -> None:

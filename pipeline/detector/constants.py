@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 SCALE_ARCSEC = 0.025
 """Side of a product pixel in arcsec: the SCALE of the SBC's IDCTAB, at which PHOTFLAM is defined."""
 
+HOT_PIXEL_DQ = 16
+"""The flag of a hot pixel."""
+
 RESET_DQ = 4096
 """AstroDrizzle's cosmic-ray flag. A MAMA records no cosmic rays, so a set flag is an artifact and is cleared."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,11 +10,12 @@ import numpy as np
 from sbcdark.pipeline.detector.rates import EXACT_BELOW, count_error
 from sbcdark.pipeline.model.dark_error import aperture_dark, dark_rate_error
 from sbcdark.pipeline.model.dark_fit import EXTRAPOLATION_FREE, dark_rate
-from sbcdark.pipeline.model.sources import fit_dark_with_sources
+from sbcdark.pipeline.model.priors import Neighbour, Prior, amplitude_from_neighbours
+from sbcdark.pipeline.model.sources import fit_dark_with_sources, sources_above
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _MASK_LARGEST = 0.05  # of the frame: blank darks give 0.001
 _CHI2_LARGEST = 1.5  # for about 1000 bins, where its own scatter is 0.045
+
+ENOUGH_FREE = 0.5
+"""Fraction of the detector that a fit needs to determine the amplitude better than its neighbours in time do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,14 +43,40 @@ class Exposure:
         The flat, if known.
     sky : bool
         Whether the filter transmits the sky.
+    mjd : float
+        Start, days.
+    temperature_c : float
+        Mean temperature of the detector.
     """
 
     rootname: str
-    counts: NDArray[np.float64]
+    counts: NDArray[np.generic]
     exptime_s: float
     good: NDArray[np.bool_]
     flat: NDArray[np.float64] | None
     sky: bool
+    mjd: float
+    temperature_c: float
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the catalog knows beyond the chosen darks.
+
+    Attributes
+    ----------
+    near : callable
+        Returns the exposures before and after a given one, each from the nearest in time on. They are read only as far
+        as they are needed.
+    base_scatter : float
+        Relative scatter of the base between runs of darks; 1 if it is not known.
+    """
+
+    near: Callable[[Exposure], tuple[Iterable[Exposure], Iterable[Exposure]]]
+    base_scatter: float = 1.0
+
+
+ALONE = Surroundings(lambda _exposure: ((), ()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +165,7 @@ def combine_darks(
     how: Combine,
     exposures: Sequence[Exposure],
     chosen: Sequence[Sequence[DarkFrame]],
+    surroundings: Surroundings = ALONE,
     build: Callable[[Sequence[DarkFrame]], Templates] | None = None,
 ) -> DarkEstimate:
     """Estimate the dark of each exposure from the darks chosen for it.
@@ -145,12 +176,14 @@ def combine_darks(
         With the model, all exposures share one set of templates from all chosen darks.
     chosen : sequence of sequence of DarkFrame
         The darks of each exposure, best first.
+    surroundings : Surroundings
+        Exposures close in time: their amplitudes constrain that of an exposure with few free pixels.
     build : callable, optional
         Makes the templates of darks; by default `build_templates`.
     """
     unique = shared_darks(chosen)
     if how is Combine.MODEL:
-        return _modelled(exposures, unique, build)
+        return _modelled(exposures, unique, surroundings, build)
     estimates = []
     for exposure, darks in zip(exposures, chosen, strict=True):
         used = darks[:1] if how is Combine.NEAREST else darks
@@ -171,21 +204,18 @@ def shared_darks(chosen: Sequence[Sequence[DarkFrame]]) -> tuple[DarkFrame, ...]
 def _modelled(
     exposures: Sequence[Exposure],
     darks: tuple[DarkFrame, ...],
+    surroundings: Surroundings,
     build: Callable[[Sequence[DarkFrame]], Templates] | None,
 ) -> DarkEstimate:
     from sbcdark.pipeline.model.templates import build_templates  # noqa: PLC0415  scipy is slow to import
 
     templates = (build or build_templates)(darks)
+    fitted = _Fits(templates, surroundings)
+    for exposure in exposures:
+        fitted.of(exposure)
     estimates = []
     for exposure in exposures:
-        fit, sources = fit_dark_with_sources(
-            exposure.counts,
-            exposure.exptime_s,
-            templates,
-            exposure.good,
-            flat=exposure.flat,
-            sky=exposure.sky,
-        )
+        fit, sources = fitted.with_neighbours(exposure)
         estimates.append(
             ExposureDark(
                 exposure.rootname,
@@ -202,6 +232,73 @@ def _modelled(
     return DarkEstimate(tuple(estimates), darks, templates)
 
 
+class _Fits:
+    """The fits of exposures with one set of templates, each made once."""
+
+    def __init__(self, templates: Templates, surroundings: Surroundings) -> None:
+        self._templates = templates
+        self._surroundings = surroundings
+        self._made: dict[str, tuple[DarkFit, NDArray[np.bool_]]] = {}
+
+    def of(self, exposure: Exposure) -> tuple[DarkFit, NDArray[np.bool_]]:
+        """Return the fit to an exposure's own counts, and its sources."""
+        if exposure.rootname not in self._made:
+            self._made[exposure.rootname] = self._fit(exposure, Prior(base_scatter=self._surroundings.base_scatter))
+        return self._made[exposure.rootname]
+
+    def with_neighbours(self, exposure: Exposure) -> tuple[DarkFit, NDArray[np.bool_]]:
+        """Return the fit, with the amplitude of the neighbours in time if few pixels are free or it fits badly.
+
+        A source over much of the frame looks like a glow. The sources above the dark of the neighbours are then masked,
+        and the fit outside them counts if it is the better one.
+        """
+        fit, sources = self.of(exposure)
+        if _determined(fit) or not self._templates.glow:
+            return fit, sources
+        neighbours = [one for side in self._surroundings.near(exposure) if (one := self._first(side)) is not None]
+        prior = amplitude_from_neighbours(exposure.mjd, exposure.temperature_c, neighbours)
+        if prior is None:
+            return fit, sources
+        prior = replace(prior, base_scatter=self._surroundings.base_scatter)
+        if fit.free_fraction < ENOUGH_FREE:
+            fit, sources = self._fit(exposure, prior)
+        if fit.chi2_per_dof <= _CHI2_LARGEST:
+            return fit, sources
+        covered = sources_above(
+            exposure.counts, exposure.exptime_s, self._templates, exposure.good, prior, exposure.flat
+        )
+        outside, found = self._fit(exposure, prior, covered)
+        return (outside, found) if outside.chi2_per_dof < fit.chi2_per_dof else (fit, sources)
+
+    def _fit(
+        self, exposure: Exposure, prior: Prior, known: NDArray[np.bool_] | None = None
+    ) -> tuple[DarkFit, NDArray[np.bool_]]:
+        return fit_dark_with_sources(
+            exposure.counts,
+            exposure.exptime_s,
+            self._templates,
+            exposure.good,
+            flat=exposure.flat,
+            sky=exposure.sky,
+            prior=prior,
+            known=known,
+        )
+
+    def _first(self, candidates: Iterable[Exposure]) -> Neighbour | None:
+        """Return the first exposure whose own counts determine its amplitude."""
+        for one in candidates:
+            fit, _ = self.of(one)
+            if _determined(fit):
+                error = float(np.sqrt(fit.covariance[1, 1]))
+                return Neighbour(one.rootname, one.mjd, one.temperature_c, fit.amplitude, error)
+        return None
+
+
+def _determined(fit: DarkFit) -> bool:
+    """Whether an exposure's own counts determine its amplitude."""
+    return fit.free_fraction >= ENOUGH_FREE and fit.chi2_per_dof <= _CHI2_LARGEST
+
+
 def _cautions(fit: DarkFit, masked: float) -> tuple[str, ...]:
     """Return warnings about an unusual fit, with what to do."""
     texts = []
@@ -209,11 +306,28 @@ def _cautions(fit: DarkFit, masked: float) -> tuple[str, ...]:
         texts.append(f"sources cover {masked:.0%} of the frame; look at the residual, and mask the sources yourself")
     if fit.chi2_per_dof > _CHI2_LARGEST:
         texts.append(f"the dark fits badly (chi2/dof {fit.chi2_per_dof:.2f}); ingest darks closer in time")
-    if fit.beyond > 0:
+    if fit.beyond > 0 and fit.amplitude < 0:
+        texts.append(
+            "the glow is weaker than in every dark, so base and sky are uncertain, though not their sum; ingest colder "
+            "darks"
+        )
+    elif fit.beyond > 0:
         texts.append(
             f"the glow is {fit.extrapolation:.1f} times that of the hottest dark (the shape is known up to "
             f"{EXTRAPOLATION_FREE:g}); ingest warmer darks"
         )
-    if fit.uses_prior:
-        texts.append("few pixels are free of sources, so the fit uses the mean of the darks as a prior; mask less")
+    if fit.neighbours:
+        texts.append(
+            f"only {fit.free_fraction:.0%} of the detector is free of sources, so the glow also comes from "
+            f"{', '.join(fit.neighbours)}, close in time"
+        )
+    elif fit.uses_prior:
+        texts.append(
+            "few pixels are free of sources, so the fit uses the mean of the darks as a prior; ingest exposures of the "
+            "same visit, or mask less"
+        )
+    if fit.new_hot:
+        pixels = zip(fit.hot_x[-fit.new_hot :], fit.hot_y[-fit.new_hot :], strict=True)
+        places = ", ".join(f"({x}, {y})" for x, y in pixels)
+        texts.append(f"hot pixels that the darks do not show are subtracted: (x, y) = {places}")
     return tuple(texts)

@@ -50,7 +50,7 @@ def dark_rate_error(fit: DarkFit, templates: Templates) -> Image:
         count/s/pixel.
     """
     variance = smooth_variance(fit, templates)
-    variance[templates.hot.y, templates.hot.x] += fit.hot_error**2
+    variance[fit.hot_y, fit.hot_x] += fit.hot_error**2
     return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
 
@@ -177,7 +177,7 @@ def aperture_dark(
         if include_dark:
             sums[0], sums[1] = (weights * templates.base_map).sum(), (weights * templates.glow_map).sum()
         smooth_rate = fit.base * float(sums[0]) + fit.amplitude * float(sums[1])
-        at_hot = weights[templates.hot.y, templates.hot.x] * include_dark
+        at_hot = weights[fit.hot_y, fit.hot_x] * include_dark
         rate += smooth_rate + float((at_hot * fit.hot_rate).sum())
         shape = templates.shape_scatter * abs(smooth_rate)
         shape += EXTRAPOLATION_SCATTER * fit.beyond * abs(float(sums[1]))

@@ -4,14 +4,16 @@ The tiers, from the most to the least demanding:
 
 `model`
     base x L + amplitude x G, if the darks show a varying glow (see `templates.build_templates`).
+`model with neighbours`
+    The same with a prior on the amplitude from exposures close in time, where few pixels are free.
 `scaled mean`
     One template, the mean shape of the darks, times one fitted scale, if they do not.
 `scaled nearest`
     The same with a single dark.
 
 If fewer than `BINS_ENOUGH` bins' worth of good pixels remain (a source over the frame), the fit uses the mean and the
-scatter of the (base, amplitude) of the darks as a prior; with no pixels left the result is the prior. Then
-`DarkFit.uses_prior` is True, and the covariance includes the prior.
+scatter of the (base, amplitude) of the darks as a prior, or the amplitude of exposures close in time (`priors`); with
+no pixels left the result is the prior. Then `DarkFit.uses_prior` is True, and the covariance includes the prior.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.detector.defects import block_sum, hot_values
+from sbcdark.pipeline.detector.defects import block_sum, find_spikes, hot_values, spike_values
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
-from sbcdark.pipeline.model.likelihood import Drift, estimate, least_mean, prior_precision
+from sbcdark.pipeline.model.likelihood import Drift, estimate, least_mean
+from sbcdark.pipeline.model.priors import Prior, prior_of
 from sbcdark.pipeline.model.templates import BIN, BLOCK
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.detector.defects import Image, Mask
     from sbcdark.pipeline.model.templates import Templates
 
-Tier = Literal["model", "scaled mean", "scaled nearest"]
+Tier = Literal["model", "model with neighbours", "scaled mean", "scaled nearest"]
 
 BINS_ENOUGH = 32
 """Bins' worth of good pixels for a fit without a prior: 250 counts of a cold 1000 s dark, which fix its base to
@@ -52,6 +55,8 @@ hotter darks of program 13961 against templates from the 10 to 13 coolest (tests
 
 MISFIT_SIGMA = 3.0
 """A chi-square above this many sigma, which one in 700 good frames has by chance, counts as misfit."""
+
+NO_PRIOR = Prior()
 
 _SIDE = DETECTOR_SHAPE[0] // BIN
 _GRADIENTS = (2 * np.indices((_SIDE, _SIDE)) + 1) / _SIDE - 1  # (2, 32, 32): from -1 to 1 along y, and along x
@@ -75,13 +80,21 @@ class DarkFit:
     bins : int
         Number of bins used.
     tier : str
-        `model`, `scaled mean` or `scaled nearest`.
+        `model`, `model with neighbours`, `scaled mean` or `scaled nearest`.
     uses_prior : bool
-        Whether the mean and scatter of the darks are a prior because few pixels are good.
+        Whether the darks, or exposures close in time, are a prior because few pixels are good.
+    neighbours : tuple of str
+        The exposures close in time whose amplitude is the prior.
+    free_fraction : float
+        Fraction of the detector that the fit uses.
     exptime_s : float
         Exposure time, s.
+    hot_y, hot_x : ndarray of int, shape (n,)
+        Hot pixels: those of the templates, then the `new_hot` of this exposure, whose counts no dark explains.
+    new_hot : int
+        Number of hot pixels that the templates do not know.
     hot_rate, hot_error : ndarray, shape (n,)
-        Excess of each of the templates' hot pixels, count/s, and its error.
+        Excess of each hot pixel, count/s, and its error.
     hot_own : ndarray of bool, shape (n,)
         Whether that excess is the exposure's own, which removes the pixel from the photometry (error 0: its own counts
         are subtracted).
@@ -97,7 +110,8 @@ class DarkFit:
         Relative error of the shape from the frame's own bins: s of chi2 = dof + s^2 sum(mean), with dof raised by
         `MISFIT_SIGMA` of its own scatter sqrt(2 dof); 0 for a frame that fits.
     beyond : float
-        Amplitude beyond `EXTRAPOLATION_FREE` times the hottest dark's, count/s/pixel, else 0.
+        Amplitude outside those of the darks (beyond `EXTRAPOLATION_FREE` times the hottest dark's, or below the
+        coldest's), count/s/pixel, else 0.
     """
 
     base: float
@@ -108,7 +122,12 @@ class DarkFit:
     bins: int
     tier: Tier
     uses_prior: bool
+    neighbours: tuple[str, ...]
+    free_fraction: float
     exptime_s: float
+    hot_y: NDArray[np.intp]
+    hot_x: NDArray[np.intp]
+    new_hot: int
     hot_rate: Image
     hot_error: Image
     hot_own: Mask
@@ -120,9 +139,9 @@ class DarkFit:
     misfit: float = 0.0
 
 
-def _tier(templates: Templates) -> Tier:
+def _tier(templates: Templates, prior: Prior) -> Tier:
     if templates.glow:
-        return "model"
+        return "model with neighbours" if prior.neighbours else "model"
     return "scaled mean" if len(templates.darks) > 1 else "scaled nearest"
 
 
@@ -134,13 +153,14 @@ def fit_dark(
     *,
     flat: Image | None = None,
     sky: bool = False,
-    base_prior: tuple[float, float] | None = None,
+    prior: Prior = NO_PRIOR,
 ) -> DarkFit:
     """Fit base, amplitude and sky of the dark of one exposure.
 
     Poisson maximum likelihood on 32 x 32-pixel bins; a bin that is partly masked counts with its good pixels. The mean
     is (base L + amplitude G + sky x flat) x exptime, the flat acting on the sky alone. A uniform sky looks nearly like
-    the base; with `sky` the base therefore has a Gaussian prior, by default the mean and scatter of the darks' own.
+    the base; with `sky` the base therefore has a Gaussian prior, which the darks predict. All of a fitted sky may be a
+    base that has risen since the darks: its size is a further error of both, though not of their sum.
     The difference between the two is as small as the drift of the dark, so with `sky` the dark may also have a
     gradient of `GRADIENT_SCATTER` in y and in x: a nuisance parameter that widens the covariance and is not predicted.
     The dark is never negative: base >= 0, and the amplitude, which may be slightly negative, is kept where
@@ -160,8 +180,8 @@ def fit_dark(
         Flat field, about 1; matters with `sky` only.
     sky : bool
         Fit a uniform sky.
-    base_prior : (float, float), optional
-        Mean and sigma of a Gaussian prior on the base, count/s/pixel. With `sky` it replaces the prior from the darks.
+    prior : Prior
+        What is known beyond the darks: the amplitude of exposures close in time, the scatter of the base between runs.
 
     Returns
     -------
@@ -174,7 +194,8 @@ def fit_dark(
     """
     if np.shape(counts) != DETECTOR_SHAPE or not exptime_s > 0:
         raise UsageError(f"A dark fit needs a full frame of {DETECTOR_SHAPE} pixels and an exposure time.")
-    use = templates.good if good is None else templates.good & good
+    spikes = find_spikes(counts, templates.good)
+    use = (templates.good if good is None else templates.good & good) & ~spikes
     if flat is not None:
         use = use & np.isfinite(flat)
     image = np.where(use, counts, 0).astype(np.float64)
@@ -191,18 +212,16 @@ def fit_dark(
     binned = np.array([block_sum(c, BIN) for c in components]) * exptime_s
     filled = block_sum(use, BIN) > 0
     scarce = bool(use.sum() < BINS_ENOUGH * BIN**2)
-    mean = np.append(templates.prior()[0], 0.0)
-    if base_prior is not None:
-        mean[0] = base_prior[0]
-    precision = np.zeros((3, 3))
-    precision[:2, :2] = prior_precision(templates, base_prior, (sky or scarce or base_prior is not None, scarce))
-    if scarce and sky:
-        # So few pixels cannot separate sky and dark: the prior limits the sky to the size of the dark.
-        precision[2, 2] = (mean[0] + mean[1]) ** -2
     design, seen = binned[:, filled], block_sum(image, BIN)[filled]
-    drift = Drift(_GRADIENTS[:, filled], GRADIENT_SCATTER, max(float(mean[0]), 1e-9)) if sky else None
-    full, covariance, influence = estimate(seen, design, fitted, templates, precision, mean, drift)
-
+    amplitude = float(templates.amplitudes.mean()) if prior.amplitude is None else prior.amplitude
+    for _ in range(2):  # the error of the expected base depends on the amplitude
+        mean, precision = prior_of(templates, prior, amplitude, (sky or scarce, scarce))
+        if scarce and sky:
+            # So few pixels cannot separate sky and dark: the prior limits the sky to the size of the dark.
+            precision[2, 2] = (mean[0] + mean[1]) ** -2
+        drift = Drift(_GRADIENTS[:, filled], GRADIENT_SCATTER, max(float(mean[0]), 1e-9)) if sky else None
+        full, covariance, influence = estimate(seen, design, fitted, templates, precision, mean, drift)
+        amplitude = float(full[1])
     expected = np.maximum(full[fitted] @ design, least_mean(seen, design))
     freedom = int(seen.size) - len(fitted)
     chi2 = float(((seen - expected) ** 2 / expected).sum()) / freedom if freedom > 0 else np.nan
@@ -210,15 +229,53 @@ def fit_dark(
     misfit = float(np.sqrt(excess / expected.sum())) if excess > 0 else 0.0
     size = 3 if sky else 2
     smooth_rate = full[0] * templates.base_map + full[1] * templates.glow_map
-    hot = hot_values(np.asarray(counts, dtype=np.float64), exptime_s, smooth_rate, templates.hot, templates.good)
+    pixels = np.asarray(counts, dtype=np.float64)
+    hot = hot_values(pixels, exptime_s, smooth_rate, templates.hot, templates.good)
+    smooth_counts = smooth_rate * exptime_s
+    if sky:
+        smooth_counts = smooth_counts + full[2] * exptime_s * (1.0 if flat is None else np.nan_to_num(flat))
+    new = spike_values(pixels, smooth_counts, spikes)
+    new_y, new_x = np.nonzero(spikes)
     hottest = float(templates.amplitudes.max()) if templates.glow else 0.0
     extrapolation = float(full[1]) / hottest if hottest > 0 else 0.0
-    beyond = max(float(full[1]) - EXTRAPOLATION_FREE * hottest, 0.0) if hottest > 0 else 0.0
+    if sky:
+        rise = min(max(float(full[2]), 0.0), prior.base_scatter * float(mean[0]))
+        covariance = _uncertain_base(full, covariance, precision[0, 0] * rise, templates)
     return DarkFit(
         float(full[0]), float(full[1]), float(full[2]) if sky else None, covariance[:size, :size], chi2,
-        int(seen.size), _tier(templates), scarce, exptime_s, *hot, _spread(influence[:size], filled),
-        block_sum(use, BLOCK), flat if sky else None, extrapolation, beyond, misfit,
+        int(seen.size), _tier(templates, prior), scarce or bool(prior.neighbours), prior.neighbours,
+        float(use.mean()), exptime_s, np.append(templates.hot.y, new_y), np.append(templates.hot.x, new_x), len(new_y),
+        np.append(hot[0], new / exptime_s), np.append(hot[1], np.zeros(len(new_y))),
+        np.append(hot[2], np.ones(len(new_y), dtype=bool)), _spread(influence[:size], filled),
+        block_sum(use, BLOCK), flat if sky else None, extrapolation, max(_outside(templates, float(full[1]))), misfit,
     )  # fmt: skip
+
+
+def _uncertain_base(parameters: Image, covariance: Image, rise: float, templates: Templates) -> Image:
+    """Add what is not known of the base to the covariance (3, 3) of a fit with sky.
+
+    The estimate moves by covariance[:, 0] x precision for a change of the expected base; `rise` is that precision times
+    the 1-sigma rise of the base since the darks. A frame with less glow than every dark is predicted by warm darks
+    that are subtracted from each other, which does not tell base and sky apart, whatever their noise says.
+    """
+    moved = covariance[:, 0] * rise
+    wider = covariance + np.outer(moved, moved)
+    if _outside(templates, float(parameters[1]))[1] > 0:
+        along = covariance[:, 2] / covariance[2, 2] * parameters[2]
+        wider += np.outer(along, along)
+    return wider
+
+
+def _outside(templates: Templates, amplitude: float) -> tuple[float, float]:
+    """Return the parts of an amplitude above and below those of the darks, where the shape of the glow is not known.
+
+    Above, `EXTRAPOLATION_FREE` times the hottest dark's is free; below, 3 sigma of the coldest dark's own.
+    """
+    if not templates.glow:
+        return 0.0, 0.0
+    least = int(templates.amplitudes.argmin())
+    lowest = float(templates.amplitudes[least] - 3 * np.sqrt(templates.covariances[least, 1, 1]))
+    return max(amplitude - EXTRAPOLATION_FREE * float(templates.amplitudes.max()), 0.0), max(lowest - amplitude, 0.0)
 
 
 def _spread(values: Image, filled: Mask) -> Image:
@@ -244,5 +301,5 @@ def dark_rate(fit: DarkFit, templates: Templates) -> Image:
         count/s/pixel, as in raw counts: divide by the flat to subtract it from an FLT. Never negative.
     """
     rate = fit.base * templates.base_map + fit.amplitude * templates.glow_map
-    rate[templates.hot.y, templates.hot.x] += fit.hot_rate
+    rate[fit.hot_y, fit.hot_x] += fit.hot_rate
     return np.asarray(np.maximum(rate, 0.0))

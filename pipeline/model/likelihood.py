@@ -127,11 +127,3 @@ def estimate(
     covariance[select] = inverse[: len(fitted), : len(fitted)]
     influence[fitted] = (inverse @ weighted)[: len(fitted)]
     return full, covariance, influence
-
-
-def prior_precision(templates: Templates, prior: tuple[float, float] | None, use: tuple[bool, bool]) -> Image:
-    """Precision (2, 2) of the prior on (base, amplitude); 0 for those that `use` excludes."""
-    variance = np.diagonal(templates.prior()[1]).copy()
-    if prior is not None:
-        variance[0] = prior[1] ** 2
-    return np.diag([1 / v if u and v > 0 else 0.0 for v, u in zip(variance, use, strict=True)])

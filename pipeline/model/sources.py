@@ -9,17 +9,22 @@ import numpy as np
 from sbcdark.pipeline.detector.defects import block_sum, smooth
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.model.dark_error import smooth_variance
-from sbcdark.pipeline.model.dark_fit import fit_dark
+from sbcdark.pipeline.model.dark_fit import NO_PRIOR, fit_dark
+from sbcdark.pipeline.model.priors import base_variance
+from sbcdark.pipeline.model.templates import BIN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.detector.defects import Image, Mask
     from sbcdark.pipeline.model.dark_fit import DarkFit
+    from sbcdark.pipeline.model.priors import Prior
     from sbcdark.pipeline.model.templates import Templates
 
 _MASK_SCALES = ((4.0, 2), (12.0, 4), (32.0, 8))  # sigma and block side (pixels): a compact source, a galaxy, its halo
 _MASK_CHANCE = 1e-5  # 2^20 / (4 pi 4^2) = 5200 independent cells in all: 0.05 false ones per frame
+
+_FAINTEST = 0.1
 
 _ROUNDS = 10  # a mask converges after 2 or 3
 
@@ -90,6 +95,49 @@ def source_mask(
     return mask
 
 
+def sources_above(
+    counts: NDArray[np.generic],
+    exptime_s: float,
+    templates: Templates,
+    good: Mask,
+    prior: Prior,
+    flat: Image | None = None,
+) -> Mask:
+    """Detect sources above the dark that the neighbours predict, where a fit to the whole frame takes them for a glow.
+
+    A planet over half of the frame is fitted as a huge glow. It stands out above the dark of the neighbours and the sky
+    of the faintest tenth of the 32 x 32-pixel bins.
+
+    Parameters
+    ----------
+    counts, exptime_s, templates, good, flat
+        As for `fit_dark`.
+    prior : Prior
+        With an amplitude.
+
+    Returns
+    -------
+    ndarray of bool, shape (1024, 1024)
+        True on sources.
+    """
+    use = templates.good & good
+    transmission = np.ones(DETECTOR_SHAPE) if flat is None else np.where(np.isfinite(flat), flat, 0.0)
+    base, amplitude = float(templates.bases.mean()), max(prior.amplitude or 0.0, 0.0)
+    dark = np.maximum(base * templates.base_map + amplitude * templates.glow_map, 0.0) * exptime_s
+    seen, expected, area = (block_sum(np.where(use, image, 0), BIN) for image in (counts, dark, transmission))
+    # A bin of a quarter of its pixels or more has counts enough for its tenth of the bins.
+    filled = area > 0.25 * BIN**2
+    sky = max(float(np.quantile((seen - expected)[filled] / area[filled], _FAINTEST)), 0.0) if filled.any() else 0.0
+    error = (
+        np.hypot(
+            np.sqrt(base_variance(templates, amplitude)) * np.abs(templates.base_map),
+            (prior.amplitude_error or 0.0) * np.abs(templates.glow_map),
+        )
+        * exptime_s
+    )
+    return source_mask(counts, dark + sky * transmission, use, error)
+
+
 def fit_dark_with_sources(
     counts: NDArray[np.generic],
     exptime_s: float,
@@ -98,7 +146,8 @@ def fit_dark_with_sources(
     *,
     flat: Image | None = None,
     sky: bool = False,
-    base_prior: tuple[float, float] | None = None,
+    prior: Prior = NO_PRIOR,
+    known: Mask | None = None,
 ) -> tuple[DarkFit, Mask]:
     """Fit the dark and mask sources in turns until the mask converges: a bright source hides the wings of a faint one.
 
@@ -106,8 +155,10 @@ def fit_dark_with_sources(
 
     Parameters
     ----------
-    counts, exptime_s, templates, good, flat, sky, base_prior
+    counts, exptime_s, templates, good, flat, sky, prior
         As for `fit_dark`.
+    known : ndarray of bool, shape (1024, 1024), optional
+        Sources to begin with; none by default.
 
     Returns
     -------
@@ -117,8 +168,8 @@ def fit_dark_with_sources(
         True on sources.
     """
     start = templates.good if good is None else templates.good & good
-    sources = np.zeros(DETECTOR_SHAPE, dtype=bool)
-    fit = fit_dark(counts, exptime_s, templates, start, flat=flat, sky=sky, base_prior=base_prior)
+    sources = np.zeros(DETECTOR_SHAPE, dtype=bool) if known is None else known
+    fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior)
     seen: list[Mask] = []
     for _ in range(_ROUNDS):
         expected = fit.base * templates.base_map + fit.amplitude * templates.glow_map
@@ -131,9 +182,9 @@ def fit_dark_with_sources(
         if any(np.array_equal(found, earlier) for earlier in seen):
             # The rounds alternate: exclude the sources of both from the fit, and stop.
             sources |= found
-            fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, base_prior=base_prior)
+            fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior)
             break
         seen.append(sources)
         sources = found
-        fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, base_prior=base_prior)
+        fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior)
     return fit, sources

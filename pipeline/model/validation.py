@@ -235,7 +235,7 @@ def _predicted(
         fit = fit_dark(counts, time, templates, ~shape, sky=sky > 0)
         both = aperture_dark([(fit, shape.astype(np.float64))], templates, include_sky=True)
         # Hot pixels that are subtracted from themselves do not scatter.
-        own = fit.hot_rate * fit.hot_own * shape[templates.hot.y, templates.hot.x]
+        own = fit.hot_rate * fit.hot_own * shape[fit.hot_y, fit.hot_x]
         expected = max((both.rate - float(own.sum())) * time, 1.0)
         difference = both.rate * time - true
         model.append((difference, expected, difference / math.sqrt((both.error * time) ** 2 + expected)))

@@ -167,7 +167,7 @@ def _of_exposure(
     shape = product.science.shape
     fractions = [native_fractions(one, (shape[0], shape[1]), mapping) for one in shapes]
     exposure = exposure_to_fit(one, 0, [[fraction] for fraction in fractions])
-    estimate = combine_darks(Combine.MODEL, [exposure], [frames], templates_of)
+    estimate = combine_darks(Combine.MODEL, [exposure], [frames], build=templates_of)
     names = [dark.dark for dark in match.darks]
     return [
         _in_aperture(one, names, estimate, frames, place.label, fraction)

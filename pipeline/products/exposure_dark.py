@@ -9,6 +9,7 @@ from sbcdark.catalog.engine import reading
 from sbcdark.pipeline.model.combination import combine_darks
 from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
 from sbcdark.pipeline.products.masterdark import matches_of
+from sbcdark.pipeline.products.surroundings import surroundings_of
 from sbcdark.pipeline.products.template_cache import templates_of
 from sbcdark.pipeline.selection.names import resolve_exposure
 
@@ -92,9 +93,11 @@ def estimate_dark(engine: sa.Engine, name: str, options: BuildOptions) -> Estima
     with reading(engine) as session:
         values = science_values(session, resolve_exposure(session, name))
         matches = matches_of(session, [values], options)
-    one = read_input(values, FlatShelf(options.flat).flat_of(values, warnings))
+    shelf = FlatShelf(options.flat)
+    one = read_input(values, shelf.flat_of(values, warnings))
     (match,), chosen = read_darks(matches, options, warnings)
-    estimate = combine_darks(options.combine, [exposure_to_fit(one, 0, ())], chosen, templates_of)
+    around = surroundings_of(engine, shelf)
+    estimate = combine_darks(options.combine, [exposure_to_fit(one, 0, ())], chosen, around, templates_of)
     return EstimatedDark(one, estimate, match, (*warnings, *match.warnings, *estimate.exposures[0].cautions))
 
 

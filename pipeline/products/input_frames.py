@@ -176,4 +176,14 @@ def exposure_to_fit(one: ScienceInput, number: int, footprints: Sequence[Sequenc
         good[weights.where] &= ~weights.touched
     # A blocked filter lets no light through.
     sky = not (one.values.filter or "").startswith("BLOCK")
-    return Exposure(one.values.rootname, one.counts, one.values.exptime_s, good, one.flat_pixels, sky)
+    values = one.values
+    return Exposure(
+        values.rootname, one.counts, values.exptime_s, good, one.flat_pixels, sky, values.start_mjd,
+        values.temperature_mean_c,
+    )  # fmt: skip
+
+
+def is_dark_subtracted(values: MatchValues) -> bool:
+    """Whether the dark is already subtracted from an exposure's FLT (DARKCORR, MEANDARK)."""
+    file = values.file
+    return file is not None and (file.dark_correction == "COMPLETE" or (file.mean_dark_count or 0.0) > 0)

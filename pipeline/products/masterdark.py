@@ -22,6 +22,7 @@ from sbcdark.pipeline.products.net import net_error, variance_planes
 from sbcdark.pipeline.products.product_files import ProductFiles, inputs_key, require_free
 from sbcdark.pipeline.products.records import Built, Masterdark, Member, PlacedAperture, ScienceInput
 from sbcdark.pipeline.products.sky import Sky, parse_sky
+from sbcdark.pipeline.products.surroundings import surroundings_of
 from sbcdark.pipeline.products.template_cache import templates_are_kept, templates_of
 from sbcdark.pipeline.selection import choice
 from sbcdark.pipeline.selection.rules import Combine, Requirements
@@ -115,7 +116,7 @@ def build(
     SbcdarkError
         A file could not be read, AstroDrizzle failed, or a product does not equal the sum of its pixels.
     """
-    return _made(target, plan or plan_build(engine, target, job, stored), job, drizzler, work)
+    return _made(engine, target, plan or plan_build(engine, target, job, stored), job, drizzler, work)
 
 
 @keeping_files()
@@ -158,7 +159,7 @@ def plan_build(engine: sa.Engine, target: Target, job: Job, stored: Sequence[Mat
     return Plan(values, matches, revision, flats, apertures, growth, key, tuple(warnings))
 
 
-def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) -> Built:
+def _made(engine: sa.Engine, target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) -> Built:
     options, warnings = job.options, list(plan.warnings)
     inputs = tuple(read_input(one, flat) for one, flat in zip(plan.values, plan.flats, strict=True))
     compatibility.require_one_field(inputs, mixed=options.mixed)
@@ -179,7 +180,8 @@ def _made(target: Target, plan: Plan, job: Job, drizzler: Drizzler, work: Path) 
     exposures = [exposure_to_fit(one, number, (*left_out, *masks)) for number, one in enumerate(inputs)]
     if options.combine is Combine.MODEL:
         warnings += _little_left(inputs, exposures)
-    estimate = combine_darks(options.combine, exposures, chosen, templates_of)
+    around = surroundings_of(engine, FlatShelf(options.flat))
+    estimate = combine_darks(options.combine, exposures, chosen, around, templates_of)
     if options.combine is Combine.MODEL:
         warnings += _degraded(estimate)
     del exposures
@@ -282,7 +284,7 @@ def _degraded(estimate: DarkEstimate) -> list[str]:
     """Return warnings about exposures without a full model, and about unusual fits."""
     warnings = []
     for dark in estimate.exposures:
-        if dark.method != "model":
+        if dark.method.startswith("scaled"):
             lack = "there is only one dark" if len(estimate.darks) == 1 else "the darks show no varying glow"
             warnings.append(
                 f"{dark.rootname}: the dark is a {dark.method} with the shape of the darks, since {lack}; its error "

@@ -237,13 +237,12 @@ def _error_counts(built: Built) -> list[NDArray[np.float64]]:
 
     They cancel in science minus dark, so they do not contribute to its error.
     """
-    templates = built.estimate.templates
     found = []
     for one, dark in zip(built.inputs, built.estimate.exposures, strict=True):
         counts = one.counts
-        if templates is not None and dark.fit is not None:
+        if dark.fit is not None:
             counts = counts.copy()
-            counts[templates.hot.y[dark.fit.hot_own], templates.hot.x[dark.fit.hot_own]] = 0.0
+            counts[dark.fit.hot_y[dark.fit.hot_own], dark.fit.hot_x[dark.fit.hot_own]] = 0.0
         found.append(counts)
     return found
 

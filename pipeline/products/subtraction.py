@@ -13,15 +13,24 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.cache import keeping_files
+from sbcdark.pipeline.detector.constants import HOT_PIXEL_DQ
 from sbcdark.pipeline.frames.fits_output import read_cards
 from sbcdark.pipeline.frames.subtracted_files import write_dark, write_subtracted
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.model.combination import combine_darks
-from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
+from sbcdark.pipeline.products.input_frames import (
+    FlatShelf,
+    exposure_to_fit,
+    is_dark_subtracted,
+    read_darks,
+    read_input,
+    science_values,
+)
 from sbcdark.pipeline.products.masterdark import matches_of
 from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key
 from sbcdark.pipeline.products.provenance import Cards, command_line, dark_history, dark_tables, made_by
 from sbcdark.pipeline.products.run import make_folder
+from sbcdark.pipeline.products.surroundings import surroundings_of
 from sbcdark.pipeline.products.template_cache import templates_of
 from sbcdark.pipeline.selection.names import resolve_target
 
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
+    from numpy.typing import NDArray
 
     from sbcdark.catalog.records import Match, MatchValues
     from sbcdark.pipeline.model.combination import ExposureDark
@@ -137,7 +147,8 @@ def _of_target(
     inputs = [read_input(one, flat, drizzled=False) for one, flat in zip(values, flats, strict=True)]
     matches, chosen = read_darks(matches, options, warnings)
     exposures = [exposure_to_fit(one, number, ()) for number, one in enumerate(inputs)]
-    darks = combine_darks(options.combine, exposures, chosen, templates_of).exposures
+    around = surroundings_of(engine, shelf)
+    darks = combine_darks(options.combine, exposures, chosen, around, templates_of).exposures
     made = []
     for one, match, dark in zip(inputs, matches, darks, strict=True):
         fitted = None if dark.fit is None else dark.fit.sky
@@ -170,7 +181,8 @@ def _write(
     of_dark = [start, *dark_history(match, dark), "The tables EXPOSURES and DARKS list the fit and all terms."]
     tables = dark_tables([match], [dark])
     named = cards | {"ROOTNAME": match.exposure}
-    write_dark(drk, dark.rate, dark.rate_error, one.frame.data_quality, named, of_dark, tables)
+    quality = _flagged(one.frame.data_quality, dark)
+    write_dark(drk, dark.rate, dark.rate_error, quality, named, of_dark, tables)
     mean = float(counts[one.good].mean()) if one.good.any() else 0.0
     background = counts if sky is None else counts + sky * time
     write_subtracted(
@@ -195,13 +207,18 @@ def _subtracted_history(dark: str, *, flat: Flat | None, sky: float | None) -> l
     return told
 
 
+def _flagged(data_quality: NDArray[np.int16], dark: ExposureDark) -> NDArray[np.int16]:
+    """Return the DQ of an exposure with the hot pixels of its dark flagged."""
+    if dark.fit is None:
+        return data_quality
+    flagged = data_quality.copy()
+    flagged[dark.fit.hot_y, dark.fit.hot_x] |= HOT_PIXEL_DQ
+    return flagged
+
+
 def _require_raw_dark(values: Sequence[MatchValues]) -> None:
     """Reject exposures that are already dark-subtracted."""
-    done = [
-        one.rootname
-        for one in values
-        if one.file is not None and (one.file.dark_correction == "COMPLETE" or (one.file.mean_dark_count or 0.0) > 0)
-    ]
+    done = [one.rootname for one in values if is_dark_subtracted(one)]
     if done:
         raise UsageError(
             f"{', '.join(done)}: the dark is already subtracted (DARKCORR, MEANDARK).",

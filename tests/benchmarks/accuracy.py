@@ -183,7 +183,7 @@ def leave_one_out(
         chi2.append(full.chi2_per_dof)
         rate = dark_rate(full, templates) * dark.exptime_s
         # Counts of a hot pixel that are subtracted from themselves cannot scatter, so they are not expected to.
-        rate[templates.hot.y, templates.hot.x] -= full.hot_rate * full.hot_own * dark.exptime_s
+        rate[full.hot_y, full.hot_x] -= full.hot_rate * full.hot_own * dark.exptime_s
         found = model(dark, templates, clean)
         found_whole = found[0].copy(), found[1].copy()
         found_whole[0][differ], found_whole[1][differ] = model(

@@ -13,6 +13,7 @@ from sbcdark.catalog.errors import NothingMatchedError, UsageError
 from sbcdark.pipeline.detector.regions import BOX, DETECTOR_SHAPE, HOT_PIXELS_XY
 from sbcdark.pipeline.model.dark_error import aperture_dark, dark_rate_error
 from sbcdark.pipeline.model.dark_fit import dark_rate, fit_dark
+from sbcdark.pipeline.model.priors import Prior
 from sbcdark.pipeline.model.sources import fit_dark_with_sources, source_mask
 from sbcdark.pipeline.model.templates import DarkFrame, Templates, build_templates
 
@@ -100,9 +101,18 @@ def test_sky_does_not_bias_the_dark(templates: Templates) -> None:
     (mean, _), variance = templates.prior()
     aperture, sky, amplitude = circle(558, 654, 42), 1e-5, 1e-5
     errors, pulls, totals, sky_counts = [], [], [], []
+    same_run = Prior(base_scatter=0.0)  # the base scatters, and does not rise
     for base in rng.normal(mean, np.sqrt(variance[0, 0]), 60):
         rate = smooth_rate(templates, base, amplitude)
-        fit = fit_dark(rng.poisson((rate + sky * flat) * 1000), 1000.0, templates, aperture == 0, flat=flat, sky=True)
+        fit = fit_dark(
+            rng.poisson((rate + sky * flat) * 1000),
+            1000.0,
+            templates,
+            aperture == 0,
+            flat=flat,
+            sky=True,
+            prior=same_run,
+        )
         assert fit.sky is not None
         assert fit.covariance.shape == (3, 3)
         found = aperture_dark([(fit, aperture)], templates)
@@ -265,7 +275,9 @@ def test_everything_masked_leaves_the_mean_of_the_darks(darks: list[DarkFrame], 
             assert fit.bins == 0
             assert np.isnan(fit.chi2_per_dof)
             assert fit.base == pytest.approx(made.bases.mean(), rel=1e-6)
-            assert np.sqrt(fit.covariance[0, 0]) == pytest.approx(np.sqrt(made.prior()[1][0, 0]), rel=1e-6)
+            # The scatter of the bases, with the error of their mean.
+            number = len(made.bases)
+            assert fit.covariance[0, 0] == pytest.approx(made.prior()[1][0, 0] * (1 + 1 / number), rel=1e-6)
             assert np.isfinite(aperture_dark([(fit, circle(500, 500, 30))], made).error)
 
 

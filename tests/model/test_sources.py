@@ -35,7 +35,9 @@ def templates(cool: list[DarkFrame]) -> Templates:
 def test_a_glow_beyond_the_darks_is_no_source(cool: list[DarkFrame]) -> None:
     hot = frame("hot", 5e-5, np.random.default_rng(32))
     everywhere = np.ones(DETECTOR_SHAPE, dtype=bool)
-    exposure = Exposure("hot", hot.counts.astype(np.float64), 1000.0, everywhere, None, sky=False)
+    exposure = Exposure(
+        "hot", hot.counts.astype(np.float64), 1000.0, everywhere, None, sky=False, mjd=57084.0, temperature_c=28.0
+    )
     one = combine_darks(Combine.MODEL, [exposure], [cool]).exposures[0]
     assert one.sources is not None
     assert one.masked_fraction is not None
