@@ -2,6 +2,7 @@
 # make test: sets it up with the test tools and runs the tests of every change, in less than five minutes.
 # make test-slow: runs the rest: Monte Carlo statistics, bad input, kills, long jobs.
 # make transcripts: writes what the commands say in users' jobs again; read the difference before you commit it.
+# make docs: makes the site of the documentation in build/docs; a warning, such as a broken link, is an error.
 # make data: fetches the real darks of program 13961 and the exposures of program 13655 from MAST.
 # make torture: kills it, fills its disks and lets many write at once, for up to 20 minutes, and prints what came of it.
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 DATA ?= mast
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 
-.PHONY: demo test test-slow transcripts data torture lint clean
+.PHONY: demo docs test test-slow transcripts data torture lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'sbcdark needs Python 3.11 or later')"
@@ -33,7 +34,16 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow" $(PYTEST_ARGUMENTS)
 
-test-slow: $(VENV)/.installed-test
+docs: $(VENV)/.installed-test
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --group docs
+	$(BIN)/python -m sphinx -q -W --keep-going -E -b html docs build/docs
+
+# Axe-core checks the accessibility of the pages in a browser. Where npm is missing, or fetches nothing, that test is skipped.
+$(VENV)/axe.min.js: | $(VENV)/.installed-test
+	-cd $(VENV) && npm pack --silent axe-core@4.14.1 && tar -xzf axe-core-4.14.1.tgz --strip-components 1 package/axe.min.js
+	rm -f $(VENV)/axe-core-4.14.1.tgz
+
+test-slow: $(VENV)/.installed-test $(VENV)/axe.min.js
 	$(PYTEST) -m slow $(PYTEST_ARGUMENTS)
 
 transcripts: $(VENV)/.installed-test

@@ -12,6 +12,7 @@ import typer
 
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app
+from sbcdark.cli.errors import shown
 from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, say
 from sbcdark.cli.products import print_outcomes, print_warnings
 
@@ -47,6 +48,7 @@ def demo(
         print_outcomes(list(done.outcomes))
         title = "\nTruth in the aperture, drizzled count/s; the sky is not subtracted, so net = source + sky"
         print_table([asdict(truth) for truth in done.truth], _COLUMNS, title)
+        typer.echo(f"\nLook at it in a browser:\n  {shown(str(done.pages))}")
         typer.echo(f"\nTry next, with the same catalog:\n  export SBCDARK_DB={done.catalog}")
         first = done.outcomes[0].name
         program = "sbcdark" if shutil.which("sbcdark") else sys.argv[0]

@@ -33,6 +33,7 @@ from sbcdark.cli.output import (
     fixed,
     print_json,
     print_table,
+    progress_bar,
     say,
     say_warnings,
     scaled,
@@ -204,19 +205,21 @@ class Build(DarkOptions):
         }
         known = catalog()
         say_warnings(known.missing_flats(self.selector, self.flat))
-        made = known.run(
-            self.selector,
-            self.folder,
-            apertures=apertures,
-            regions=regions,
-            sky=sky,
-            growth=growth or (),
-            pictures=pictures,
-            overwrite=self.overwrite,
-            workers=self.workers,
-            talk=say,
-            **options,
-        )
+        with progress_bar("making products") as progress:
+            made = known.run(
+                self.selector,
+                self.folder,
+                apertures=apertures,
+                regions=regions,
+                sky=sky,
+                growth=growth or (),
+                pictures=pictures,
+                overwrite=self.overwrite,
+                workers=self.workers,
+                talk=say,
+                progress=progress,
+                **options,
+            )
         outcomes = [one.outcome for one in made]
         print_warnings(outcomes)
         return outcomes

@@ -80,6 +80,7 @@ class MakingCatalog(OpenCatalog):
         overwrite: bool = ...,
         workers: int | None = ...,
         talk: Callable[[str], None] = ...,
+        progress: Progress | bool | None = ...,
         **options: Unpack[BuildKeywords],
     ) -> Products: ...
     @overload
@@ -96,6 +97,7 @@ class MakingCatalog(OpenCatalog):
         overwrite: bool = ...,
         workers: int | None = ...,
         talk: Callable[[str], None] = ...,
+        progress: Progress | bool | None = ...,
         **options: Unpack[BuildKeywords],
     ) -> list[Products]: ...
     def run(
@@ -111,6 +113,7 @@ class MakingCatalog(OpenCatalog):
         overwrite: bool = False,
         workers: int | None = None,
         talk: Callable[[str], None] = lambda _: None,
+        progress: Progress | bool | None = None,
         **options: Unpack[BuildKeywords],
     ) -> Products | list[Products]:
         """Make the science product, the masterdark, the photometry and the pictures of associations.
@@ -141,6 +144,8 @@ class MakingCatalog(OpenCatalog):
             Associations at once; by default one per core.
         talk : callable
             Called with a message for each finished association.
+        progress : callable or bool, optional
+            Called with the number of finished associations and the total; True shows a bar.
         **options
             `combine`, `rule`, `top`, `use`, `flat`, `mask`, `max_sigma`, `max_days`, `min_exptime_s`, `mixed`, and
             AstroDrizzle's `final_scale`, `final_rot`, `final_pixfrac`, `final_kernel`, `final_refimage`: see
@@ -168,7 +173,8 @@ class MakingCatalog(OpenCatalog):
             path_from(folder, "folder"), built, specs, pictures, draw_products, chosen, overwrite, tuple(notes),
             radii_from(growth), plot_growth,
         )  # fmt: skip
-        outcomes = make(self.engine, selector_from(names), job, workers=workers, talk=talk)
+        with progress_of(progress, "making products") as shown:
+            outcomes = make(self.engine, selector_from(names), job, workers=workers, talk=talk, progress=shown)
         if not is_one(names):
             return [Products(outcome) for outcome in outcomes]
         (outcome,) = outcomes

@@ -37,9 +37,12 @@ def bar(doing: str, console: Console | None = None) -> Iterator[Progress]:
     from rich import progress  # noqa: PLC0415  needed only where a bar is shown
 
     columns = (
+        progress.SpinnerColumn(),
         progress.TextColumn(doing),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=console, transient=console is not None) as shown:

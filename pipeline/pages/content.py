@@ -228,7 +228,10 @@ def _pictures(name: str, science: ListedProduct | None) -> tuple[list[tuple[str,
         wanted.append((files.exposure_picture(one), f"{one} beside its best dark"))
         wanted.append((files.fit_picture(one), f"{one}: science, dark + sky, residual in sigma, profiles"))
     there = [(path.name, text) for path, text in wanted if _is_png(path)]
-    return there, len(there) < len(wanted)
+    missing = len(there) < len(wanted)
+    if _is_png(files.growth_picture):  # drawn on demand
+        there.append((files.growth_picture.name, f"Curves of growth of {name}"))
+    return there, missing
 
 
 def _is_png(path: Path) -> bool:

@@ -124,6 +124,8 @@ class _LivePages:
         """Return a page or a file that it links to."""
         from fastapi.responses import Response  # noqa: PLC0415  only the server needs it
 
+        if path == "favicon.ico":  # browsers ask for it where a page names no icon
+            return Response(status_code=204)
         path = path or "index.html"
         drawn = path in {"coverage.html", "history.html"}
         headers = {

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from astropy.io.fits import BinTableHDU
 
     from sbcdark.catalog.result_records import PhotometryRecord
+    from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.products.job import Job
     from sbcdark.pipeline.products.photometry import GrowthPoint
     from sbcdark.pipeline.products.records import Built, Masterdark
@@ -92,6 +93,7 @@ def make(
     *,
     workers: int | None = None,
     talk: Talk = lambda _: None,
+    progress: Progress | None = None,
 ) -> list[Outcome]:
     """Process associations and exposures.
 
@@ -105,6 +107,8 @@ def make(
         Targets processed at once, in processes of their own; by default one per core. 1: in this process.
     talk : callable
         Called with one line of text for each finished target.
+    progress : callable, optional
+        Called with the number of finished targets and their total, at the start with 0.
 
     Returns
     -------
@@ -131,12 +135,15 @@ def make(
             )
     make_folder(job.folder)
     job = replace(job, command=command_line(sys.argv))
+    advance = progress or (lambda _done, _total: None)
+    advance(0, len(targets))
     if workers == 1:
         outcomes = []
         with Drizzler() as drizzler:
             for target in targets:
                 outcomes.append(_contained(engine, target, job, drizzler))
                 talk(_line(outcomes[-1]))
+                advance(len(outcomes), len(targets))
         return _joined(outcomes, job.folder)
     url = engine.url.render_as_string(hide_password=False)
     done: dict[str, Outcome] = {}
@@ -160,6 +167,7 @@ def make(
                     failure=SbcdarkError(f"The process for {name} ended unexpectedly.", "Run it with --workers 1."),
                 )
             talk(_line(done[name]))
+            advance(len(done), len(targets))
     return _joined([done[target.name] for target in targets], job.folder)
 
 

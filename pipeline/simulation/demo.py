@@ -10,6 +10,7 @@ from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.catalog.opening import open_catalog
 from sbcdark.pipeline.detector.constants import SCALE_ARCSEC
 from sbcdark.pipeline.ingest.ingestion import ingest
+from sbcdark.pipeline.pages.report import write_report
 from sbcdark.pipeline.products.job import Job
 from sbcdark.pipeline.products.options import BuildOptions, apertures_of
 from sbcdark.pipeline.products.run import Outcome, make
@@ -50,6 +51,8 @@ class Demonstration:
     products: Path
     report: IngestReport
     outcomes: tuple[Outcome, ...]
+    pages: Path
+    """The index of the report."""
     truth: tuple[TrueNet, ...]
 
 
@@ -59,8 +62,8 @@ def demonstrate(folder: Path, talk: Callable[[str], None] = lambda _: None) -> D
     Parameters
     ----------
     folder : Path
-        Receives the folders ``archive`` and ``products`` and the file ``catalog.db``; created if missing. A second run
-        writes the same archive and leaves the catalog unchanged.
+        Receives the folders ``archive``, ``products`` and ``report`` and the file ``catalog.db``; created if missing. A
+        second run writes the same archive and leaves the catalog unchanged.
     talk : callable
         Called with progress messages.
 
@@ -96,7 +99,9 @@ def demonstrate(folder: Path, talk: Callable[[str], None] = lambda _: None) -> D
     if failure is not None:
         raise failure
     truth = tuple(_compared(one, outcome) for one, outcome in zip(simulated.associations, outcomes, strict=True))
-    return Demonstration(archive, url, products, report, tuple(outcomes), truth)
+    talk(f"writing pages into {folder / 'report'}")
+    pages = write_report(engine, folder / "report", overwrite=True)
+    return Demonstration(archive, url, products, report, tuple(outcomes), pages.index, truth)
 
 
 def _write(simulated: SimulatedArchive, archive: Path) -> None:

@@ -303,7 +303,7 @@ def test_demo_recovers_its_truth(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in {"SBCDARK_DB", "jref"}}
     command = [PROGRAM, "demo", "-o", str(tmp_path / "demo")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240, env=environment)
-    for name in ("_products.png", "_drz.fits", "_dark.fits", "_phot.ecsv"):
+    for name in ("_products.png", "_drz.fits", "_dark.fits", "_phot.ecsv", "report/index.html"):
         assert name in done.stdout
     rows = [line.split() for line in done.stdout.partition("Truth in the aperture")[2].splitlines()]
     truth = [[float(cell) for cell in row[1:]] for row in rows if len(row) == 9 and row[0].startswith("j")]
