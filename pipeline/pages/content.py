@@ -158,11 +158,12 @@ def read_association(session: Session, name: str) -> AssociationContent:
     photometry = () if science is None else tuple(result_listings.photometry_of(session, science.id))
     names = association.present if association is not None else () if science is None else _exposures(science)
     exposures = [record for one in names if (record := queries.find_exposure(session, one)) is not None]
-    warnings = [text for one in chosen for text in one.selection.warnings] + [
-        text for one in photometry for text in one.warnings
-    ]
-    if association is not None:
-        warnings += [f"{one}, a member, is not in the catalog" for one in association.absent]
+    if science is not None and "warnings" in science.parameters:
+        warnings = [str(text) for text in science.parameters["warnings"]]
+    else:  # products of an earlier release, or none
+        warnings = [text for one in chosen for text in one.selection.warnings]
+        warnings += [text for one in photometry for text in one.warnings]
+        warnings += [f"{one}, a member, is not in the catalog" for one in (association.absent if association else ())]
     pictures, missing = _pictures(name, science)
     return AssociationContent(
         name, association, tuple(exposures), products, photometry, chosen, tuple(pictures), missing,
@@ -261,6 +262,8 @@ def _commands(
         words += ["--flat", str(given["flat"])]
     for aperture in given.get("apertures", ()):
         words += ["--aperture", str(aperture)]
+    if given.get("growth"):
+        words += ["--growth", ",".join(f"{radius:g}" for radius in given["growth"])]
     if given.get("mixed"):
         words.append("--mixed")
     again = [shlex.join(["sbcdark", "replay", str(chosen[0].selection.id), "-o", "again"])] if chosen else []

@@ -271,7 +271,7 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
             replaced = [path.name for path in files.there()] if job.overwrite else []
             with locked(job.folder):
                 publish(work, job.folder, names, replaced)
-                built = record(engine, target, job.options, built, records)
+                built = record(engine, target, job.options, built, records, warnings)
     except OSError as error:
         raise SbcdarkError(
             f"{job.folder} cannot be written: {error.strerror or error}.",

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 
 def record(
-    engine: sa.Engine, target: Target, options: BuildOptions, made: Built, photometry: Sequence[PhotometryRecord]
+    engine: sa.Engine,
+    target: Target,
+    options: BuildOptions,
+    made: Built,
+    photometry: Sequence[PhotometryRecord],
+    warnings: Sequence[str],
 ) -> Built:
     """Store selections, products and photometry in one transaction and return the build with their row numbers.
 
@@ -37,6 +42,8 @@ def record(
     ----------
     made : Built
         The build; its products have their final paths.
+    warnings : sequence of str
+        Possible problems of the results.
     """
     parameters = {
         "combine": options.combine.value,
@@ -47,6 +54,7 @@ def record(
         "mask": [aperture.text for aperture in options.mask],
         "mixed": options.mixed,
         "grid": options.grid.changes(),
+        "warnings": list(warnings),
         **circumstances(made),
     }
     products = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from html import unescape
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -145,6 +146,26 @@ def test_an_empty_catalog_has_a_report(empty_catalog: sa.Engine, tmp_path: Path)
     made = Catalog(empty_catalog).report(tmp_path / "report")
     assert made.files == 4
     assert "<dt>darks</dt><dd>0</dd>" in made.index.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_page_of_a_product_shows_what_its_run_said(sqlite_catalog: sa.Engine, tmp_path: Path) -> None:
+    catalog = Catalog(sqlite_catalog)
+    made = catalog.run("jcmc11010", tmp_path / "products", apertures="circle:735,710,40", workers=1)
+    assert len(made.warnings) > 1  # no flat, no PHOTFLAM
+    catalog.report(tmp_path / "report")
+    page = (tmp_path / "report" / "associations" / "jcmc11010.html").read_text(encoding="utf-8")
+    text = unescape(page)
+    for warning in made.warnings:
+        assert warning in text
+    (record,) = made.outcome.photometry
+    assert f">{record.source_count_s:.4f}<" in page
+    assert f">{record.dark_count_s:.4f}<" in page
+    assert "sbcdark replay 1 -o again" in text
+    drawn = {path.name for path in (tmp_path / "report" / "pictures").iterdir()}
+    assert drawn == {path.name for path in made.pictures}
+    table = (tmp_path / "report" / "tables" / "jcmc11010.ecsv").read_text(encoding="utf-8")
+    assert "source_count_s" in table
 
 
 @pytest.mark.slow
