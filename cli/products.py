@@ -203,6 +203,10 @@ class Build(DarkOptions):
             "final_kernel": self.final_kernel,
             "final_refimage": self.final_refimage,
         }
+        if self.workers != 1:
+            from sbcdark.pipeline.products.workers import start_imports  # noqa: PLC0415  only this command needs it
+
+            start_imports()  # beside the first look into the catalog
         known = catalog()
         say_warnings(known.missing_flats(self.selector, self.flat))
         with progress_bar("making products") as progress:

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -78,7 +79,8 @@ def work(job: dict[str, Any], calls: list[KernelCall]) -> dict[str, Any]:
     import logging  # noqa: PLC0415  in the worker only
 
     before = Path.cwd()
-    with _output_to(job["log"]):
+    with _output_to(job["log"]), warnings.catch_warnings():
+        warnings.simplefilter("default")  # not the user's: AstroDrizzle makes remarks that `-W error` would raise
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s", force=True)
         logging.getLogger("drizzlepac").setLevel(logging.DEBUG)  # it logs its parameters at that level
         os.chdir(job["folder"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import forkserver, get_context
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORKS = sys.platform == "linux"
+
+_PATIENCE_S = 2.0
+"""How long workers may take to end."""
 
 _IMPORTS = "sbcdark.pipeline.products.worker_imports"
 
@@ -50,7 +54,7 @@ def start_imports() -> None:
 def worker_pool(size: int) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool of worker processes with the environment and the current folder of this process.
 
-    Submit jobs inside `submitting`. An exception inside the block, such as an interrupt, ends the workers at once.
+    Submit jobs inside `submitting`. An exception inside the block, such as an interrupt, ends the workers.
     """
     start_imports()
     context = get_context("forkserver" if _FORKS else "spawn")
@@ -60,9 +64,13 @@ def worker_pool(size: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        for process in list((pool._processes or {}).values()):  # noqa: SLF001  `kill_workers` comes with Python 3.14
-            process.kill()
+        processes = list((pool._processes or {}).values())  # noqa: SLF001  `kill_workers` comes with Python 3.14
         pool.shutdown(wait=False, cancel_futures=True)
+        # An interrupt from the keyboard reaches the workers, too, which then remove their work folders.
+        end = time.monotonic() + _PATIENCE_S
+        for process in processes:
+            process.join(max(end - time.monotonic(), 0.0))
+            process.kill()
         raise
     pool.shutdown()
 
