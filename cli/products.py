@@ -39,9 +39,10 @@ from sbcdark.cli.output import (
     scaled,
 )
 from sbcdark.cli.shared_options import with_options
+from sbcdark.keywords import apertures_from, radii_from
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS
 from sbcdark.pipeline.products.photometry_tables import growth_rows
-from sbcdark.pipeline.selection.names import Selector
+from sbcdark.pipeline.selection.names import Selector, as_root_name
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule
 
 if TYPE_CHECKING:
@@ -203,20 +204,22 @@ class Build(DarkOptions):
             "final_kernel": self.final_kernel,
             "final_refimage": self.final_refimage,
         }
+        # What is mistyped is said before anything else.
+        notes: list[str] = []
+        specs, radii = apertures_from(apertures, regions, notes), radii_from(growth or ())
         if self.workers != 1:
             from sbcdark.pipeline.products.workers import start_imports  # noqa: PLC0415  only this command needs it
 
             start_imports()  # beside the first look into the catalog
         known = catalog()
-        say_warnings(known.missing_flats(self.selector, self.flat))
+        say_warnings([*notes, *known.missing_flats(self.selector, self.flat)])
         with progress_bar("making products") as progress:
             made = known.run(
                 self.selector,
                 self.folder,
-                apertures=apertures,
-                regions=regions,
+                apertures=specs,
                 sky=sky,
-                growth=growth or (),
+                growth=radii,
                 pictures=pictures,
                 overwrite=self.overwrite,
                 workers=self.workers,
@@ -314,7 +317,7 @@ def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bo
 def _forced(texts: Sequence[str]) -> dict[str, list[str]]:
     forced: dict[str, list[str]] = {}
     for text in texts:
-        exposure, equals, dark = (part.strip().lower() for part in text.partition("="))
+        exposure, equals, dark = (as_root_name(part) for part in text.partition("="))
         if not exposure or not equals or not dark:
             raise UsageError(f"--use {text!r} is not EXPOSURE=DARK.", "Write e.g. --use jcmc11e6q=jcrx01ixq.")
         forced.setdefault(exposure, []).append(dark)

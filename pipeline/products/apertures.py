@@ -73,7 +73,7 @@ class ApertureSpec:
         for ellipses and boxes, the angle of the first size in degrees: counter-clockwise from +x for pixels, east of
         north for the sky. For a polygon the positions of its corners.
     label : str
-        The region's own text, or else the canonical text.
+        The region's own text, or else the canonical text with fewer digits.
     background : ApertureSpec or None
         The region that gives the sky of this aperture.
     """
@@ -195,7 +195,9 @@ def _mark(frame: Frame) -> str:
 
 
 def _own_label(shape: Shape, frame: Frame, values: tuple[float, ...]) -> str:
-    text = canonical_text(shape, frame, values)
+    # 0.4 mas, and a thousandth of a pixel: the digits of a position from hours and minutes would fill the screen.
+    places = 2 * [7 if frame == "icrs" else 3] + [4] * len(values) if shape != "polygon" else [7] * len(values)
+    text = canonical_text(shape, frame, [round(value, digits) for value, digits in zip(values, places, strict=False)])
     if shape != "polygon" or len(text) <= LONGEST_LABEL:
         return text
     return f"{canonical_text(shape, frame, values[:2])} and {number(len(values) // 2 - 1, 'other corner')}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.products.grid import Grid, grid_of
+from sbcdark.pipeline.selection.names import as_root_name
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule, combine_of, rule_of
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
     combine = keywords.get("combine")
     wanted = None if combine is None else combine_of(combine)
     forced = {
-        exposure.strip().lower(): tuple(one.strip().lower() for one in ([darks] if isinstance(darks, str) else darks))
+        as_root_name(exposure): tuple(as_root_name(one) for one in ([darks] if isinstance(darks, str) else darks))
         for exposure, darks in keywords.get("use", {}).items()
     }
     if forced and wanted is Combine.MODEL:

@@ -56,22 +56,24 @@ def write_growth(path: Path, growth: Sequence[GrowthPoint], meta: dict[str, Any]
     write_table(growth_rows(growth), GROWTH_KEYS, path, meta)
 
 
-def join_tables(folder: Path) -> str | None:
+def join_tables(folder: Path) -> tuple[Path | None, str | None]:
     """Join the tables of all associations in a folder, if there are several.
 
     Returns
     -------
-    str or None
+    path : Path or None
+        The joint table.
+    warning : str or None
         A warning if a file with the name of the joint table is in the way.
     """
     paths = sorted(folder.glob(f"*_{joint_table(folder).name}"))
     if len(paths) < 2:
-        return None
+        return None, None
     path = joint_table(folder)
     if path.exists() and read_photometry(path) is None:
-        return f"{path} was not made by sbcdark, so the tables of the associations are not joined"
+        return None, f"{path} was not made by sbcdark, so the tables of the associations are not joined"
     write_joined(paths, path, {"software": f"sbcdark {SOFTWARE_VERSION}"})
-    return None
+    return path, None
 
 
 def table_meta(built: Built, options: BuildOptions, warnings: Sequence[str]) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def make(
                 outcomes.append(_contained(engine, target, job, drizzler))
                 talk(_line(outcomes[-1]))
                 advance(len(outcomes), len(targets))
-        return _joined(outcomes, job.folder)
+        return _joined(outcomes, job.folder, talk)
     url = engine.url.render_as_string(hide_password=False)
     done: dict[str, Outcome] = {}
     with worker_pool(min(workers or os.cpu_count() or 1, len(targets))) as pool:
@@ -168,15 +168,17 @@ def make(
                 )
             talk(_line(done[name]))
             advance(len(done), len(targets))
-    return _joined([done[target.name] for target in targets], job.folder)
+    return _joined([done[target.name] for target in targets], job.folder, talk)
 
 
-def _joined(outcomes: list[Outcome], folder: Path) -> list[Outcome]:
-    """Join the photometry of the associations in a folder, and add the warning that it cannot be done."""
+def _joined(outcomes: list[Outcome], folder: Path, talk: Talk) -> list[Outcome]:
+    """Join the photometry of the associations in a folder, and say where it is or why it cannot be done."""
     if not any(outcome.photometry for outcome in outcomes):
         return outcomes
     with locked(folder):
-        warning = join_tables(folder)
+        path, warning = join_tables(folder)
+    if path is not None:
+        talk(f"photometry of all associations in the folder: {path}")
     if warning is None:
         return outcomes
     return [*outcomes[:-1], replace(outcomes[-1], warnings=(*outcomes[-1].warnings, warning))]

@@ -59,8 +59,10 @@ class Measured:
     measured, error : float
         `source_count_s`, and its error with the expected counts in place of those that were seen: with mu expected
         counts the mean of (n - mu) / sqrt(n) is about -1 / (2 sqrt(mu)).
-    stated : float
-        `source_err_count_s`.
+    shared : float
+        The part of the error's square that dark and sky have, which the apertures of a product share.
+    expected : float
+        Expected counts on the detector.
     """
 
     product: int
@@ -70,7 +72,8 @@ class Measured:
     true: float
     measured: float
     error: float
-    stated: float
+    shared: float
+    expected: float
 
     @property
     def pull(self) -> float:
@@ -140,7 +143,9 @@ def _measured(number: int, sky: float, method: str, row: dict[str, Any], counts:
     science = row["science_err_count_s"] ** 2
     background = row["source_err_count_s"] ** 2 - science
     error = np.sqrt(science * expected / row["science_count_s"] + background)
-    return Measured(number, sky, method, counts, true, row["source_count_s"], float(error), row["source_err_count_s"])
+    native = expected * row["native_count"] / row["science_count_s"]
+    shared = float(background / error**2)
+    return Measured(number, sky, method, counts, true, row["source_count_s"], float(error), shared, native)
 
 
 def pull_table(found: Sequence[Measured], *, blank: bool) -> NDArray[np.float64]:
@@ -167,6 +172,19 @@ def summary(pulls: NDArray[np.float64]) -> tuple[float, float, float, float]:
         width,
         float(squares.std(ddof=1) / root / 2 / width),
     )
+
+
+def variances(found: Sequence[Measured]) -> tuple[float, float]:
+    """Return the variances of the mean pull of one product's apertures and of its mean square, if its errors are right.
+
+    A pull has variance 1. Counts of apertures are independent; their dark and sky are taken as wholly correlated: the
+    correlation of two pulls is at most the root of the product of their shared parts, and that of their squares its
+    square. A Poisson number's square adds 1 / mu to the 2 of a Gaussian's.
+    """
+    shared, number = np.array([one.shared for one in found]), len(found)
+    mean = (number - shared.sum() + np.sqrt(shared).sum() ** 2) / number**2
+    square = 2 * (number - (shared**2).sum() + shared.sum() ** 2) + sum(1 / one.expected for one in found)
+    return float(mean), float(square / number**2)
 
 
 def recovered(found: Sequence[Measured]) -> tuple[float, float]:
@@ -202,11 +220,13 @@ def main() -> None:
             cells = [summary(pull_table(some, blank=blank)) for blank in (True, False)]
             texts = [f"{cell[0]:+.3f} +- {cell[1]:.3f}   {cell[2]:.3f} +- {cell[3]:.3f}" for cell in cells]
             print(f"{sky:<9.0e}  {method:12}   {'      '.join(texts)}")
-    print("\nsource     measured / true, counts in each exposure")
+    print("\ncounts in each exposure, sky, method: measured / true")
     for counts in SOURCES:
-        for method in METHODS:
-            ratio, error = recovered([one for one in found if (one.counts, one.method) == (counts, method)])
-            print(f"{counts:<9.0f}  {method:12}   {ratio:.4f} +- {error:.4f}")
+        for sky in SKIES:
+            for method in METHODS:
+                some = [one for one in found if (one.counts, one.sky, one.method) == (counts, sky, method)]
+                ratio, error = recovered(some)
+                print(f"{counts:<9.0f}  {sky:<9.0e}  {method:12}   {ratio:.4f} +- {error:.4f}")
     print(f"{time.perf_counter() - start:.0f} s")
 
 
