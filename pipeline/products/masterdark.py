@@ -15,13 +15,13 @@ from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.frames.pixels import drizzle_input
 from sbcdark.pipeline.model.combination import DarkEstimate, Exposure, ExposureDark, combine_darks, shared_darks
 from sbcdark.pipeline.products import compatibility
-from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, aperture_sum, to_pixels
-from sbcdark.pipeline.products.footprints import NativeWeights, check_weights, native_weights
+from sbcdark.pipeline.products.halos import without_halos
 from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
 from sbcdark.pipeline.products.net import net_error, variance_planes
+from sbcdark.pipeline.products.placement import check_product, masked_regions, placed_apertures, probes
 from sbcdark.pipeline.products.product_files import ProductFiles, inputs_key, require_free
-from sbcdark.pipeline.products.records import Built, Masterdark, Member, PlacedAperture, ScienceInput
-from sbcdark.pipeline.products.sky import Sky, parse_sky
+from sbcdark.pipeline.products.records import Built, Masterdark, Member, ScienceInput
+from sbcdark.pipeline.products.sky import parse_sky
 from sbcdark.pipeline.products.surroundings import surroundings_of
 from sbcdark.pipeline.products.template_cache import templates_are_kept, templates_of
 from sbcdark.pipeline.selection import choice
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import Match, MatchValues
-    from sbcdark.pipeline.products.aperture_shapes import PixelShape
     from sbcdark.pipeline.products.apertures import ApertureSpec
     from sbcdark.pipeline.products.drizzle import Drizzler
     from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
@@ -172,12 +171,13 @@ def _made(engine: sa.Engine, target: Target, plan: Plan, job: Job, drizzler: Dri
     # The files as read are not needed any more; they take as much memory as the pixels.
     inputs = tuple(replace(one, frame=replace(one.frame, content=b"")) for one in inputs)
     sky = job.sky or parse_sky(None, options.combine)
-    placed = _placed(product, plan.apertures, sky, warnings, plan.growth)
-    masks = _masks(product, options.mask, warnings)
-    checked = [(each.shape, each.weights) for one in placed for each in (one, *one.growth)] + _probes(product)
-    _check(product.science, [one.rate for one in inputs], "the science product", checked)
+    placed = placed_apertures(product, plan.apertures, sky, warnings, plan.growth)
+    masks = masked_regions(product, options.mask, warnings)
+    checked = [(each.shape, each.weights) for one in placed for each in (one, *one.growth)] + probes(product)
+    check_product(product.science, [one.rate for one in inputs], "the science product", checked)
     left_out = [weights for one in placed for weights in one.left_out]
     exposures = [exposure_to_fit(one, number, (*left_out, *masks)) for number, one in enumerate(inputs)]
+    exposures = without_halos(exposures, placed, product)
     if options.combine is Combine.MODEL:
         warnings += _little_left(inputs, exposures)
     around = surroundings_of(engine, FlatShelf(options.flat))
@@ -187,7 +187,7 @@ def _made(engine: sa.Engine, target: Target, plan: Plan, job: Job, drizzler: Dri
     del exposures
     darks = [one.flat_fielded(dark.rate) for one, dark in zip(inputs, estimate.exposures, strict=True)]
     dark = _on_product(inputs, darks, drizzler, work, log)
-    _check(dark, darks, "the masterdark", checked)
+    check_product(dark, darks, "the masterdark", checked)
     darks = [one.flat_fielded(dark.rate_error) for one, dark in zip(inputs, estimate.exposures, strict=True)]
     dark_error = _on_product(inputs, darks, drizzler, work, log)
     del darks
@@ -256,30 +256,6 @@ def _require_one_mask(inputs: Sequence[ScienceInput], product: DrizzledProduct) 
             )
 
 
-_PROBE_RADIUS_PIX = 60.0
-
-
-def _probes(product: DrizzledProduct) -> list[tuple[PixelEllipse, tuple[NativeWeights, ...]]]:
-    """Return a circle at the centre of each frame, with its weights: checked in addition to the apertures."""
-    probes = []
-    for mapping in product.frames:
-        middle = tuple(side // 2 * mapping.stride for side in mapping.weight.shape)
-        x, y = float(mapping.corner_x[middle]), float(mapping.corner_y[middle])
-        probes.append(PixelEllipse(x, y, _PROBE_RADIUS_PIX, _PROBE_RADIUS_PIX, 0.0, "a circle at a frame's centre"))
-    return [(probe, native_weights(probe, product)) for probe in probes]
-
-
-def _check(
-    image: NDArray[np.float32],
-    rates: Sequence[NDArray[np.float64]],
-    what: str,
-    apertures: Sequence[tuple[PixelShape, Sequence[NativeWeights]]],
-) -> None:
-    """Check an image on the product's pixels against its native pixels in every aperture."""
-    for shape, weights in apertures:
-        check_weights(aperture_sum(image, shape).total, weights, rates, f"{shape.label} of {what}")
-
-
 def _degraded(estimate: DarkEstimate) -> list[str]:
     """Return warnings about exposures without a full model, and about unusual fits."""
     warnings = []
@@ -334,48 +310,6 @@ def matches_of(session: Session, exposures: Sequence[MatchValues], options: Buil
     found += [choice.forced_match(session, rootname, darks, wanted) for rootname, darks in options.use.items()]
     by_name = {match.exposure: match for match in found}
     return [by_name[one.rootname] for one in exposures]
-
-
-def _placed(
-    product: DrizzledProduct,
-    specs: Sequence[ApertureSpec],
-    sky: Sky,
-    warnings: list[str],
-    growth: Sequence[float] = (),
-) -> tuple[PlacedAperture, ...]:
-    """Place apertures, each with the region of its sky and its growth, and warn of those that cannot be projected."""
-    placed = []
-    for spec in specs:
-        try:
-            shape = to_pixels(spec, product.wcs)
-            own = None if spec.background is None else to_pixels(spec.background, product.wcs)
-        except UsageError as error:
-            warnings.append(f"{spec.label} is not measured: {error.what}")
-            continue
-        method = sky.text if spec.background is None else spec.background.text
-        ring = own or sky.ring(shape, product.wcs)
-        sky_weights = None if ring is None else native_weights(ring, product)
-        wider = []
-        for radius in growth:
-            grown = spec.grown(radius)
-            place = to_pixels(grown, product.wcs)
-            wider.append(PlacedAperture(grown, place, native_weights(place, product), sky_weights, method))
-        weights = native_weights(shape, product)
-        placed.append(PlacedAperture(spec, shape, weights, sky_weights, method, tuple(wider)))
-    return tuple(placed)
-
-
-def _masks(
-    product: DrizzledProduct, specs: Sequence[ApertureSpec], warnings: list[str]
-) -> list[tuple[NativeWeights, ...]]:
-    """Return the pixels that each region of --mask excludes, and warn of regions that exclude none."""
-    masks = []
-    for spec in specs:
-        found = [one.weights for one in _placed(product, [spec], Sky("none"), [])]
-        masks += found
-        if not any(one.touched.any() for exposures in found for one in exposures):
-            warnings.append(f"--mask: {spec.label} lies outside the exposures and masks nothing")
-    return masks
 
 
 def _member(one: ScienceInput, match: Match, dark: ExposureDark) -> Member:

@@ -10,10 +10,12 @@ import numpy as np
 
 from sbcdark.catalog.result_records import PhotometryRecord
 from sbcdark.catalog.times import utc_of_mjd
+from sbcdark.pipeline.model.halos import HALO_RADII
 from sbcdark.pipeline.model.poisson_source import source_counts
 from sbcdark.pipeline.products.aperture_shapes import aperture_sum, scale_arcsec, sky_position
 from sbcdark.pipeline.products.compatibility import last_calibrated
 from sbcdark.pipeline.products.footprints import poisson_error
+from sbcdark.pipeline.products.halos import halo_error, halo_leaks, has_halo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -114,14 +116,15 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[GrowthPoint], li
     )
     records, growth, warnings = [], [], []
     for one in built.placed:
-        record = _measured(common, one)
+        leaks = halo_leaks(built, one.shape)
+        record = _measured(common, one, leaks)
         if record is None:
             warnings.append(f"{name}: {one.spec.label} lies outside the data; it is not measured")
             continue
         records.append(record)
         warnings += record.warnings
         for wider in one.growth:
-            point = _measured(common, wider)
+            point = _measured(common, wider, leaks)
             if point is not None:
                 radius = wider.semi_major_pix
                 growth.append(GrowthPoint(one.spec.label, radius, radius * common.arcsec_per_pix, point))
@@ -131,7 +134,9 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[GrowthPoint], li
     return records, growth, warnings
 
 
-def _measured(common: _Common, one: PlacedAperture) -> PhotometryRecord | None:
+def _measured(
+    common: _Common, one: PlacedAperture, leaks: Sequence[NDArray[np.float64] | None]
+) -> PhotometryRecord | None:
     """Measure an aperture; return None if it lies outside the data."""
     built, counts, label = common.built, common.counts, one.spec.label
     name = built.masterdark.association
@@ -148,7 +153,12 @@ def _measured(common: _Common, one: PlacedAperture) -> PhotometryRecord | None:
         ring = None
     elif free is not None and free < _ENOUGH_FREE:
         notes.append(f"{name}: only {free:.0%} of the annulus of {label} is free of sources and apertures")
-    background = _background(built, one, ring, counts)
+    background = _background(built, one, ring, counts, leaks)
+    if has_halo(one.shape) and any(leak is not None for leak in leaks):
+        notes.append(
+            f"{name}: {label} is large, so the fit leaves out {HALO_RADII:g} of its radii; the error includes the "
+            "light beyond"
+        )
     science_error = _science_error(built, one.weights, counts)
     of_one_count = _rate_of_one_count(built, one.weights, counts)
     return _record(common, one, total, background, science_error, of_one_count, tuple(notes))
@@ -277,11 +287,13 @@ def _background(
     aperture: PlacedAperture,
     ring: Sequence[NDArray[np.float64]] | None,
     counts: Sequence[NDArray[np.float64]],
+    leaks: Sequence[NDArray[np.float64] | None],
 ) -> _Background:
     footprints = aperture.weights
     dark = aperture_sum(built.dark, aperture.shape).total
     weights = [one.detector_weights(print_) for one, print_ in zip(built.inputs, footprints, strict=True)]
-    dark_error = built.estimate.aperture_error(weights)
+    halo = halo_error(built, leaks, weights, include_sky=False)
+    dark_error = math.hypot(built.estimate.aperture_error(weights), halo)
     if ring is not None:
         return _with_ring(built, footprints, ring, counts, dark, dark_error)
     fits = [one.fit for one in built.estimate.exposures]
@@ -294,7 +306,9 @@ def _background(
         if fit is not None
     )
     sky_error = built.estimate.aperture_error(weights, include_sky=True, include_dark=False)
-    return _Background(dark, dark_error, sky, sky_error, built.estimate.aperture_error(weights, include_sky=True))
+    halo = halo_error(built, leaks, weights, include_sky=True)
+    both = math.hypot(built.estimate.aperture_error(weights, include_sky=True), halo)
+    return _Background(dark, dark_error, sky, sky_error, both)
 
 
 def _with_ring(
