@@ -87,9 +87,7 @@ SkyOption = Annotated[
 GrowthOption = Annotated[
     str | None,
     typer.Option(
-        "--growth",
-        metavar="R1,R2,...",
-        help="Radii of a curve of growth around each aperture, in its unit (pixels or arcsec).",
+        "--growth", metavar="R1,R2,...", help="Radii of a curve of growth, in pixels or arcsec as the aperture."
     ),
 ]
 WorkersOption = Annotated[
@@ -360,10 +358,8 @@ def _print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) -
     emit(rows, keys, _COLUMNS, as_json=as_json, as_csv=as_csv, output=None, title=title)
     if grown and not as_json and not as_csv:
         points = [point for outcome in outcomes for point in outcome.growth]
-        growth = [
-            row | {"shown_magnitude": _magnitude(point.record)}
-            for row, point in zip(growth_rows(points), points, strict=True)
-        ]
+        shown_points = [{"shown_magnitude": _magnitude(point.record)} for point in points]
+        growth = [row | more for row, more in zip(growth_rows(points), shown_points, strict=True)]
         print_table(growth, _GROWTH_COLUMNS, "\nCurves of growth")
 
 

@@ -52,15 +52,18 @@ def folder(made_once: MadeOnce) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_instrument_scientist(commands: Commands, folder: Path, width: int) -> None:
+@pytest.mark.parametrize("job", ["instrument_scientist", pytest.param("astronomer", marks=pytest.mark.slow)])
+def test_command_line(commands: Commands, folder: Path, job: str, width: int) -> None:
+    for regions in HERE.glob("*.reg"):
+        shutil.copy(regions, folder)
     said = []
-    for line in (HERE / "instrument_scientist.sh").read_text().splitlines():
+    for line in (HERE / f"{job}.sh").read_text().splitlines():
         said.append(line if line.startswith("#") else f"$ {line}")
         if not line.startswith("#"):
             arguments = shlex.split(line)[1:]
             done = commands.run(folder, "sqlite:///catalog.db", *arguments, columns=width, together=True)
             said += [done.stdout.rstrip("\n"), *([f"[exit code {done.code}]"] if done.code else []), ""]
-    _compare(f"instrument_scientist_{width}.txt", "\n".join(said), folder)
+    _compare(f"{job}_{width}.txt", "\n".join(said), folder)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
