@@ -11,6 +11,16 @@ from sbcdark import Catalog
 from sbcdark.catalog.engine import default_url
 from sbcdark.cli.output import begin_command
 
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, metavar="N", help="Associations at once; default: one per core.")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler", metavar="ADDRESS", help="Work on the Dask cluster of this scheduler, e.g. tcp://host:8786."
+    ),
+]
+
 app = typer.Typer(
     name="sbcdark",
     no_args_is_help=True,

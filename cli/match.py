@@ -46,6 +46,20 @@ AssociationOption = Annotated[
 TargetOption = Annotated[
     str | None, typer.Option("--target", metavar="NAME", help="All science of a target, by its TARGNAME.")
 ]
+AllOption = Annotated[bool, typer.Option("--all", help="All science exposures of the catalog.", show_default=False)]
+MaskOption = Annotated[
+    Path | None,
+    typer.Option("--mask", metavar="FILE", help="DS9 regions of sources, excluded from the fit of the model."),
+]
+SkyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sky",
+        metavar="SKY",
+        help="Sky to subtract: fit, none, annulus:R_IN,R_OUT (product pixels) or annulus@R_IN,R_OUT (arcsec); "
+        "default: fit with the model, else none.",
+    ),
+]
 RuleOption = Annotated[Rule, typer.Option("--rule", help="The quantity that is compared.")]
 MaxSigmaOption = Annotated[
     float | None, typer.Option("--max-sigma", min=0.0, help="Largest |z|; default: the ladder 2, 5, any.")

@@ -10,18 +10,21 @@ import typer
 
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.text import number
-from sbcdark.cli.app import app, catalog
+from sbcdark.cli.app import SchedulerOption, WorkersOption, app, catalog
 from sbcdark.cli.drizzle_options import KernelOption, PixfracOption, ReferenceOption, RotationOption, ScaleOption
 from sbcdark.cli.errors import shown
 from sbcdark.cli.match import (
+    AllOption,
     ApertureOption,
     AssociationOption,
     FlatOption,
+    MaskOption,
     MaxDaysOption,
     MaxSigmaOption,
     MinExptimeOption,
     ProgramOption,
     RuleOption,
+    SkyOption,
     TargetOption,
 )
 from sbcdark.cli.output import (
@@ -61,10 +64,6 @@ TopOption = Annotated[int | None, typer.Option("--top", min=1, metavar="K", help
 UseOption = Annotated[
     list[str] | None, typer.Option("--use", metavar="EXPOSURE=DARK", help="Use this dark; may be repeated.")
 ]
-MaskOption = Annotated[
-    Path | None,
-    typer.Option("--mask", metavar="FILE", help="DS9 regions of sources, excluded from the fit of the model."),
-]
 RegionsOption = Annotated[Path | None, typer.Option("--regions", metavar="FILE", help="DS9 regions as apertures.")]
 MixedOption = Annotated[
     bool,
@@ -75,23 +74,11 @@ MixedOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace products made from other inputs.", show_default=False)
 ]
-SkyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--sky",
-        metavar="SKY",
-        help="Sky to subtract: fit, none, annulus:R_IN,R_OUT (product pixels) or annulus@R_IN,R_OUT (arcsec); "
-        "default: fit with the model, else none.",
-    ),
-]
 GrowthOption = Annotated[
     str | None,
     typer.Option(
         "--growth", metavar="R1,R2,...", help="Radii of a curve of growth, in pixels or arcsec as the aperture."
     ),
-]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, metavar="N", help="Associations at once; default: one per core.")
 ]
 
 _COLUMNS = (
@@ -140,6 +127,7 @@ class DarkOptions:
     program: ProgramOption = None
     association: AssociationOption = None
     target: TargetOption = None
+    everything: AllOption = False
     combine: CombineOption = None
     rule: RuleOption = Rule.GLOW
     top: TopOption = None
@@ -153,7 +141,7 @@ class DarkOptions:
     @property
     def selector(self) -> Selector:
         """What is selected."""
-        return Selector(tuple(self.names or ()), self.program, self.association, self.target)
+        return Selector(tuple(self.names or ()), self.program, self.association, self.target, self.everything)
 
     def keywords(self) -> BuildKeywords:
         """Return the options of the dark as keywords of `Catalog`."""
@@ -181,6 +169,7 @@ class Build(DarkOptions):
     final_kernel: KernelOption = None
     final_refimage: ReferenceOption = None
     workers: WorkersOption = None
+    scheduler: SchedulerOption = None
 
     def run(
         self,
@@ -221,6 +210,7 @@ class Build(DarkOptions):
                 pictures=pictures,
                 overwrite=self.overwrite,
                 workers=self.workers,
+                scheduler=self.scheduler,
                 talk=say,
                 progress=progress,
                 **options,

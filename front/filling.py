@@ -42,6 +42,7 @@ class FillingCatalog(OpenCatalog):
         paths: Folder | Iterable[Folder],
         *,
         workers: int | None = None,
+        scheduler: str | None = None,
         checksum: bool = True,
         dry_run: bool = False,
         progress: Progress | bool | None = None,
@@ -54,6 +55,8 @@ class FillingCatalog(OpenCatalog):
             Files, folders, ``https://`` and ``s3://`` addresses.
         workers : int, optional
             Reading processes; by default one per core.
+        scheduler : str, optional
+            Address of the scheduler of a Dask cluster, ``tcp://host:8786``, whose workers read instead.
         checksum : bool
             Store each file's sha256, to recognize the file later.
         dry_run : bool
@@ -71,7 +74,9 @@ class FillingCatalog(OpenCatalog):
         given = paths_from(paths, "paths")
         engine = self._to_fill(dry_run=dry_run)
         with progress_of(progress, "reading") as shown:
-            return ingest(engine, given, workers=workers, checksum=checksum, dry_run=dry_run, progress=shown)
+            return ingest(
+                engine, given, workers=workers, scheduler=scheduler, checksum=checksum, dry_run=dry_run, progress=shown
+            )
 
     def fetch(
         self,

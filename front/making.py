@@ -79,6 +79,7 @@ class MakingCatalog(OpenCatalog):
         pictures: bool = ...,
         overwrite: bool = ...,
         workers: int | None = ...,
+        scheduler: str | None = ...,
         talk: Callable[[str], None] = ...,
         progress: Progress | bool | None = ...,
         **options: Unpack[BuildKeywords],
@@ -96,6 +97,7 @@ class MakingCatalog(OpenCatalog):
         pictures: bool = ...,
         overwrite: bool = ...,
         workers: int | None = ...,
+        scheduler: str | None = ...,
         talk: Callable[[str], None] = ...,
         progress: Progress | bool | None = ...,
         **options: Unpack[BuildKeywords],
@@ -112,6 +114,7 @@ class MakingCatalog(OpenCatalog):
         pictures: bool = True,
         overwrite: bool = False,
         workers: int | None = None,
+        scheduler: str | None = None,
         talk: Callable[[str], None] = lambda _: None,
         progress: Progress | bool | None = None,
         **options: Unpack[BuildKeywords],
@@ -142,6 +145,8 @@ class MakingCatalog(OpenCatalog):
             Replace products made from other inputs.
         workers : int, optional
             Associations at once; by default one per core.
+        scheduler : str, optional
+            Address of the scheduler of a Dask cluster, ``tcp://host:8786``, whose workers do the work instead.
         talk : callable
             Called with a message for each finished association.
         progress : callable or bool, optional
@@ -173,8 +178,9 @@ class MakingCatalog(OpenCatalog):
             path_from(folder, "folder"), built, specs, pictures, draw_products, chosen, overwrite, tuple(notes),
             radii_from(growth), plot_growth,
         )  # fmt: skip
+        selector = selector_from(names)
         with progress_of(progress, "making products") as shown:
-            outcomes = make(self.engine, selector_from(names), job, workers=workers, talk=talk, progress=shown)
+            outcomes = make(self.engine, selector, job, workers=workers, scheduler=scheduler, talk=talk, progress=shown)
         if not is_one(names):
             return [Products(outcome) for outcome in outcomes]
         (outcome,) = outcomes

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.records import AssociationFacts, ExposureFacts, FileReading, Refusal
+from sbcdark.catalog.roots import uri_of
 from sbcdark.catalog.text import number
 from sbcdark.catalog.times import utc_of_mjd
 from sbcdark.pipeline.detector.constants import is_prism
@@ -98,7 +99,7 @@ def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
     FileReading or Refusal
         A refusal gives a reason; bad files raise nothing.
     """
-    uri = path.absolute().as_uri()
+    uri = uri_of(path.absolute())
     size = mtime = 0
     try:
         with open_regular(path) as file:

@@ -12,16 +12,16 @@ import shlex
 import stat
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import unquote_to_bytes, urlsplit
 
 from sbcdark.catalog.errors import BadFileError, SbcdarkError
+from sbcdark.catalog.roots import is_local, path_of
 from sbcdark.pipeline.frames.compression import BROKEN, PACKINGS
 from sbcdark.pipeline.frames.fits_structure import StructureError, check_structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from astropy.io.fits import HDUList
 
@@ -192,17 +192,18 @@ def clean(text: str) -> str:
 
 
 def local_path(uri: str) -> Path:
-    """Return the path of a `file:` URI.
+    """Return the path of a `file:` or `root:` URI.
 
     Raises
     ------
     BadFileError
         The URI is of another kind.
+    UsageError
+        This machine does not know its root.
     """
-    parts = urlsplit(uri)
-    if parts.scheme != "file":
+    if not is_local(uri):
         raise BadFileError(f"{uri} is not on this machine.", "Ingest a local copy.")
-    return Path(os.fsdecode(unquote_to_bytes(parts.path)))
+    return path_of(uri)
 
 
 def card_value(header: Any, keyword: str) -> Any:
@@ -269,7 +270,7 @@ def read_content(path: Path, known: FileRecord | None = None) -> bytes:
 
 
 def _require_ingested(path: Path, mtime_ns: int, content: bytes, known: FileRecord) -> None:
-    local = urlsplit(known.uri).scheme == "file"
+    local = is_local(known.uri)
     differs = ""
     if len(content) != known.size_byte:
         differs = f"size differs ({len(content)} bytes, not {known.size_byte})"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.roots import uri_of
 from sbcdark.pipeline.frames import exposure_files
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _consider(path: Path, found: dict[Path, None], report: IngestReport) -> None
         real = path.resolve()
         # A content store (git-annex) names files by checksum; only the name of the link gives their kind.
         place = real if exposure_files.product_kind(real.name) is not None else path.absolute()
-        if len(place.as_uri()) > _LONGEST_URI:
+        if len(uri_of(place)) > _LONGEST_URI:
             report.reject(path, "path is too long")
         else:
             found.setdefault(place)

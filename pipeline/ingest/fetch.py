@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sbcdark.catalog import archive_listings
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UnreachableError, UsageError
+from sbcdark.catalog.roots import is_local, uri_of
 from sbcdark.catalog.text import number
 from sbcdark.pipeline.archive.downloads import download_all, is_whole
 from sbcdark.pipeline.archive.mast import Archive
@@ -219,11 +220,11 @@ class Fetch:
             only_here = not copies and is_whole(target)
             if only_here:
                 status = target.stat()
-                copies = [archive_listings.PresentFile(target.as_uri(), status.st_size, status.st_mtime_ns)]
+                copies = [archive_listings.PresentFile(uri_of(target), status.st_size, status.st_mtime_ns)]
             differences = [_difference(file, copy) for copy in copies]
             differs = bool(copies) and all(differences)
             if differs:
-                path = str(local_path(copies[0].uri)) if copies[0].uri.startswith("file:") else clean(copies[0].uri)
+                path = str(local_path(copies[0].uri)) if is_local(copies[0].uri) else clean(copies[0].uri)
                 self.report.differing.append({"file": file.name, "path": path, "how": differences[0]})
             if copies and not (differs and self._options.renew):
                 self.report.here += 1
@@ -273,7 +274,7 @@ def _difference(file: ArchiveFile, copy: PresentFile) -> str:
         return f"{copy.size_byte:,} bytes here, {file.size_byte:,} bytes at the archive"
     archived_utc, here_s = file.dataset.archived_utc, copy.mtime_ns / 1e9
     # A copy may keep the time of its processing, some hours before it was archived.
-    if archived_utc is not None and copy.uri.startswith("file:") and 0 < here_s < archived_utc.timestamp() - 86_400:
+    if archived_utc is not None and is_local(copy.uri) and 0 < here_s < archived_utc.timestamp() - 86_400:
         here = datetime.fromtimestamp(here_s, UTC)
         return f"of {here:%Y-%m-%d %H:%M} here, archived on {archived_utc:%Y-%m-%d %H:%M} UTC"
     return ""

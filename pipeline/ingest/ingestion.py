@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog import ingest_summary, queries, writes
+from sbcdark.catalog.chunks import chunks
 from sbcdark.catalog.contradictions import contradictions
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import SbcdarkError, UnreachableError
 from sbcdark.catalog.records import FileReading, Refusal
+from sbcdark.catalog.roots import adopt, roots, uri_of
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.catalog.workspace import end_with_parent
+from sbcdark.pipeline.archive.cluster import cluster, worker_lost
 from sbcdark.pipeline.archive.urls import is_remote
 from sbcdark.pipeline.detector.regions import REGIONS
 from sbcdark.pipeline.frames import exposure_files
@@ -29,7 +30,8 @@ from sbcdark.pipeline.ingest.quality import flag_outliers
 from sbcdark.pipeline.ingest.report import IngestReport, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
     import sqlalchemy as sa
@@ -41,6 +43,12 @@ _BATCH = 128
 """Files per transaction: enough for bulk writes, few enough that a crash costs little and memory stays flat."""
 
 
+_TOGETHER = 8
+"""Files of one job: fewer would wait for messages."""
+
+_BATCHES_FOR_POOL, _BATCHES_FOR_CLUSTER = 2, 8
+"""Batches that are read ahead of the one that is written."""
+
 _WORTH_A_POOL = 48
 """From this number of files, starting worker processes saves time."""
 
@@ -50,6 +58,7 @@ def ingest(
     paths: Iterable[str | Path],
     *,
     workers: int | None = None,
+    scheduler: str | None = None,
     checksum: bool = True,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -65,6 +74,8 @@ def ingest(
         remote: of a RAW or FLT, only the headers and the rows of two regions are downloaded.
     workers : int, optional
         Reading processes; by default one per core. One process writes, in transactions of 128 files.
+    scheduler : str, optional
+        Address of the scheduler of a Dask cluster, whose workers read instead.
     checksum : bool
         Whether to store the sha256 of each file.
     dry_run : bool
@@ -90,13 +101,15 @@ def ingest(
         raise SbcdarkError("There is no catalog to write to.")
     remote_files = remote_ingestion.discover_remote(uris, report)
     total = len(files) + len(remote_files)
+    if engine is not None and not dry_run and roots():
+        with writing(engine) as session:
+            adopt(session)
     writer = _Writer(engine, report, dry_run=dry_run)
     todo = _changed(engine, files, report)
     done = len(files) - len(todo)
     if progress is not None:
         progress(done, total)
-    read = partial(exposure_files.read_file, checksum=checksum)
-    with _mapped(read, todo, workers) as batches:
+    with _read(todo, workers, scheduler, checksum=checksum) as batches:
         for batch in batches:
             writer.write(batch)
             done += len(batch)
@@ -125,7 +138,7 @@ def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestRepo
     with reading(engine) as session:
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
-            uris = [path.as_uri() for path in batch]
+            uris = [uri_of(path) for path in batch]
             known = queries.known_files(session, uris)
             for path, uri in zip(batch, uris, strict=True):
                 row = known.get(uri)
@@ -148,36 +161,51 @@ def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestRepo
 
 
 @contextmanager
-def _mapped(
-    read: Callable[[Path], FileReading | Refusal], paths: Sequence[Path], workers: int | None
+def _read(
+    paths: Sequence[Path], workers: int | None, scheduler: str | None, *, checksum: bool
 ) -> Iterator[Iterator[list[FileReading | Refusal]]]:
-    """Yield the readings batch by batch, from this process or from a pool at most two batches ahead."""
+    """Yield the readings batch by batch: from this process, a pool of processes, or the workers of a cluster."""
     wanted = workers if workers is not None else os.cpu_count() or 1
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
-    if wanted <= 1 or len(paths) < _WORTH_A_POOL:
-        yield ([read(path) for path in batch] for batch in batches)
-        return
-    # "spawn": a forked child would inherit the database connection and the locks of other threads.
-    with ProcessPoolExecutor(wanted, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-        yield _ahead(pool, read, batches)
+    if scheduler is not None:
+        with cluster(scheduler) as executor:
+            yield _ahead(executor, batches, _BATCHES_FOR_CLUSTER, checksum=checksum)
+    elif wanted <= 1 or len(paths) < _WORTH_A_POOL:
+        yield ([exposure_files.read_file(path, checksum=checksum) for path in batch] for batch in batches)
+    else:
+        # "spawn": a forked child would inherit the database connection and the locks of other threads.
+        with ProcessPoolExecutor(wanted, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+            yield _ahead(pool, batches, _BATCHES_FOR_POOL, checksum=checksum)
 
 
 def _ahead(
-    pool: ProcessPoolExecutor, read: Callable[[Path], FileReading | Refusal], batches: Sequence[Sequence[Path]]
+    executor: Executor, batches: Sequence[Sequence[Path]], most: int, *, checksum: bool
 ) -> Iterator[list[FileReading | Refusal]]:
-    waiting: deque[Iterator[FileReading | Refusal]] = deque()
+    """Yield the readings of batches, at most `most` of which are read ahead."""
+    waiting: deque[list[Future[list[FileReading | Refusal]]]] = deque()
     rest = iter(batches)
     try:
         for batch in rest:
-            waiting.append(pool.map(read, batch, chunksize=8))
-            if len(waiting) > 2:
-                yield list(waiting.popleft())
+            uris = [uri_of(path) for path in batch]
+            parts = chunks(uris, _TOGETHER)
+            waiting.append([executor.submit(_read_together, list(part), checksum=checksum) for part in parts])
+            if len(waiting) > most:
+                yield _readings(waiting.popleft())
         while waiting:
-            yield list(waiting.popleft())
-    except BrokenProcessPool as error:
+            yield _readings(waiting.popleft())
+    except worker_lost() as error:
         raise SbcdarkError(
             "A reading process died; everything written before is kept.", "Run it again with --workers 1."
         ) from error
+
+
+def _readings(parts: Iterable[Future[list[FileReading | Refusal]]]) -> list[FileReading | Refusal]:
+    return [one for part in parts for one in part.result()]
+
+
+def _read_together(uris: Sequence[str], *, checksum: bool) -> list[FileReading | Refusal]:
+    """Read files in a worker, which may have the roots elsewhere."""
+    return [exposure_files.read_file(local_path(uri), checksum=checksum) for uri in uris]
 
 
 def _place(uri: str) -> Path | str:

@@ -9,6 +9,7 @@ from sbcdark.catalog import file_changes, writes
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.records import FileChange
+from sbcdark.catalog.roots import uri_of
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.frames.untrusted_fits import file_sha256, modified_ns
 from sbcdark.pipeline.ingest.discovery import discover
@@ -111,7 +112,7 @@ def _recognised(engine: sa.Engine, path: Path, sizes: set[int], gone: dict[int, 
         digest = file_sha256(path)
     except OSError:
         return None
-    uri = path.as_uri()
+    uri = uri_of(path)
     with reading(engine) as session:
         known = file_changes.files_with_checksum(session, digest)
         if file_changes.is_known(session, uri):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from sbcdark.catalog import queries, result_listings, results
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.overview import Overview, overview
+from sbcdark.catalog.roots import is_local, path_of
 from sbcdark.pipeline.products.product_files import ProductFiles
 from sbcdark.pipeline.selection.choice import match_exposure
 from sbcdark.pipeline.selection.rules import Requirements, Rule
@@ -19,6 +18,7 @@ from sbcdark.pipeline.views.listings import known_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from sqlalchemy.orm import Session
 
@@ -214,8 +214,7 @@ def _exposures(science: ListedProduct) -> tuple[str, ...]:
 
 
 def _folder(science: ListedProduct) -> Path | None:
-    parts = urlsplit(science.uri)
-    return Path(unquote(parts.path)).parent if parts.scheme == "file" else None
+    return path_of(science.uri).parent if is_local(science.uri) else None
 
 
 def _pictures(name: str, science: ListedProduct | None) -> tuple[list[tuple[str, str]], bool]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog import results
 from sbcdark.catalog.engine import reading
+from sbcdark.catalog.roots import uri_of
 from sbcdark.pipeline.frames.fits_output import read_cards
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, photometry_records, read_photometry
 from sbcdark.pipeline.products.photometry import GrowthPoint
@@ -73,7 +74,7 @@ def earlier_products(engine: sa.Engine, plan: Plan, job: Job, files: ProductFile
     if growth is None or pictures is None:
         return None
     with reading(engine) as session:
-        if not all(results.has_product(session, path.resolve().as_uri()) for path in products):
+        if not all(results.has_product(session, uri_of(path.resolve())) for path in products):
             return None
     made = Masterdark(
         files.name, job.options.combine.value, *products, _members(table.meta), tuple(table.meta["warnings"])

@@ -6,17 +6,20 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import as_engine
+from sbcdark.catalog.roots import uri_of
 from sbcdark.catalog.workspace import locked, publish, workspace
+from sbcdark.pipeline.archive.cluster import cluster, worker_lost
 from sbcdark.pipeline.frames.fits_output import write_dark_product, write_net_product, write_science_product
+from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.products import photometry
 from sbcdark.pipeline.products.drizzle import Drizzler
 from sbcdark.pipeline.products.earlier_products import earlier_products
@@ -92,6 +95,7 @@ def make(
     job: Job,
     *,
     workers: int | None = None,
+    scheduler: str | None = None,
     talk: Talk = lambda _: None,
     progress: Progress | None = None,
 ) -> list[Outcome]:
@@ -105,6 +109,8 @@ def make(
         Associations, one target each; all single exposures together form one more target.
     workers : int, optional
         Targets processed at once, in processes of their own; by default one per core. 1: in this process.
+    scheduler : str, optional
+        Address of the scheduler of a Dask cluster, whose workers process the targets instead.
     talk : callable
         Called with one line of text for each finished target.
     progress : callable, optional
@@ -122,7 +128,7 @@ def make(
     SbcdarkError
         The folder cannot be created.
     """
-    if workers != 1:
+    if workers != 1 and scheduler is None:
         start_imports()
     engine = as_engine(catalog)
     with reading(engine) as session:
@@ -137,7 +143,7 @@ def make(
     job = replace(job, command=command_line(sys.argv))
     advance = progress or (lambda _done, _total: None)
     advance(0, len(targets))
-    if workers == 1:
+    if workers == 1 and scheduler is None:
         outcomes = []
         with Drizzler() as drizzler:
             for target in targets:
@@ -147,10 +153,11 @@ def make(
         return _joined(outcomes, job.folder, talk)
     url = engine.url.render_as_string(hide_password=False)
     done: dict[str, Outcome] = {}
-    with worker_pool(min(workers or os.cpu_count() or 1, len(targets))) as pool:
+    size = min(workers or os.cpu_count() or 1, len(targets))
+    with worker_pool(size) if scheduler is None else cluster(scheduler) as executor:
         with submitting():
-            waiting = {pool.submit(_in_worker, url, target, job): target for target in targets}
-        if job.options.combine is Combine.MODEL:
+            waiting = {executor.submit(_in_worker, url, target, *_portable(job)): target for target in targets}
+        if job.options.combine is Combine.MODEL and scheduler is None:
             # While the workers import their libraries; the first of them finds the templates in the cache.
             with suppress(SbcdarkError, OSError):
                 plan = plan_build(engine, targets[0], job)
@@ -159,8 +166,8 @@ def make(
         for future in as_completed(waiting):
             name = waiting[future].name
             try:
-                done[name] = future.result()
-            except BrokenProcessPool:
+                done[name] = _in_folder(future.result(), job.folder)
+            except worker_lost():
                 # A killed worker (out of memory, say) breaks the pool: the remaining targets are reported as failed.
                 done[name] = Outcome(
                     name,
@@ -169,6 +176,23 @@ def make(
             talk(_line(done[name]))
             advance(len(done), len(targets))
     return _joined([done[target.name] for target in targets], job.folder, talk)
+
+
+def _portable(job: Job) -> tuple[Job, str, str | None]:
+    """Return a job with the URIs of its folder and of its flats, which another machine may have at other places."""
+    flat = job.options.flat
+    return job, uri_of(job.folder.resolve()), None if flat is None else uri_of(flat.resolve())
+
+
+def _in_folder(outcome: Outcome, folder: Path) -> Outcome:
+    """Return the outcome of a worker with the paths of this machine."""
+    made = outcome.masterdark
+    if made is not None:
+        science, dark, net = (folder / path.name for path in (made.science, made.masterdark, made.net))
+        made = replace(made, science=science, masterdark=dark, net=net)
+    table, growth = (None if path is None else folder / path.name for path in (outcome.table, outcome.growth_table))
+    pictures = tuple(folder / path.name for path in outcome.pictures)
+    return replace(outcome, masterdark=made, table=table, growth_table=growth, pictures=pictures)
 
 
 def _joined(outcomes: list[Outcome], folder: Path, talk: Talk) -> list[Outcome]:
@@ -210,8 +234,18 @@ def _line(outcome: Outcome) -> str:
 _engine = lru_cache(maxsize=1)(as_engine)
 
 
-def _in_worker(url: str, target: Target, job: Job) -> Outcome:
-    return _contained(_engine(url), target, job, Drizzler(here=True))
+_one_at_a_time = Lock()
+"""AstroDrizzle works in the current folder and prints; a worker of a cluster may have several threads."""
+
+
+def _in_worker(url: str, target: Target, job: Job, folder: str, flat: str | None) -> Outcome:
+    try:
+        options = replace(job.options, flat=None if flat is None else local_path(flat))
+        here = replace(job, folder=local_path(folder), options=options)
+    except SbcdarkError as error:
+        return Outcome(target.name, failure=error)
+    with _one_at_a_time:
+        return _contained(_engine(url), target, here, Drizzler(here=True))
 
 
 def _contained(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) -> Outcome:

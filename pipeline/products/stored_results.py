@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sbcdark.catalog import results
 from sbcdark.catalog.engine import writing
 from sbcdark.catalog.result_records import NewProduct
+from sbcdark.catalog.roots import uri_of
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.frames.untrusted_fits import file_sha256
 
@@ -88,7 +89,7 @@ def record(
                 NewProduct(
                     target.name,
                     kind,
-                    path.resolve().as_uri(),
+                    uri_of(path.resolve()),
                     checksums[path],
                     pixels_sha256(image),
                     parameters,

@@ -11,6 +11,7 @@ import numpy as np
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.roots import is_local
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.detector.constants import HOT_PIXEL_DQ
@@ -236,7 +237,7 @@ def _require_free(values: MatchValues, folder: Path, key: str, *, overwrite: boo
     for place in _places(values, folder):
         if not place.exists():
             continue
-        if values.file.uri.startswith("file:") and place.samefile(local_path(values.file.uri)):
+        if is_local(values.file.uri) and place.samefile(local_path(values.file.uri)):
             raise UsageError(f"{place} is the input itself.", "Name another folder with -o.")
         cards = read_cards(place)
         if KEY_CARD not in cards:

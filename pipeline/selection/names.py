@@ -33,12 +33,15 @@ class Selector:
         All exposures of an association.
     target : str or None
         All science exposures of a target, by its name in the header (TARGNAME), in upper or lower case.
+    everything : bool
+        All science exposures of the catalog.
     """
 
     names: Sequence[str] = ()
     program: int | None = None
     association: str | None = None
     target: str | None = None
+    everything: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list
     if exposures:
         first = next(iter(exposures))
         targets[first] = Target(first, tuple(exposures))
-    if wanted.program is not None or wanted.target is not None:
+    if wanted.everything or wanted.program is not None or wanted.target is not None:
         for one in _of_program_or_target(session, wanted):
             targets.setdefault(one.name, one)
     if not targets:
@@ -122,7 +125,8 @@ def _of_program_or_target(session: Session, wanted: Selector) -> list[Target]:
             )
             if text is not None
         )
-        raise UsageError(f"The catalog has no science exposure {what}.", "Ingest its FLT files: sbcdark ingest PATH")
+        what = f"The catalog has no science exposure{f' {what}' if what else ''}."
+        raise UsageError(what, "Ingest its FLT files: sbcdark ingest PATH")
     targets: dict[str, Target] = {}
     for rootname, name in found:
         association = None if name is None else queries.find_association(session, name)
