@@ -64,7 +64,7 @@ def earlier_products(engine: sa.Engine, plan: Plan, job: Job, files: ProductFile
         return None
     table = read_photometry(files.photometry)
     records = None if table is None else photometry_records(table)
-    if table is None or records is None or not _same(table.meta, plan, job):
+    if table is None or records is None or not is_same(table.meta, plan, job):
         return None
     products = (files.science, files.dark, files.net)
     if any(not path.exists() or read_cards(path).get(KEY_CARD) != plan.inputs_key for path in products):
@@ -82,12 +82,16 @@ def earlier_products(engine: sa.Engine, plan: Plan, job: Job, files: ProductFile
     return EarlierProducts(made, tuple(records), growth, pictures)
 
 
-def _same(meta: dict[str, Any], plan: Plan, job: Job) -> bool:
-    """Return whether a table was made with the inputs, apertures and sky of a plan."""
+def is_same(meta: dict[str, Any], plan: Plan, job: Job) -> bool:
+    """Return whether a table was made with the inputs, apertures and sky of a plan, from the same catalog.
+
+    The exposures near in time, which may tell the glow of a covered frame, are not in the key of the inputs.
+    """
     options = meta.get("options", {})
     sky = job.sky or parse_sky(None, job.options.combine)
     return (
         meta.get("inputs_key") == plan.inputs_key
+        and meta.get("catalog_revision") == plan.revision
         and options.get("sky") == sky.text
         and options.get("growth") == list(plan.growth)
         and options.get("apertures") == [{"text": one.text, "label": one.label} for one in plan.apertures]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from helpers import dump
 from sbcdark import Catalog
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, photometry_records, read_photometry
+from sbcdark.pipeline.products.apertures import parse_aperture
+from sbcdark.pipeline.products.earlier_products import is_same
+from sbcdark.pipeline.products.job import Job
+from sbcdark.pipeline.products.masterdark import Plan
 from sbcdark.pipeline.products.photometry import ab_magnitude, st_magnitude
 from sbcdark.pipeline.products.photometry_tables import GROWTH_KEYS
 from sbcdark.pipeline.products.product_files import parse_growth
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sbcdark.results import Products
 
 APERTURES = ("circle:735,710,40", "ellipse@165.5585,38.0431,1.5,1,30")
@@ -203,6 +206,20 @@ def test_a_strangers_table_is_left_alone(catalog: Catalog, tmp_path: Path) -> No
     made = catalog.run(NAMES, tmp_path, apertures=APERTURES[0], pictures=False)
     assert (tmp_path / "sbcdark_phot.ecsv").read_text() == "mine\n"
     assert made[-1].warnings[-1].endswith("was not made by sbcdark, so the tables of the associations are not joined")
+
+
+def test_products_are_reused_only_if_the_catalog_is_the_same() -> None:
+    """A new exposure of the same visit may tell the glow of a covered frame."""
+    aperture = parse_aperture("circle:700,680,40")
+    plan = Plan((), (), 7, (), (aperture,), (5.0,), "key", ())
+    options = {"sky": "fit", "growth": [5.0], "apertures": [{"text": aperture.text, "label": aperture.label}]}
+    meta = {"inputs_key": "key", "catalog_revision": 7, "options": options}
+    job = Job(Path("products"))
+    assert is_same(meta, plan, job)
+    assert not is_same(meta | {"catalog_revision": 8}, plan, job)
+    assert not is_same(meta | {"inputs_key": "other"}, plan, job)
+    assert not is_same(meta | {"options": options | {"sky": "none"}}, plan, job)
+    assert not is_same(meta | {"options": options | {"growth": []}}, plan, job)
 
 
 @pytest.mark.parametrize(("text", "radii"), [("5,10, 20", (5, 10, 20)), ("20 5", (5, 20)), ("", ()), ("1e1", (10,))])
