@@ -24,7 +24,7 @@ import numpy as np
 from sbcdark.catalog.text import number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -219,7 +219,7 @@ class _Catalog:
         self._mjd = np.array([frame.start_mjd for frame in frames])
         self._base = np.array([base_rate(frame)[0] for frame in frames])
         self._hot = np.array([math.nan if frame.hot_pixels is None else frame.hot_pixels for frame in frames])
-        self._run_mjd = np.array([median(frame.start_mjd for frame in run) if run else math.nan for run in self._kept])
+        self._run_mjd = np.array([median(frame.start_mjd for frame in run) for run in parts])
         self._run_base = np.array(
             [
                 median(self._base[own]) if len(run) > 2 else math.nan
@@ -227,11 +227,11 @@ class _Catalog:
             ]
         )
 
-    def _others(self, index: int) -> NDArray[np.bool_]:
+    def _others(self, index: int) -> NDArray[np.intp]:
         """Return the darks to compare a run with: those of other runs, only of its epoch if they are enough."""
-        others = np.ones(len(self._mjd), dtype=bool)
-        others[self._own[index]] = False
-        return _of_epoch(others, self._mjd, self._run_mjd[index])
+        own = self._own[index]
+        start = self._run_mjd[index]
+        return _of_epoch(self._mjd, start, lambda which: which[(which < own.start) | (which >= own.stop)])
 
     def judged(self, index: int) -> dict[str, str]:
         """Return the darks of a run that do not fit the catalog, with the reason."""
@@ -240,7 +240,7 @@ class _Catalog:
             return {}
         found = self._too_hot(index)
         others = self._others(index)
-        if np.count_nonzero(others) < FEWEST:
+        if len(others) < FEWEST:
             return found
         bases = self._base[others]
         expected = float(np.median(bases))
@@ -260,11 +260,14 @@ class _Catalog:
         base = float(np.median(self._base[self._own[index]]))
         noise = median(base_rate(frame)[1] for frame in run)
         # Runs may differ from each other by more than their darks do; three other runs show it.
-        elsewhere = ~np.isnan(self._run_base)
-        elsewhere[index] = False
-        elsewhere = _of_epoch(elsewhere, self._run_mjd, self._run_mjd[index], fewest=3)
+        elsewhere = _of_epoch(
+            self._run_mjd,
+            self._run_mjd[index],
+            lambda which: which[(which != index) & ~np.isnan(self._run_base[which])],
+            fewest=3,
+        )
         apart = 0.0
-        if np.count_nonzero(elsewhere) >= 3:
+        if len(elsewhere) >= 3:
             medians = self._run_base[elsewhere]
             apart = _MAD * float(np.median(np.abs(medians - np.median(medians))))
         sigma = math.hypot(
@@ -280,9 +283,8 @@ class _Catalog:
         )
 
     def _too_hot(self, index: int) -> dict[str, str]:
-        known = ~np.isnan(self._hot)
-        near = _of_epoch(known, self._mjd, self._run_mjd[index])
-        if np.count_nonzero(near) < FEWEST:
+        near = _of_epoch(self._mjd, self._run_mjd[index], lambda which: which[~np.isnan(self._hot[which])])
+        if len(near) < FEWEST:
             return {}
         counts = self._hot[near]
         expected = float(np.median(counts))
@@ -306,8 +308,13 @@ class _Catalog:
 
 
 def _of_epoch(
-    which: NDArray[np.bool_], mjd: NDArray[np.float64], start_mjd: float, fewest: int = FEWEST
-) -> NDArray[np.bool_]:
-    """Restrict a selection to what is near in time, if enough is left."""
-    near = which & (np.abs(mjd - start_mjd) <= EPOCH_DAYS)
-    return near if np.count_nonzero(near) >= fewest else which
+    mjd: NDArray[np.float64],
+    start_mjd: float,
+    kept: Callable[[NDArray[np.intp]], NDArray[np.intp]],
+    fewest: int = FEWEST,
+) -> NDArray[np.intp]:
+    """Return the places in ascending times that are near one and `kept`, or all that are kept if those are few."""
+    low = np.searchsorted(mjd, start_mjd - EPOCH_DAYS)
+    high = np.searchsorted(mjd, start_mjd + EPOCH_DAYS, side="right")
+    near = kept(np.arange(low, high, dtype=np.intp))
+    return near if len(near) >= fewest else kept(np.arange(len(mjd), dtype=np.intp))
