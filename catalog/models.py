@@ -32,20 +32,9 @@ class Base(DeclarativeBase):
 
 
 EXPOSURE_FACTS = (
-    "kind",
-    "program",
-    "target",
-    "filter",
-    "association",
-    "start_mjd",
-    "exptime_s",
-    "temperature_start_c",
-    "temperature_end_c",
-    "exposure_flag",
-    "observation_quality",
-    "guide_star_lock",
-    "hot_pixels",
-)
+    "kind", "program", "target", "filter", "association", "start_mjd", "exptime_s", "temperature_start_c",
+    "temperature_end_c", "exposure_flag", "observation_quality", "guide_star_lock", "hot_pixels",
+)  # fmt: skip
 """The columns of `exposures` that come from a file; `files.exposure_facts` keeps them for each file.
 
 Rows written before 0003 lack `observation_quality`, `guide_star_lock` and `hot_pixels`.

@@ -1,8 +1,4 @@
-"""A corpus of bad input, the same from run to run, and what has to hold whatever is ingested.
-
-`corpus` are the named cases, `flips` the random ones; `run_bad_input` ingests them and holds what must hold. Another
-program may use them as well as pytest.
-"""
+"""A corpus of bad input, named (`corpus`) and random (`flips`), and what has to hold whatever is ingested."""
 
 from __future__ import annotations
 
@@ -28,8 +24,6 @@ KINDS = ("raw", "flt", "asn")
 
 LONGEST_REASON = 300
 LONGEST_TEXT = 2100  # a URI; all else is shorter
-
-FILES_AT_ONCE = 60
 """Files that are ingested together: enough that the transactions do not count, few enough for 2 MB each in memory."""
 
 VALUES: tuple[str | bytes | None, ...] = (
