@@ -24,6 +24,7 @@ KINDS = ("raw", "flt", "asn")
 
 LONGEST_REASON = 300
 LONGEST_TEXT = 2100  # a URI; all else is shorter
+FILES_AT_ONCE = 60
 """Files that are ingested together: enough that the transactions do not count, few enough for 2 MB each in memory."""
 
 VALUES: tuple[str | bytes | None, ...] = (

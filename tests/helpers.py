@@ -231,6 +231,12 @@ def counts(report: IngestReport) -> tuple[int, int, int, int]:
     return report.added, report.updated, report.unchanged, report.rejected
 
 
+def files_told(report: IngestReport) -> tuple[Any, ...]:
+    """Return what a report says of files; a dry run does not judge darks."""
+    lists = report.rejections, report.ignored_files, report.superseded
+    return (report.added, report.updated, report.unchanged, report.ignored, report.rejected, *lists)
+
+
 def refused(found: FileReading | Refusal | None) -> str:
     """Return the reason of a file that must not be taken."""
     assert isinstance(found, Refusal)

@@ -25,12 +25,15 @@ def upgrade() -> None:
     for rate in _RATES:
         column = f"{rate}_block"
         op.add_column("exposures", sa.Column(column, sa.BigInteger(), nullable=True, comment="2.5e-7 count/s/pixel"))
-        # SQLite has no floor() in every build; its CAST rounds towards zero.
-        value = f"({rate}_count_s_pix * 4e6)"
-        floor = f"CAST({value} AS INTEGER) - ({value} < CAST({value} AS INTEGER))"
+        table = sa.table("exposures", sa.column(column), sa.column(f"{rate}_count_s_pix", sa.Double()))
+        floor: sa.ColumnElement[int]
+        value = table.c[f"{rate}_count_s_pix"] * 4e6
         if op.get_bind().dialect.name == "postgresql":
-            floor = f"CAST(floor({rate}_count_s_pix * CAST(4e6 AS double precision)) AS bigint)"
-        op.execute(f"UPDATE exposures SET {column} = {floor}")
+            floor = sa.cast(sa.func.floor(value), sa.BigInteger())
+        else:
+            # SQLite has no floor() in every build; its CAST rounds towards zero.
+            floor = sa.cast(value, sa.Integer()) - sa.case((value < sa.cast(value, sa.Integer()), 1), else_=0)
+        op.execute(table.update().values({column: floor}))
         op.create_index(
             f"ix_exposures_kind_{column}",
             "exposures",

@@ -300,4 +300,4 @@ class _Writer:
                     touched = ingest_summary.touched_exposures(session, run)
                 report.programs = ingest_summary.by_program(session, run, touched, rejected)
                 report.judged = [] if run is None else ingest_summary.judged_darks(session, run, touched)
-                report.darks_before = ingest_summary.darks_before(session, run)
+                report.darks_before = ingest_summary.darks_before(session, run) if touched else None

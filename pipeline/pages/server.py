@@ -147,7 +147,7 @@ def _read_only(engine: sa.Engine) -> None:
             cursor.execute("PRAGMA query_only = ON")
         else:
             cursor.execute("SET default_transaction_read_only = on")
-            cursor.execute(f"SET statement_timeout = {int(TIME_LIMIT_S * 1000)}")
+            cursor.execute("SELECT set_config('statement_timeout', %s, false)", (str(int(TIME_LIMIT_S * 1000)),))
             connection.commit()
         cursor.close()
 

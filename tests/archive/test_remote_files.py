@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from helpers import SCI_HEADER, counts, dump, exposures_dump, refused, taken, unpacked_raw, with_card
+from helpers import SCI_HEADER, counts, dump, exposures_dump, files_told, refused, taken, unpacked_raw, with_card
 
 from sbcdark.catalog import models, queries
 from sbcdark.catalog.engine import reading
@@ -240,7 +240,7 @@ def test_local_and_remote_files_are_mixed_and_a_dry_run_tells_the_same(
     assert dump(empty_catalog) == before
     assert dry == ingest(None, given, dry_run=True)
     wet = ingest(empty_catalog, given)
-    assert dry == wet
+    assert files_told(dry) == files_told(wet)
     assert counts(wet) == (6, 0, 0, 2)
     assert wet.ignored_files == [{"path": f"{web.url}/jcrx01iiq_spt.fits", "reason": "not a RAW, FLT or ASN file name"}]
     assert {Path(one["path"]).name for one in wet.rejections} == {"gone_raw.fits", "JCRX01IKQ_RAW.FITS"}
@@ -273,6 +273,6 @@ def test_remote_file_that_contradicts_another_is_rejected(
     other = web.put("/other/jcrx01iiq_raw.fits", science)
     dry = ingest(empty_catalog, [url, other], dry_run=True)
     wet = ingest(empty_catalog, [url, other])
-    assert dry == wet
+    assert files_told(dry) == files_told(wet)
     assert counts(wet) == (1, 0, 0, 1)
     assert wet.rejections[0]["path"] == other

@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import counts, dump, renamed, unpacked_raw, with_card
+from helpers import counts, dump, files_told, renamed, unpacked_raw, with_card
 
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.views.listings import exposures, show
@@ -35,7 +35,7 @@ def test_file_that_calls_a_dark_science_is_rejected(
     (tmp_path / "other" / "jcrx01iiq_raw.fits").write_bytes(science_of(raw))
     dry = ingest(empty_catalog, [tmp_path], dry_run=True)
     report = ingest(empty_catalog, [tmp_path])
-    assert dry == report
+    assert files_told(dry) == files_told(report)
     assert counts(report) == (0, 0, 1, 1)
     assert report.rejections[0]["reason"] == (
         "lists jcrx01iiq as a science exposure; conflicts with jcrx01iiq_raw.fits, which lists it as a dark"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from helpers import copied, counts, dump, unpacked_raw, with_card
+from helpers import copied, counts, dump, files_told, unpacked_raw, with_card
 
 from sbcdark.catalog import models, queries
 from sbcdark.catalog.engine import reading
@@ -272,5 +272,5 @@ def test_dry_run_counts_a_file_that_is_back_as_the_ingest_does(
     assert verify(empty_catalog).missing == 1
     away.rename(path)
     dry = ingest(empty_catalog, [path], dry_run=True)
-    assert dry == ingest(empty_catalog, [path])
+    assert files_told(dry) == files_told(ingest(empty_catalog, [path]))
     assert counts(dry) == (0, 1, 0, 0)

@@ -148,7 +148,7 @@ def test_what_goes_wrong_is_one_message_and_a_code(web: RangeServer, here: Any) 
     for address in ("https://somebody:hush@example.org/x_raw.fits", "https://example.org/x_raw.fits?token=hush"):
         out, told = here("ingest", address, code=2)
         assert "hush" not in out + told
-        assert len(told.splitlines()) == 2
+        assert told.startswith("sbcdark: An address contains a")
 
 
 def test_interrupt_does_not_wait_for_a_silent_server(web: RangeServer, tmp_path: Path) -> None:
