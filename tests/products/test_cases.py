@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -34,14 +33,6 @@ pytestmark = pytest.mark.slow
 
 APERTURE = "circle@165.5585024,38.0430789,1.2"
 PAIR = ("jcmc11deq", "jcmc11dhq")
-
-
-@pytest.fixture(scope="module")
-def flats(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("jref")
-    packed = shared_data / "science_13655_standin" / "sbc_standin_pfl.fits.gz"
-    (folder / "sbc_standin_pfl.fits").write_bytes(gzip.decompress(packed.read_bytes()))
-    return folder
 
 
 class Case:
