@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= mast
+SLOW ?= slow
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 
 .PHONY: demo docs test test-slow transcripts data torture lint clean
@@ -44,7 +45,7 @@ $(VENV)/axe.min.js: | $(VENV)/.installed-test
 	rm -f $(VENV)/axe-core-4.14.1.tgz
 
 test-slow: $(VENV)/.installed-test $(VENV)/axe.min.js
-	$(PYTEST) -m slow $(PYTEST_ARGUMENTS)
+	$(PYTEST) -m "$(SLOW)" $(PYTEST_ARGUMENTS)
 
 transcripts: $(VENV)/.installed-test
 	SBCDARK_WRITE_TRANSCRIPTS=1 $(BIN)/python -m pytest -q tests/jobs

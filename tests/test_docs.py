@@ -49,7 +49,7 @@ def test_readme_commands(workplace: Path) -> None:
     commands = [
         line for block in _blocks("README.md", "") for line in block.splitlines() if line.startswith("sbcdark ")
     ]
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         done = subprocess.run(
             [PROGRAM, *shlex.split(command)[1:]],

@@ -117,7 +117,16 @@ class Frame:
                 np.array([one.error * seconds for one in modelled]),
                 science_error,
             )
-        exposure = Exposure(self.dark.rootname, counts, seconds, self.outside, self.flat, sky=True)
+        exposure = Exposure(
+            self.dark.rootname,
+            counts,
+            seconds,
+            self.outside,
+            self.flat,
+            sky=True,
+            mjd=57084.0,
+            temperature_c=self.celsius,
+        )
         science = values(self.dark.rootname, "science", counts / self.flat, seconds, self.celsius)
         by_name = {dark.rootname: dark for dark in self.others}
         for name in methods:

@@ -66,6 +66,7 @@ def test_the_nearest_on_each_side_count() -> None:
     assert prior.neighbours == ("at0.99", "at1.01")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("sky", [False, True])
 def test_a_covered_frame_takes_its_glow_from_its_neighbours(darks: list[DarkFrame], *, sky: bool) -> None:

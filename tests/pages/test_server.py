@@ -121,6 +121,7 @@ def test_an_address_in_use_is_one_message(once_served: Served, real_file: Path) 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_fifty_clients_for_thirty_seconds(served: Served, real_catalog: sa.Engine) -> None:
     before = dump(real_catalog)

@@ -96,6 +96,7 @@ def _disc(rng: np.random.Generator, counts: float) -> tuple[NDArray[np.float64],
     return counts * profile / profile.sum(), radius < 66
 
 
+@pytest.mark.long
 def test_galaxies_over_a_third_of_the_box_come_out(shared_data: Path) -> None:
     """60 discs, 60 counts (3 sigma) to 6000, on darks of any base and glow, seen through the flat, with a sky."""
     rng = np.random.default_rng(22)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from commands import Commands
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

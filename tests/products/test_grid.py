@@ -82,6 +82,7 @@ def test_mean_square_is_the_scatter_of_a_line_of_drops(native: float, drop: floa
     assert found == pytest.approx(_mean_square(native, drop), rel=5 * np.sqrt(4 / some.sum()))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @ON_SQLITE
 @pytest.mark.parametrize(

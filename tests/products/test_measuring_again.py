@@ -163,6 +163,7 @@ def test_the_tables_of_a_folder_are_joined(folder: Path) -> None:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_new_aperture_or_another_sky_is_measured_with_all(
     first: list[Products], catalog: Catalog, folder: Path
@@ -180,6 +181,7 @@ def test_a_new_aperture_or_another_sky_is_measured_with_all(
     assert {row.sky_method for row in none.outcome.photometry} == {"none"}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("first")
 def test_growth_is_replayed(catalog: Catalog, tmp_path: Path) -> None:

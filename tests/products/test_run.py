@@ -174,6 +174,7 @@ def test_results_are_recorded_whole_or_not_at_all(
     assert dump(catalog) == before
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_published_procedure_is_reproduced(
     catalog: sa.Engine, shared_data: Path, tmp_path: Path, outcomes: dict[str, Outcome]
