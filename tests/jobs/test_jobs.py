@@ -52,7 +52,9 @@ def folder(made_once: MadeOnce) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("job", ["instrument_scientist", pytest.param("astronomer", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "job", ["instrument_scientist", pytest.param("astronomer", marks=[pytest.mark.slow, pytest.mark.long])]
+)
 def test_command_line(commands: Commands, folder: Path, job: str, width: int) -> None:
     for regions in HERE.glob("*.reg"):
         shutil.copy(regions, folder)

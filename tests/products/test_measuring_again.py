@@ -57,6 +57,7 @@ def stamps(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_table_stands_alone(first: list[Products], folder: Path) -> None:
     table = QTable.read(folder / "jcmc11010_sbcdark_phot.ecsv")
     assert tuple(table.colnames) == PHOTOMETRY_KEYS
@@ -83,6 +84,7 @@ def test_the_table_stands_alone(first: list[Products], folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_magnitudes_of_both_systems_and_limits(first: list[Products]) -> None:
     for products in first:
         for row in products.outcome.photometry:
@@ -99,6 +101,7 @@ def test_magnitudes_of_both_systems_and_limits(first: list[Products]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_curve_of_growth_is_the_photometry_at_each_radius(first: list[Products], folder: Path) -> None:
     for products in first:
         points, (circle, _) = products.outcome.growth, products.outcome.photometry
@@ -123,6 +126,7 @@ def test_a_curve_of_growth_is_the_photometry_at_each_radius(first: list[Products
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_measuring_the_same_again_makes_nothing(first: list[Products], catalog: Catalog, folder: Path) -> None:
     before, rows = stamps(folder), dump(catalog.engine)
     again = measure(catalog, folder)
@@ -138,6 +142,7 @@ def test_measuring_the_same_again_makes_nothing(first: list[Products], catalog: 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_products_of_another_catalog_are_not_reused(
     first: list[Products], folder: Path, shared_data: Path, tmp_path: Path
 ) -> None:
@@ -150,6 +155,7 @@ def test_products_of_another_catalog_are_not_reused(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("first")
 def test_the_tables_of_a_folder_are_joined(folder: Path) -> None:
     joint = read_photometry(folder / "sbcdark_phot.ecsv")
@@ -163,8 +169,8 @@ def test_the_tables_of_a_folder_are_joined(folder: Path) -> None:
     ]
 
 
-@pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_new_aperture_or_another_sky_is_measured_with_all(
     first: list[Products], catalog: Catalog, folder: Path
 ) -> None:
@@ -181,8 +187,8 @@ def test_a_new_aperture_or_another_sky_is_measured_with_all(
     assert {row.sky_method for row in none.outcome.photometry} == {"none"}
 
 
-@pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("first")
 def test_growth_is_replayed(catalog: Catalog, tmp_path: Path) -> None:
     assert catalog.engine is not None
@@ -203,6 +209,7 @@ def _selection(catalog: Catalog) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_strangers_table_is_left_alone(catalog: Catalog, tmp_path: Path) -> None:
     (tmp_path / "sbcdark_phot.ecsv").write_text("mine\n")
     made = catalog.run(NAMES, tmp_path, apertures=APERTURES[0], pictures=False)

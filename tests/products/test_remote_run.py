@@ -61,6 +61,7 @@ def _unpacked(path: Path) -> bytes:
     return gzip.decompress(content) if path.suffix == ".gz" else content
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_run_on_remote_files_makes_what_it_makes_of_local_ones(
     web: RangeServer, sbcdark: Any, shared_data: Path, tmp_path: Path
