@@ -16,7 +16,7 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.roots import uri_of
-from sbcdark.catalog.workspace import locked, publish, workspace
+from sbcdark.catalog.workspace import locked, publish, sweep, workspace
 from sbcdark.pipeline.archive.cluster import cluster, worker_lost
 from sbcdark.pipeline.frames.fits_output import write_dark_product, write_net_product, write_science_product
 from sbcdark.pipeline.frames.untrusted_fits import local_path
@@ -209,7 +209,7 @@ def _joined(outcomes: list[Outcome], folder: Path, talk: Talk) -> list[Outcome]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of products.
+    """Make the folder of products, and remove from it what killed runs have left.
 
     Raises
     ------
@@ -218,6 +218,7 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
     except OSError as error:
         raise SbcdarkError(f"{folder} cannot be created: {error.strerror}.", "Name another folder with -o.") from error
 

@@ -1,5 +1,8 @@
 """The libraries that a worker process needs, imported before it is forked: see `workers`."""
 
+import atexit
+import os
+import shutil
 import warnings
 
 # With `python -W error` a remark of a library would end the process.
@@ -15,7 +18,12 @@ with warnings.catch_warnings():
 
     from sbcdark.pipeline.products import run
     from sbcdark.pipeline.products.drizzle_process import import_astrodrizzle
+    from sbcdark.pipeline.products.workers import SOCKET_FOLDER
 
     import_astrodrizzle()
+
+# The server ends with its owner, which removes the folder unless it was killed. Workers end without this.
+if os.environ.get(SOCKET_FOLDER):
+    atexit.register(shutil.rmtree, os.environ[SOCKET_FOLDER], ignore_errors=True)
 
 __all__ = ["matplotlib", "photutils", "run", "scipy", "sqlalchemy"]

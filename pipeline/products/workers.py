@@ -13,7 +13,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver, get_context, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,9 @@ _PATIENCE_S = 2.0
 
 _IMPORTS = "sbcdark.pipeline.products.worker_imports"
 
+SOCKET_FOLDER = "SBCDARK_SOCKET_FOLDER"
+"""Environment variable with the folder of the server's socket, which the server removes if this process is killed."""
+
 
 def start_imports() -> None:
     """Start the process that imports what workers need, unless it runs already; returns at once."""
@@ -36,7 +39,7 @@ def start_imports() -> None:
         return
     forkserver.set_forkserver_preload([_IMPORTS])
     # A folder called numpy in the user's current folder is not imported, and the user's warning filters stay out.
-    changed = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore"}
+    changed = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore", SOCKET_FOLDER: util.get_temp_dir()}
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
     try:
