@@ -88,7 +88,8 @@ def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
     return known
 
 
-def _exposure_record(row: models.Exposure) -> ExposureRecord:
+def exposure_record(row: models.Exposure) -> ExposureRecord:
+    """Return the record of an exposure's row."""
     return ExposureRecord(**{name: getattr(row, name) for name in SORT_KEYS})
 
 
@@ -121,13 +122,13 @@ def list_exposures(
     # NULLs last on both engines, in either direction.
     order = column.desc() if descending else column.asc()
     query = query.order_by(sa.case((column.is_(None), 1), else_=0), order, table.rootname)
-    return [_exposure_record(row) for row in session.scalars(query)]
+    return [exposure_record(row) for row in session.scalars(query)]
 
 
 def find_exposure(session: Session, rootname: str) -> ExposureRecord | None:
     """Return one exposure, or None."""
     row = session.scalar(sa.select(models.Exposure).where(models.Exposure.rootname == rootname))
-    return None if row is None else _exposure_record(row)
+    return None if row is None else exposure_record(row)
 
 
 def completions(session: Session, start: str) -> list[str]:

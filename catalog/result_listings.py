@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
-from sbcdark.catalog.queries import SORT_KEYS, find_association
-from sbcdark.catalog.records import AssociationRecord, ExposureRecord
-from sbcdark.catalog.result_records import PhotometryRecord
+from sbcdark.catalog.queries import exposure_record, find_association
+from sbcdark.catalog.result_records import ListedProduct, PhotometryRecord
+from sbcdark.catalog.results import product_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sqlalchemy.orm import Session
 
+    from sbcdark.catalog.records import AssociationRecord, ExposureRecord
+
 _PHOTOMETRY = tuple(column.name for column in fields(PhotometryRecord))
-
-
-@dataclass(frozen=True, slots=True)
-class ListedProduct:
-    """A stored product: its file, its pixels, and how it was made."""
-
-    id: int
-    name: str
-    kind: str
-    uri: str
-    sha256: str
-    pixels_sha256: str
-    parameters: dict[str, Any]
-    catalog_revision: int
-    software_version: str
-    created_utc: datetime
 
 
 def latest_products(session: Session, name: str) -> list[ListedProduct]:
@@ -42,8 +27,7 @@ def latest_products(session: Session, name: str) -> list[ListedProduct]:
     table = models.Product
     last = sa.select(sa.func.max(table.id)).where(table.name == name).group_by(table.kind)
     query = sa.select(table).where(table.id.in_(last)).order_by(table.id)
-    names = [column.name for column in fields(ListedProduct)]
-    return [ListedProduct(**{key: getattr(row, key) for key in names}) for row in session.scalars(query)]
+    return [ListedProduct(**product_values(row)) for row in session.scalars(query)]
 
 
 def product_names(session: Session) -> list[str]:
@@ -93,7 +77,7 @@ def files_of_last_ingest(session: Session) -> tuple[int | None, list[ExposureRec
         return None, []
     read = sa.select(models.File.exposure_id).where(models.File.ingest_run_id == last)
     query = sa.select(models.Exposure).where(models.Exposure.id.in_(read)).order_by(models.Exposure.start_mjd)
-    return last, [ExposureRecord(**{name: getattr(row, name) for name in SORT_KEYS}) for row in session.scalars(query)]
+    return last, [exposure_record(row) for row in session.scalars(query)]
 
 
 def exposures_that_use(session: Session, dark: str) -> Sequence[str]:

@@ -120,8 +120,8 @@ class StoredSelection:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredProduct:
-    """A stored product, with the selections that it uses."""
+class ListedProduct:
+    """A stored product: its file, its pixels, and how it was made."""
 
     id: int
     name: str
@@ -130,5 +130,13 @@ class StoredProduct:
     sha256: str
     pixels_sha256: str
     parameters: dict[str, Any]
-    selection_ids: tuple[int, ...]
+    catalog_revision: int
     software_version: str
+    created_utc: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProduct(ListedProduct):
+    """A stored product, with the selections that it uses."""
+
+    selection_ids: tuple[int, ...]

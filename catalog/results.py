@@ -6,7 +6,7 @@ Every function that writes runs inside a session of `engine.writing` and never c
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 from sbcdark.catalog import models
 from sbcdark.catalog.queries import catalog_revision, file_record
 from sbcdark.catalog.records import ScoredDark
-from sbcdark.catalog.result_records import StoredProduct, StoredSelection
+from sbcdark.catalog.result_records import ListedProduct, StoredProduct, StoredSelection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -205,6 +205,11 @@ def has_product(session: Session, uri: str) -> bool:
     return session.scalar(sa.select(models.Product.id).where(models.Product.uri == uri).limit(1)) is not None
 
 
+def product_values(row: models.Product) -> dict[str, Any]:
+    """Return the values of a `ListedProduct` from a product's row."""
+    return {column.name: getattr(row, column.name) for column in fields(ListedProduct)}
+
+
 def products_of_selection(session: Session, selection_id: int) -> list[StoredProduct]:
     """Return the products that use a selection, by id."""
     query = (
@@ -220,17 +225,5 @@ def products_of_selection(session: Session, selection_id: int) -> list[StoredPro
             .where(models.ProductSelection.product_id == row.id)
             .order_by(models.ProductSelection.selection_id)
         )
-        products.append(
-            StoredProduct(
-                row.id,
-                row.name,
-                row.kind,
-                row.uri,
-                row.sha256,
-                row.pixels_sha256,
-                row.parameters,
-                tuple(ids),
-                row.software_version,
-            )
-        )
+        products.append(StoredProduct(**product_values(row), selection_ids=tuple(ids)))
     return products

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -177,19 +177,6 @@ def to_qtable(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> QTab
             table[name].format = "isot"
             table[name].info.description = _DESCRIPTIONS.get(name)
     return table
-
-
-def records_table(records: Sequence[Any]) -> Table:
-    """Return records of one kind (frozen dataclasses) as an astropy Table with units.
-
-    Raises
-    ------
-    UsageError
-        There are no records, so the columns are unknown.
-    """
-    if not records:
-        raise UsageError("There are no records to make a table of.")
-    return to_table([asdict(record) for record in records], [column.name for column in fields(records[0])])
 
 
 def unit_of(name: str) -> str | None:

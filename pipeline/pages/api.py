@@ -56,13 +56,43 @@ MinExptime = Annotated[float, Query(ge=0, le=1e9, description="Shortest exposure
 Kind = Literal["dark", "science"]
 
 
+class DarksQuery(BaseModel):
+    """What a list of darks may be asked for."""
+
+    program: int | None = None
+    quality: list[Quality] | None = None
+    hot: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    sort: str = "start_mjd"
+    descending: bool = False
+    limit: Limit = MOST_ROWS
+    offset: Offset = 0
+
+
+class ExposuresQuery(DarksQuery):
+    """What a list of exposures may be asked for."""
+
+    kind: Kind | None = None
+    filter: str | None = None
+
+
 def api_router(engine: sa.Engine) -> APIRouter:  # noqa: C901  one function per route
     """Return the routes under /api/ of a catalog."""
     router = APIRouter(prefix="/api", responses={status: {"model": Problem} for status in (400, 404, 422, 503, 504)})
 
-    def listed(wanted: ExposureFilter, sort: str, limit: int, offset: int, *, descending: bool) -> Objects:
-        found = listings.exposures(engine, wanted, sort=sort, descending=descending)
-        return [plain(one) for one in found[offset : offset + limit]]
+    def listed(asked: DarksQuery, kind: str | None, filter_name: str | None = None) -> Objects:
+        wanted = ExposureFilter(
+            kind,
+            asked.program,
+            filter_name,
+            since=asked.since,
+            until=asked.until,
+            hot=asked.hot,
+            quality=tuple(asked.quality or ()),
+        )
+        found = listings.exposures(engine, wanted, sort=asked.sort, descending=asked.descending)
+        return [plain(one) for one in found[asked.offset : asked.offset + asked.limit]]
 
     @router.get("/status", summary="The catalog at a glance")
     def status() -> dict[str, Any]:
@@ -72,36 +102,12 @@ def api_router(engine: sa.Engine) -> APIRouter:  # noqa: C901  one function per 
         return {"catalog": redacted(engine.url.render_as_string(hide_password=False))} | found
 
     @router.get("/exposures", summary="List science exposures and darks")
-    def exposures(
-        kind: Kind | None = None,
-        program: int | None = None,
-        filter: str | None = None,  # noqa: A002  its name in the address
-        quality: Annotated[list[Quality] | None, Query()] = None,
-        hot: bool = False,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        sort: str = "start_mjd",
-        descending: bool = False,
-        limit: Limit = MOST_ROWS,
-        offset: Offset = 0,
-    ) -> Objects:
-        wanted = ExposureFilter(kind, program, filter, since=since, until=until, hot=hot, quality=tuple(quality or ()))
-        return listed(wanted, sort, limit, offset, descending=descending)
+    def exposures(asked: Annotated[ExposuresQuery, Query()]) -> Objects:
+        return listed(asked, asked.kind, asked.filter)
 
     @router.get("/darks", summary="List darks")
-    def darks(
-        program: int | None = None,
-        quality: Annotated[list[Quality] | None, Query()] = None,
-        hot: bool = False,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        sort: str = "start_mjd",
-        descending: bool = False,
-        limit: Limit = MOST_ROWS,
-        offset: Offset = 0,
-    ) -> Objects:
-        wanted = ExposureFilter("dark", program, since=since, until=until, hot=hot, quality=tuple(quality or ()))
-        return listed(wanted, sort, limit, offset, descending=descending)
+    def darks(asked: Annotated[DarksQuery, Query()]) -> Objects:
+        return listed(asked, "dark")
 
     @router.get("/exposures/{name}", summary="Everything about an exposure or an association")
     def show(name: Name) -> dict[str, Any]:

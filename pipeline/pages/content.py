@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import AssociationRecord, ExposureRecord, Match
-    from sbcdark.catalog.result_listings import ListedProduct
-    from sbcdark.catalog.result_records import PhotometryRecord, StoredSelection
+    from sbcdark.catalog.result_records import ListedProduct, PhotometryRecord, StoredSelection
     from sbcdark.pipeline.selection.changes import Change
     from sbcdark.pipeline.views.catalog_points import Coverage
 

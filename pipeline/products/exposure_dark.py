@@ -96,7 +96,7 @@ def estimate_dark(engine: sa.Engine, name: str, options: BuildOptions) -> Estima
     shelf = FlatShelf(options.flat)
     one = read_input(values, shelf.flat_of(values, warnings))
     (match,), chosen = read_darks(matches, options, warnings)
-    around = surroundings_of(engine, shelf)
+    around = surroundings_of(engine, shelf, options.combine)
     estimate = combine_darks(options.combine, [exposure_to_fit(one, 0, ())], chosen, around, templates_of)
     return EstimatedDark(one, estimate, match, (*warnings, *match.warnings, *estimate.exposures[0].cautions))
 

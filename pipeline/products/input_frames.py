@@ -51,6 +51,11 @@ def _ingested(file: FileRecord) -> FileRecord | None:
     return None if is_remote(file.uri) else file
 
 
+def is_divided(file: FileRecord) -> bool:
+    """Whether calacs divided an FLT by a flat; if not, its dark is that of the detector."""
+    return file.flat_correction in {None, "COMPLETE"}
+
+
 class FlatShelf:
     """The flats of a build; a flat is read once as long as its file stays the same."""
 
@@ -66,8 +71,7 @@ class FlatShelf:
             The flat cannot be read.
         """
         assert values.file is not None  # noqa: S101  ensured by science_values
-        # If calacs did not divide by a flat, the dark is that of the detector.
-        if values.file.flat_correction not in {None, "COMPLETE"}:
+        if not is_divided(values.file):
             return None
         path = find_flat(values.file.flat_file, self._given)
         if path is None:

@@ -180,7 +180,7 @@ def _made(engine: sa.Engine, target: Target, plan: Plan, job: Job, drizzler: Dri
     exposures = without_halos(exposures, placed, product)
     if options.combine is Combine.MODEL:
         warnings += _little_left(inputs, exposures)
-    around = surroundings_of(engine, FlatShelf(options.flat))
+    around = surroundings_of(engine, FlatShelf(options.flat), options.combine)
     estimate = combine_darks(options.combine, exposures, chosen, around, templates_of)
     if options.combine is Combine.MODEL:
         warnings += _degraded(estimate)

@@ -8,6 +8,7 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.opening import as_engine
 from sbcdark.pipeline.frames.pixels import find_flat, missing_flat
+from sbcdark.pipeline.products.input_frames import is_divided
 from sbcdark.pipeline.selection.names import named_exposures
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ def missing_flats(catalog: sa.Engine | str | Path, selector: Selector, flat: Pat
         for rootname in named_exposures(session, selector):
             values = queries.match_values(session, rootname)
             file = None if values is None or values.kind != "science" else values.file
-            # If calacs did not divide by a flat, the dark is that of the detector.
-            if file is None or file.kind != "FLT" or file.flat_correction not in {None, "COMPLETE"}:
+            if file is None or file.kind != "FLT" or not is_divided(file):
                 continue
             if find_flat(file.flat_file, flat) is None:
                 found.append(f"{rootname}: {missing_flat(file.flat_file)}")

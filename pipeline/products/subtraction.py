@@ -148,7 +148,7 @@ def _of_target(
     inputs = [read_input(one, flat, drizzled=False) for one, flat in zip(values, flats, strict=True)]
     matches, chosen = read_darks(matches, options, warnings)
     exposures = [exposure_to_fit(one, number, ()) for number, one in enumerate(inputs)]
-    around = surroundings_of(engine, shelf)
+    around = surroundings_of(engine, shelf, options.combine)
     darks = combine_darks(options.combine, exposures, chosen, around, templates_of).exposures
     made = []
     for one, match, dark in zip(inputs, matches, darks, strict=True):

@@ -10,7 +10,7 @@ from sbcdark.catalog import neighbours
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import BadFileError
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
-from sbcdark.pipeline.model.combination import Exposure, Surroundings
+from sbcdark.pipeline.model.combination import ALONE, Exposure, Surroundings
 from sbcdark.pipeline.model.priors import NEIGHBOUR_DAYS
 from sbcdark.pipeline.products.input_frames import (
     FlatShelf,
@@ -20,6 +20,7 @@ from sbcdark.pipeline.products.input_frames import (
     read_input,
 )
 from sbcdark.pipeline.selection.file_state import with_current_file
+from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ _MOST = 3
 """Exposures that are tried on each side."""
 
 
-def surroundings_of(engine: sa.Engine, flats: FlatShelf) -> Surroundings:
+def surroundings_of(engine: sa.Engine, flats: FlatShelf, combine: Combine) -> Surroundings:
     """Return what the catalog knows around the exposures of a product.
 
     Parameters
@@ -41,7 +42,11 @@ def surroundings_of(engine: sa.Engine, flats: FlatShelf) -> Surroundings:
         The catalog.
     flats : FlatShelf
         The flats of the build.
+    combine : Combine
+        Only the model needs them; for the others the catalog is not asked.
     """
+    if combine is not Combine.MODEL:
+        return ALONE
     with reading(engine) as session:
         scatter = neighbours.base_scatter(session)
 
