@@ -95,7 +95,7 @@ def measured(outcome: Outcome) -> Photometry:
 
 def test_net_of_the_undisturbed_pair(real_data: Path, undisturbed: Photometry) -> None:
     assert real_data.is_dir()
-    assert undisturbed.net_count_s == pytest.approx(9.827585, abs=1e-5)
+    assert undisturbed.net_count_s == pytest.approx(9.827573, abs=1e-5)
     assert undisturbed.net_err_count_s == pytest.approx(0.1048, abs=1e-4)
 
 
