@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sbcdark.catalog.result_records import PhotometryRecord
-    from sbcdark.pipeline.products.options import BuildKeywords
+    from sbcdark.pipeline.estimation.options import BuildKeywords
     from sbcdark.pipeline.products.run import Outcome
 
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="ASSOCIATION|EXPOSURE...", help="Targets.")]

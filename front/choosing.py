@@ -125,7 +125,7 @@ class ChoosingCatalog(OpenCatalog):
         flat : str or Path, optional
             The flat, or a folder of flats; by default the folder of the environment variable ``jref``.
         """
-        from sbcdark.pipeline.products.missing_flats import missing_flats  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.estimation.missing_flats import missing_flats  # noqa: PLC0415  each job loads what it needs
 
         return missing_flats(self.engine, selector_from(names), None if flat is None else path_from(flat, "flat"))
 

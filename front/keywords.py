@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sbcdark.pipeline.products.apertures import ApertureSpec
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.rules import Requirements, Rule
 
@@ -266,8 +266,8 @@ def apertures_from(
     TypeError
         One of them is something else.
     """
-    from sbcdark.pipeline.products.apertures import ApertureSpec  # noqa: PLC0415  each job loads what it needs
-    from sbcdark.pipeline.products.options import apertures_of  # noqa: PLC0415
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec  # noqa: PLC0415  each job loads what it needs
+    from sbcdark.pipeline.estimation.options import apertures_of  # noqa: PLC0415
 
     # photutils' apertures and regions convert themselves to pixels or to masks, and some of them are iterable.
     shape = hasattr(apertures, "to_mask") or hasattr(apertures, "to_pixel")

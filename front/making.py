@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sbcdark.keywords import Apertures, Folder, Names, One, Radii, Several
+    from sbcdark.pipeline.estimation.exposure_dark import DarkOfExposure
+    from sbcdark.pipeline.estimation.options import BuildKeywords
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.model.validation import Validation
     from sbcdark.pipeline.pages.report import Report
-    from sbcdark.pipeline.products.exposure_dark import DarkOfExposure
-    from sbcdark.pipeline.products.options import BuildKeywords
     from sbcdark.pipeline.products.replay import Replayed
     from sbcdark.pipeline.products.subtraction import Subtracted
     from sbcdark.pipeline.selection.changes import Change
@@ -58,8 +58,8 @@ class MakingCatalog(OpenCatalog):
             `rate` and `error` (1024 x 1024, count/s/pixel on the detector; `image` has both with the unit), `base`,
             `amplitude`, `sky`, `covariance`.
         """
-        from sbcdark.pipeline.products.exposure_dark import dark_of_exposure  # noqa: PLC0415
-        from sbcdark.pipeline.products.options import BuildKeywords, build_options  # noqa: PLC0415
+        from sbcdark.pipeline.estimation.exposure_dark import dark_of_exposure  # noqa: PLC0415
+        from sbcdark.pipeline.estimation.options import BuildKeywords, build_options  # noqa: PLC0415
 
         check_keywords(options, BuildKeywords)
         built = build_options(**options)
@@ -154,7 +154,7 @@ class MakingCatalog(OpenCatalog):
         **options
             `combine`, `rule`, `top`, `use`, `flat`, `mask`, `max_sigma`, `max_days`, `min_exptime_s`, `mixed`, and
             AstroDrizzle's `final_scale`, `final_rot`, `final_pixfrac`, `final_kernel`, `final_refimage`: see
-            `sbcdark.pipeline.products.options.build_options`.
+            `sbcdark.pipeline.estimation.options.build_options`.
 
         Returns
         -------
@@ -162,10 +162,10 @@ class MakingCatalog(OpenCatalog):
             One for a single name, whose failure is raised; else a list. In a list, a failure affects only its own
             target and is in its `outcome`.
         """
+        from sbcdark.pipeline.apertures.sky import parse_sky  # noqa: PLC0415
+        from sbcdark.pipeline.estimation.options import BuildKeywords, build_options  # noqa: PLC0415
         from sbcdark.pipeline.products.job import Job  # noqa: PLC0415  each job loads what it needs
-        from sbcdark.pipeline.products.options import BuildKeywords, build_options  # noqa: PLC0415
         from sbcdark.pipeline.products.run import make  # noqa: PLC0415
-        from sbcdark.pipeline.products.sky import parse_sky  # noqa: PLC0415
         from sbcdark.pipeline.views.growth import plot_growth  # noqa: PLC0415
         from sbcdark.pipeline.views.product_pictures import draw_products  # noqa: PLC0415
 
@@ -293,7 +293,7 @@ class MakingCatalog(OpenCatalog):
         **options
             As for `run`, without `mask`, `mixed` and the options of the drizzle.
         """
-        from sbcdark.pipeline.products.options import BuildKeywords, build_options  # noqa: PLC0415
+        from sbcdark.pipeline.estimation.options import BuildKeywords, build_options  # noqa: PLC0415
         from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415  each job loads what it needs
 
         check_keywords(options, BuildKeywords)
@@ -337,7 +337,7 @@ class MakingCatalog(OpenCatalog):
         warnings : tuple of str
             The darks that are left out.
         """
-        from sbcdark.pipeline.products.catalog_validation import validate_catalog  # noqa: PLC0415
+        from sbcdark.pipeline.estimation.catalog_validation import validate_catalog  # noqa: PLC0415
 
         with progress_of(progress, "predicting darks") as shown:
             return validate_catalog(

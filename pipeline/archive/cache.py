@@ -36,6 +36,11 @@ _locked: ContextVar[ExitStack | None] = ContextVar("_locked", default=None)
 """The open and locked copies of the innermost `keeping_files`."""
 
 
+def record_to_match(file: FileRecord) -> FileRecord | None:
+    """Return the record that a local file must match; the cache has checked a copy of a remote file."""
+    return None if is_remote(file.uri) else file
+
+
 def path_of(file: FileRecord) -> Path:
     """Return the local path of a file of the catalog; fetch the file into the cache if it is remote.
 

@@ -1,1 +1,1 @@
-"""Products from exposures and darks: science product, masterdark, photometry, and their records."""
+"""Products of a target: science, masterdark, net, photometry, dark-subtracted frames; their files and records."""

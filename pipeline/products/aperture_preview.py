@@ -13,22 +13,17 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.workspace import workspace
+from sbcdark.pipeline.apertures.pixel_shapes import to_pixels
 from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files
 from sbcdark.pipeline.detector.rates import count_error
+from sbcdark.pipeline.drizzling.drizzle import Drizzler
+from sbcdark.pipeline.drizzling.footprints import NativeWeights, native_fractions
+from sbcdark.pipeline.estimation.chosen_darks import read_dark_frame
+from sbcdark.pipeline.estimation.science_frames import FlatShelf, exposure_to_fit, read_input, science_values
+from sbcdark.pipeline.estimation.template_cache import templates_of
 from sbcdark.pipeline.model import dark_fit
 from sbcdark.pipeline.model.combination import DarkEstimate, combine_darks
-from sbcdark.pipeline.products.aperture_shapes import to_pixels
-from sbcdark.pipeline.products.drizzle import Drizzler
-from sbcdark.pipeline.products.footprints import NativeWeights, native_fractions
-from sbcdark.pipeline.products.input_frames import (
-    FlatShelf,
-    exposure_to_fit,
-    read_dark_frame,
-    read_input,
-    science_values,
-)
 from sbcdark.pipeline.products.masterdark import drizzle_inputs
-from sbcdark.pipeline.products.template_cache import templates_of
 from sbcdark.pipeline.selection import choice
 from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
 
@@ -40,10 +35,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import Match, MatchValues
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec
+    from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct, FrameMapping
+    from sbcdark.pipeline.estimation.science_frames import ScienceInput
     from sbcdark.pipeline.model.templates import DarkFrame
-    from sbcdark.pipeline.products.apertures import ApertureSpec
-    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct, FrameMapping
-    from sbcdark.pipeline.products.records import ScienceInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from sbcdark.catalog import results
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.roots import uri_of
+from sbcdark.pipeline.apertures.sky import parse_sky
 from sbcdark.pipeline.frames.fits_output import read_cards
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, photometry_records, read_photometry
 from sbcdark.pipeline.products.photometry import GrowthPoint
 from sbcdark.pipeline.products.product_files import KEY_CARD
 from sbcdark.pipeline.products.records import Masterdark, Member
-from sbcdark.pipeline.products.sky import parse_sky
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, PixelRing
 from sbcdark.pipeline.model.halos import HALO_RADII, halo_leak
-from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, PixelRing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from sbcdark.pipeline.apertures.pixel_shapes import PixelShape
+    from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct, FrameMapping
     from sbcdark.pipeline.model.combination import Exposure
-    from sbcdark.pipeline.products.aperture_shapes import PixelShape
-    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct, FrameMapping
     from sbcdark.pipeline.products.records import Built, PlacedAperture
 
 HALO_FROM_PIX = 100.0

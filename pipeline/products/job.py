@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sbcdark.pipeline.products.options import BuildOptions
+from sbcdark.pipeline.estimation.options import BuildOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sbcdark.pipeline.products.apertures import ApertureSpec
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec
+    from sbcdark.pipeline.apertures.sky import Sky
     from sbcdark.pipeline.products.photometry import GrowthPoint
     from sbcdark.pipeline.products.product_files import ProductFiles
     from sbcdark.pipeline.products.records import Built
-    from sbcdark.pipeline.products.sky import Sky
 
     Draw = Callable[[Built, ProductFiles], tuple[str, ...]]
     DrawGrowth = Callable[[Path, Sequence[GrowthPoint]], None]

@@ -9,24 +9,29 @@ import numpy as np
 
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
-from sbcdark.catalog.errors import NothingMatchedError, SbcdarkError, UsageError
+from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.text import number
+from sbcdark.pipeline.apertures.sky import parse_sky
 from sbcdark.pipeline.archive.cache import keeping_files
+from sbcdark.pipeline.estimation import compatibility
+from sbcdark.pipeline.estimation.chosen_darks import matches_of, read_darks
+from sbcdark.pipeline.estimation.science_frames import (
+    FlatShelf,
+    ScienceInput,
+    exposure_to_fit,
+    read_input,
+    science_values,
+)
+from sbcdark.pipeline.estimation.surroundings import surroundings_of
+from sbcdark.pipeline.estimation.template_cache import templates_are_kept, templates_of
 from sbcdark.pipeline.frames.pixels import drizzle_input
 from sbcdark.pipeline.model.combination import DarkEstimate, Exposure, ExposureDark, combine_darks, shared_darks
-from sbcdark.pipeline.products import compatibility
 from sbcdark.pipeline.products.halos import without_halos
-from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
 from sbcdark.pipeline.products.net import net_error, variance_planes
 from sbcdark.pipeline.products.placement import check_product, masked_regions, placed_apertures, probes
 from sbcdark.pipeline.products.product_files import ProductFiles, inputs_key, require_free
-from sbcdark.pipeline.products.records import Built, Masterdark, Member, ScienceInput
-from sbcdark.pipeline.products.sky import parse_sky
-from sbcdark.pipeline.products.surroundings import surroundings_of
-from sbcdark.pipeline.products.template_cache import templates_are_kept, templates_of
-from sbcdark.pipeline.selection import choice
-from sbcdark.pipeline.selection.rules import Combine, Requirements
-from sbcdark.pipeline.selection.suggestions import advice_in
+from sbcdark.pipeline.products.records import Built, Masterdark, Member
+from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,20 +39,15 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
     from numpy.typing import NDArray
-    from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import Match, MatchValues
-    from sbcdark.pipeline.products.apertures import ApertureSpec
-    from sbcdark.pipeline.products.drizzle import Drizzler
-    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
-    from sbcdark.pipeline.products.grid import Grid
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec
+    from sbcdark.pipeline.drizzling.drizzle import Drizzler
+    from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct
+    from sbcdark.pipeline.drizzling.grid import Grid
+    from sbcdark.pipeline.estimation.science_frames import Flat
     from sbcdark.pipeline.products.job import Job
-    from sbcdark.pipeline.products.options import BuildOptions
-    from sbcdark.pipeline.products.records import Flat
     from sbcdark.pipeline.selection.names import Target
-
-_SPARE = 5
-"""Spare darks to request, as replacements for darks whose file is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,31 +285,6 @@ def _little_left(inputs: Sequence[ScienceInput], exposures: Sequence[Exposure]) 
                 "makes all apertures less precise; measure the largest in a separate run"
             )
     return warnings
-
-
-def matches_of(session: Session, exposures: Sequence[MatchValues], options: BuildOptions) -> list[Match]:
-    """Choose the darks of each exposure, with some spare ones for those whose file is missing.
-
-    Raises
-    ------
-    NothingMatchedError
-        No dark fits an exposure.
-    """
-    wanted = Requirements(
-        options.top or choice.TOP[options.combine], options.max_sigma, options.max_days, options.min_exptime_s
-    )
-    free = [one.rootname for one in exposures if one.rootname not in options.use]
-    found = choice.choose_for(session, free, options.combine, options.rule, wanted, spare=_SPARE)
-    for match in found:
-        if not match.darks:
-            reasons = "; ".join(f"{rejected.dark}: {rejected.reason}" for rejected in match.nearest_rejected)
-            raise NothingMatchedError(
-                f"No dark fits {match.exposure}" + (f" ({reasons})." if reasons else ": the catalog has none."),
-                advice_in(session, [match.exposure]),
-            )
-    found += [choice.forced_match(session, rootname, darks, wanted) for rootname, darks in options.use.items()]
-    by_name = {match.exposure: match for match in found}
-    return [by_name[one.rootname] for one in exposures]
 
 
 def _member(one: ScienceInput, match: Match, dark: ExposureDark) -> Member:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
-    from sbcdark.pipeline.products.records import ScienceInput
+    from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct
+    from sbcdark.pipeline.estimation.science_frames import ScienceInput
 
 
 _SMOOTH_PIX = 3.0

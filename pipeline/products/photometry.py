@@ -10,11 +10,11 @@ import numpy as np
 
 from sbcdark.catalog.result_records import PhotometryRecord
 from sbcdark.catalog.times import utc_of_mjd
+from sbcdark.pipeline.apertures.pixel_shapes import aperture_sum, scale_arcsec, sky_position
+from sbcdark.pipeline.drizzling.footprints import poisson_error
+from sbcdark.pipeline.estimation.compatibility import last_calibrated
 from sbcdark.pipeline.model.halos import HALO_RADII
 from sbcdark.pipeline.model.poisson_source import source_counts
-from sbcdark.pipeline.products.aperture_shapes import aperture_sum, scale_arcsec, sky_position
-from sbcdark.pipeline.products.compatibility import last_calibrated
-from sbcdark.pipeline.products.footprints import poisson_error
 from sbcdark.pipeline.products.halos import halo_error, halo_leaks, has_halo
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import FileRecord
-    from sbcdark.pipeline.products.aperture_shapes import ApertureSum
-    from sbcdark.pipeline.products.footprints import NativeWeights
+    from sbcdark.pipeline.apertures.pixel_shapes import ApertureSum
+    from sbcdark.pipeline.drizzling.footprints import NativeWeights
     from sbcdark.pipeline.products.records import Built, PlacedAperture
 
 _MAGNITUDE = 2.5 / math.log(10.0)

@@ -6,8 +6,8 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.pipeline.estimation.compatibility import last_calibrated
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, read_photometry, write_joined, write_table
-from sbcdark.pipeline.products.compatibility import last_calibrated
 from sbcdark.pipeline.products.product_files import joint_table
 from sbcdark.pipeline.products.stored_results import circumstances
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sbcdark.catalog.result_records import PhotometryRecord
-    from sbcdark.pipeline.products.options import BuildOptions
+    from sbcdark.pipeline.estimation.options import BuildOptions
     from sbcdark.pipeline.products.photometry import GrowthPoint
     from sbcdark.pipeline.products.records import Built
 

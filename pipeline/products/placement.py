@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, aperture_sum, to_pixels
-from sbcdark.pipeline.products.footprints import NativeWeights, check_weights, native_weights
+from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, aperture_sum, to_pixels
+from sbcdark.pipeline.apertures.sky import Sky
+from sbcdark.pipeline.drizzling.footprints import NativeWeights, check_weights, native_weights
 from sbcdark.pipeline.products.records import PlacedAperture
-from sbcdark.pipeline.products.sky import Sky
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.products.aperture_shapes import PixelShape
-    from sbcdark.pipeline.products.apertures import ApertureSpec
-    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec
+    from sbcdark.pipeline.apertures.pixel_shapes import PixelShape
+    from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct
 
 
 def placed_apertures(

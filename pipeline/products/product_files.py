@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.pipeline.apertures.apertures import clean_label, parse_aperture
 from sbcdark.pipeline.frames.fits_output import read_cards
-from sbcdark.pipeline.products.apertures import clean_label, parse_aperture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sbcdark.catalog.records import FileRecord, Match, MatchValues
-    from sbcdark.pipeline.products.apertures import ApertureSpec
-    from sbcdark.pipeline.products.options import BuildOptions
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec
+    from sbcdark.pipeline.estimation.options import BuildOptions
 
 KEY_CARD = "DRKINPUT"
 """Header card of a product that identifies its inputs."""

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sbcdark.catalog.records import FileRecord, Match, MatchValues
-    from sbcdark.pipeline.frames.pixels import ScienceFrame
+    from sbcdark.catalog.records import Match
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec
+    from sbcdark.pipeline.apertures.pixel_shapes import PixelShape
+    from sbcdark.pipeline.apertures.sky import Sky
+    from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct
+    from sbcdark.pipeline.drizzling.footprints import NativeWeights
+    from sbcdark.pipeline.estimation.science_frames import ScienceInput
     from sbcdark.pipeline.model.combination import DarkEstimate
-    from sbcdark.pipeline.products.aperture_shapes import PixelShape
-    from sbcdark.pipeline.products.apertures import ApertureSpec
-    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
-    from sbcdark.pipeline.products.footprints import NativeWeights
-    from sbcdark.pipeline.products.sky import Sky
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,75 +54,6 @@ class Masterdark:
     net: Path
     members: tuple[Member, ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Flat:
-    """The flat that divided a frame.
-
-    Attributes
-    ----------
-    path : Path
-        Path of the flat.
-    sha256 : str
-        sha256 of the file.
-    pixels : ndarray of float64, shape (1024, 1024)
-        About 1; NaN where it has no value.
-    """
-
-    path: Path
-    sha256: str
-    pixels: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScienceInput:
-    """One science exposure with everything that was read from it.
-
-    Attributes
-    ----------
-    values : MatchValues
-        Its values in the catalog.
-    file : FileRecord
-        The file that was read.
-    frame : ScienceFrame
-        Its pixels.
-    flat : Flat or None
-        The flat that divided it, if found.
-    good : ndarray of bool, shape (1024, 1024)
-        The pixels that are used in the science product, the dark and the weights.
-    """
-
-    values: MatchValues
-    file: FileRecord
-    frame: ScienceFrame
-    flat: Flat | None
-    good: NDArray[np.bool_]
-
-    @property
-    def flat_pixels(self) -> NDArray[np.float64] | None:
-        """The flat's pixels, shape (1024, 1024), or None."""
-        return None if self.flat is None else self.flat.pixels
-
-    @property
-    def rate(self) -> NDArray[np.float64]:
-        """Flat-fielded count/s/pixel, shape (1024, 1024); 0 on pixels that are not good."""
-        return np.where(self.good, self.frame.science, 0.0) / self.values.exptime_s
-
-    @property
-    def counts(self) -> NDArray[np.float64]:
-        """Raw counts (FLT x flat), shape (1024, 1024), non-negative; 0 on pixels that are not good."""
-        flat = 1.0 if self.flat is None else self.flat.pixels
-        return np.maximum(np.where(self.good, self.frame.science * flat, 0.0), 0.0)
-
-    def flat_fielded(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return an image of the detector (1024, 1024) divided by the flat; 0 on pixels that are not good."""
-        flat = 1.0 if self.flat is None else self.flat.pixels
-        return np.where(self.good, image / flat, 0.0)
-
-    def detector_weights(self, footprint: NativeWeights) -> NDArray[np.float64]:
-        """Return a footprint's weights on detector rates: divided by the flat, if it is known."""
-        return self.flat_fielded(footprint.full())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

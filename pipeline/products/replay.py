@@ -15,14 +15,14 @@ from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.records import Match
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.catalog.workspace import locked, publish, workspace
+from sbcdark.pipeline.apertures.apertures import parse_aperture
+from sbcdark.pipeline.drizzling.drizzle import Drizzler
+from sbcdark.pipeline.drizzling.grid import Grid
+from sbcdark.pipeline.estimation.options import BuildOptions
 from sbcdark.pipeline.frames.pixels import read_product
 from sbcdark.pipeline.frames.untrusted_fits import local_path
-from sbcdark.pipeline.products.apertures import parse_aperture
-from sbcdark.pipeline.products.drizzle import Drizzler
-from sbcdark.pipeline.products.grid import Grid
 from sbcdark.pipeline.products.job import Job
 from sbcdark.pipeline.products.masterdark import build
-from sbcdark.pipeline.products.options import BuildOptions
 from sbcdark.pipeline.products.product_files import ProductFiles
 from sbcdark.pipeline.products.run import write_products
 from sbcdark.pipeline.products.stored_results import circumstances, pixels_sha256

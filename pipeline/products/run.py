@@ -18,10 +18,10 @@ from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.roots import uri_of
 from sbcdark.catalog.workspace import locked, publish, sweep, workspace
 from sbcdark.pipeline.archive.cluster import cluster, worker_lost
+from sbcdark.pipeline.drizzling.drizzle import Drizzler
 from sbcdark.pipeline.frames.fits_output import write_dark_product, write_net_product, write_science_product
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.products import photometry
-from sbcdark.pipeline.products.drizzle import Drizzler
 from sbcdark.pipeline.products.earlier_products import earlier_products
 from sbcdark.pipeline.products.masterdark import build, plan_build, prepare
 from sbcdark.pipeline.products.photometry_tables import join_tables, table_meta, write_growth, write_photometry

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.catalog.result_records import PhotometryRecord
-    from sbcdark.pipeline.products.options import BuildOptions
+    from sbcdark.pipeline.estimation.options import BuildOptions
     from sbcdark.pipeline.products.records import Built
     from sbcdark.pipeline.selection.names import Target
 

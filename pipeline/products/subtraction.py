@@ -15,24 +15,23 @@ from sbcdark.catalog.roots import is_local
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.detector.constants import HOT_PIXEL_DQ
+from sbcdark.pipeline.estimation.chosen_darks import matches_of, read_darks
+from sbcdark.pipeline.estimation.science_frames import (
+    FlatShelf,
+    exposure_to_fit,
+    is_dark_subtracted,
+    read_input,
+    science_values,
+)
+from sbcdark.pipeline.estimation.surroundings import surroundings_of
+from sbcdark.pipeline.estimation.template_cache import templates_of
 from sbcdark.pipeline.frames.fits_output import read_cards
 from sbcdark.pipeline.frames.subtracted_files import write_dark, write_subtracted
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.model.combination import combine_darks
-from sbcdark.pipeline.products.input_frames import (
-    FlatShelf,
-    exposure_to_fit,
-    is_dark_subtracted,
-    read_darks,
-    read_input,
-    science_values,
-)
-from sbcdark.pipeline.products.masterdark import matches_of
 from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key
 from sbcdark.pipeline.products.provenance import Cards, command_line, dark_history, dark_tables, made_by
 from sbcdark.pipeline.products.run import make_folder
-from sbcdark.pipeline.products.surroundings import surroundings_of
-from sbcdark.pipeline.products.template_cache import templates_of
 from sbcdark.pipeline.selection.names import resolve_target
 
 if TYPE_CHECKING:
@@ -43,9 +42,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import Match, MatchValues
+    from sbcdark.pipeline.estimation.options import BuildOptions
+    from sbcdark.pipeline.estimation.science_frames import Flat, ScienceInput
     from sbcdark.pipeline.model.combination import ExposureDark
-    from sbcdark.pipeline.products.options import BuildOptions
-    from sbcdark.pipeline.products.records import Flat, ScienceInput
     from sbcdark.pipeline.selection.names import Selector, Target
 
 

@@ -16,8 +16,8 @@ with warnings.catch_warnings():
     import scipy.special
     import sqlalchemy.dialects.sqlite
 
+    from sbcdark.pipeline.drizzling.drizzle_process import import_astrodrizzle
     from sbcdark.pipeline.products import run
-    from sbcdark.pipeline.products.drizzle_process import import_astrodrizzle
     from sbcdark.pipeline.products.workers import SOCKET_FOLDER
 
     import_astrodrizzle()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.catalog.opening import open_catalog
 from sbcdark.pipeline.detector.constants import SCALE_ARCSEC
+from sbcdark.pipeline.estimation.options import BuildOptions, apertures_of
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.pages.report import write_report
 from sbcdark.pipeline.products.job import Job
-from sbcdark.pipeline.products.options import BuildOptions, apertures_of
 from sbcdark.pipeline.products.run import Outcome, make
 from sbcdark.pipeline.simulation.files import write_simulated
 from sbcdark.pipeline.simulation.simulated_archive import SimulatedArchive, simulate

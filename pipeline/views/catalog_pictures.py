@@ -119,8 +119,8 @@ def _draw_model(
 ) -> None:
     import numpy as np  # noqa: PLC0415  what follows needs scipy, too
 
-    from sbcdark.pipeline.products.exposure_dark import estimate_dark  # noqa: PLC0415
-    from sbcdark.pipeline.products.options import build_options  # noqa: PLC0415
+    from sbcdark.pipeline.estimation.exposure_dark import estimate_dark  # noqa: PLC0415
+    from sbcdark.pipeline.estimation.options import build_options  # noqa: PLC0415
     from sbcdark.pipeline.views.product_pictures import fit_picture  # noqa: PLC0415
     from sbcdark.pipeline.views.residuals import plot_fit  # noqa: PLC0415
     from sbcdark.pipeline.views.template_plot import plot_templates  # noqa: PLC0415

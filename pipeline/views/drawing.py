@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sbcdark.pipeline.products.apertures import clean_label
+from sbcdark.pipeline.apertures.apertures import clean_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

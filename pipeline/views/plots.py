@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, PixelRing
 from sbcdark.pipeline.detector.regions import BOX, QUIET
-from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, PixelRing
 from sbcdark.pipeline.views.drawing import (
     UNIT,
     block_mean,
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
     from numpy.typing import NDArray
 
+    from sbcdark.pipeline.apertures.pixel_shapes import PixelShape
     from sbcdark.pipeline.detector.regions import Region
-    from sbcdark.pipeline.products.aperture_shapes import PixelShape
 
 
 LISTED_APERTURES = 8

@@ -13,10 +13,11 @@ from sbcdark.pipeline.views.residuals import FitPicture, plot_fit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sbcdark.pipeline.estimation.science_frames import ScienceInput
     from sbcdark.pipeline.model.combination import ExposureDark
     from sbcdark.pipeline.model.dark_fit import DarkFit
     from sbcdark.pipeline.products.product_files import ProductFiles
-    from sbcdark.pipeline.products.records import Built, ScienceInput
+    from sbcdark.pipeline.products.records import Built
 
 
 def draw_products(built: Built, files: ProductFiles) -> tuple[str, ...]:

@@ -24,10 +24,10 @@ from astropy.wcs import WCS
 from twin_archive import real_data_folder
 
 from sbcdark.catalog.opening import open_catalog
+from sbcdark.pipeline.apertures.apertures import parse_aperture
+from sbcdark.pipeline.estimation.options import BuildOptions
 from sbcdark.pipeline.ingest.ingestion import ingest
-from sbcdark.pipeline.products.apertures import parse_aperture
 from sbcdark.pipeline.products.job import Job
-from sbcdark.pipeline.products.options import BuildOptions
 from sbcdark.pipeline.products.run import make
 from sbcdark.pipeline.selection.rules import Combine
 

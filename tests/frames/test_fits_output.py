@@ -13,9 +13,9 @@ from astropy.wcs import WCS
 from torture.disks import small_disk
 
 from sbcdark.catalog.errors import SbcdarkError
+from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct
 from sbcdark.pipeline.frames.fits_output import read_cards, write_dark_product, write_science_product
 from sbcdark.pipeline.frames.tables import table_hdu
-from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
 from sbcdark.pipeline.simulation.files import write_simulated
 from sbcdark.pipeline.simulation.simulated_archive import SimulatedFile
 

@@ -13,9 +13,9 @@ from helpers import with_card
 
 from sbcdark.catalog.errors import BadFileError
 from sbcdark.catalog.records import FileReading, Refusal
+from sbcdark.pipeline.drizzling.drizzle import Drizzler
 from sbcdark.pipeline.frames.exposure_files import read_file
 from sbcdark.pipeline.frames.pixels import drizzle_input, read_science, usable
-from sbcdark.pipeline.products.drizzle import Drizzler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,10 +13,10 @@ from helpers import with_card
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import open_catalog
+from sbcdark.pipeline.apertures.apertures import parse_aperture
+from sbcdark.pipeline.estimation.options import BuildOptions
 from sbcdark.pipeline.ingest.ingestion import ingest
-from sbcdark.pipeline.products.apertures import parse_aperture
 from sbcdark.pipeline.products.job import Job
-from sbcdark.pipeline.products.options import BuildOptions
 from sbcdark.pipeline.products.run import Outcome, make
 
 if TYPE_CHECKING:

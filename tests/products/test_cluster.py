@@ -12,9 +12,9 @@ from dask_cluster import kill_a_worker, local_cluster
 
 from sbcdark.catalog import models
 from sbcdark.catalog.opening import open_catalog
-from sbcdark.pipeline.products.apertures import parse_aperture
+from sbcdark.pipeline.apertures.apertures import parse_aperture
+from sbcdark.pipeline.estimation.options import BuildOptions
 from sbcdark.pipeline.products.job import Job
-from sbcdark.pipeline.products.options import BuildOptions
 from sbcdark.pipeline.products.run import Outcome, make
 from sbcdark.pipeline.selection.names import Selector
 from sbcdark.pipeline.selection.rules import Combine

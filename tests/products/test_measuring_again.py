@@ -12,8 +12,8 @@ from helpers import dump
 
 from sbcdark import Catalog
 from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.apertures.apertures import parse_aperture
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, photometry_records, read_photometry
-from sbcdark.pipeline.products.apertures import parse_aperture
 from sbcdark.pipeline.products.earlier_products import is_same
 from sbcdark.pipeline.products.job import Job
 from sbcdark.pipeline.products.masterdark import Plan

@@ -17,12 +17,12 @@ from sbcdark.catalog import models
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import open_catalog
+from sbcdark.pipeline.apertures.apertures import parse_aperture
+from sbcdark.pipeline.estimation.options import BuildOptions
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.ingest.quality import retire
 from sbcdark.pipeline.products import run as running
-from sbcdark.pipeline.products.apertures import parse_aperture
 from sbcdark.pipeline.products.job import Job
-from sbcdark.pipeline.products.options import BuildOptions
 from sbcdark.pipeline.products.provenance import command_line
 from sbcdark.pipeline.products.replay import replay
 from sbcdark.pipeline.products.run import make

@@ -19,10 +19,10 @@ from sky_geometry import area_factor, native_pixels
 from sbcdark.catalog import results
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import open_catalog
+from sbcdark.pipeline.apertures.apertures import parse_aperture
+from sbcdark.pipeline.estimation.options import BuildOptions
 from sbcdark.pipeline.ingest.ingestion import ingest
-from sbcdark.pipeline.products.apertures import parse_aperture
 from sbcdark.pipeline.products.job import Job
-from sbcdark.pipeline.products.options import BuildOptions
 from sbcdark.pipeline.products.run import Outcome, make
 from sbcdark.pipeline.selection.rules import Combine, Rule
 from sbcdark.pipeline.views.product_pictures import draw_products

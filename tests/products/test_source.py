@@ -12,8 +12,8 @@ from astropy.wcs import WCS
 
 from sbcdark import Catalog
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, PixelRing
-from sbcdark.pipeline.products.sky import parse_sky
+from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, PixelRing
+from sbcdark.pipeline.apertures.sky import parse_sky
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import open_catalog
 from sbcdark.catalog.results import products_of_selection, stored_selections, write_selection
 from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.pipeline.apertures.apertures import parse_aperture
+from sbcdark.pipeline.estimation.options import BuildOptions
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.ingest.quality import restore, retire
 from sbcdark.pipeline.products.aperture_preview import outlook
-from sbcdark.pipeline.products.apertures import parse_aperture
 from sbcdark.pipeline.products.job import Job
-from sbcdark.pipeline.products.options import BuildOptions
 from sbcdark.pipeline.products.replay import replay
 from sbcdark.pipeline.products.run import make
 from sbcdark.pipeline.selection.changes import changes

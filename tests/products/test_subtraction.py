@@ -12,7 +12,7 @@ from flt_copies import copy_with_counts
 
 from sbcdark import Catalog
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.products.drizzle import Drizzler
+from sbcdark.pipeline.drizzling.drizzle import Drizzler
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from astropy.io import fits
 from matplotlib.image import imread
 from matplotlib.patches import Ellipse, Rectangle
 
+from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse
 from sbcdark.pipeline.detector.regions import BOX
-from sbcdark.pipeline.products.aperture_shapes import PixelEllipse
 from sbcdark.pipeline.views.drawing import UNIT, block_mean, block_sum, own_style
 from sbcdark.pipeline.views.plots import (
     LISTED_APERTURES,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.products.apertures import ApertureSpec
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,10 @@ from sbcdark.catalog import neighbours
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import BadFileError
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
+from sbcdark.pipeline.estimation.chosen_darks import read_dark_file
+from sbcdark.pipeline.estimation.science_frames import FlatShelf, exposure_to_fit, is_dark_subtracted, read_input
 from sbcdark.pipeline.model.combination import ALONE, Exposure, Surroundings
 from sbcdark.pipeline.model.priors import NEIGHBOUR_DAYS
-from sbcdark.pipeline.products.input_frames import (
-    FlatShelf,
-    exposure_to_fit,
-    is_dark_subtracted,
-    read_dark_file,
-    read_input,
-)
 from sbcdark.pipeline.selection.file_state import with_current_file
 from sbcdark.pipeline.selection.rules import Combine
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog.engine import reading
+from sbcdark.pipeline.estimation.chosen_darks import matches_of, read_darks
+from sbcdark.pipeline.estimation.science_frames import FlatShelf, exposure_to_fit, read_input, science_values
+from sbcdark.pipeline.estimation.surroundings import surroundings_of
+from sbcdark.pipeline.estimation.template_cache import templates_of
 from sbcdark.pipeline.model.combination import combine_darks
-from sbcdark.pipeline.products.input_frames import FlatShelf, exposure_to_fit, read_darks, read_input, science_values
-from sbcdark.pipeline.products.masterdark import matches_of
-from sbcdark.pipeline.products.surroundings import surroundings_of
-from sbcdark.pipeline.products.template_cache import templates_of
 from sbcdark.pipeline.selection.names import resolve_exposure
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import Match
+    from sbcdark.pipeline.estimation.options import BuildOptions
+    from sbcdark.pipeline.estimation.science_frames import ScienceInput
     from sbcdark.pipeline.model.combination import DarkEstimate, ExposureDark
-    from sbcdark.pipeline.products.options import BuildOptions
-    from sbcdark.pipeline.products.records import ScienceInput
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,12 +12,12 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from helpers import ON_SQLITE
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.apertures.apertures import parse_aperture
+from sbcdark.pipeline.drizzling.grid import Grid, grid_of
+from sbcdark.pipeline.estimation.options import BuildOptions, build_options
 from sbcdark.pipeline.frames.pixels import read_product
-from sbcdark.pipeline.products.apertures import parse_aperture
-from sbcdark.pipeline.products.grid import Grid, grid_of
 from sbcdark.pipeline.products.job import Job
 from sbcdark.pipeline.products.net import _mean_square
-from sbcdark.pipeline.products.options import BuildOptions, build_options
 from sbcdark.pipeline.products.product_files import inputs_key
 from sbcdark.pipeline.products.replay import replay
 from sbcdark.pipeline.products.run import make

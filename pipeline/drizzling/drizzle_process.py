@@ -1,6 +1,6 @@
 """AstroDrizzle in a process without other duties: the only caller of drizzlepac (see `drizzle`).
 
-`python -m sbcdark.pipeline.products.drizzle_process` reads jobs from stdin; the workers of a run call `work`.
+`python -m sbcdark.pipeline.drizzling.drizzle_process` reads jobs from stdin; the workers of a run call `work`.
 """
 
 from __future__ import annotations

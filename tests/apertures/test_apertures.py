@@ -27,7 +27,7 @@ from regions import (
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.keywords import apertures_from
-from sbcdark.pipeline.products.apertures import (
+from sbcdark.pipeline.apertures.apertures import (
     LONGEST_LABEL,
     MOST_CORNERS,
     SIZES,
@@ -36,8 +36,8 @@ from sbcdark.pipeline.products.apertures import (
     number_names,
     parse_aperture,
 )
-from sbcdark.pipeline.products.ds9_regions import read_ds9
-from sbcdark.pipeline.products.options import apertures_of, read_regions
+from sbcdark.pipeline.apertures.ds9_regions import read_ds9
+from sbcdark.pipeline.estimation.options import apertures_of, read_regions
 
 if TYPE_CHECKING:
     from pathlib import Path

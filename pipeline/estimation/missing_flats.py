@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.opening import as_engine
+from sbcdark.pipeline.estimation.science_frames import is_divided
 from sbcdark.pipeline.frames.pixels import find_flat, missing_flat
-from sbcdark.pipeline.products.input_frames import is_divided
 from sbcdark.pipeline.selection.names import named_exposures
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, PixelRing
+from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, PixelRing
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
-    from sbcdark.pipeline.products.aperture_shapes import PixelShape
+    from sbcdark.pipeline.apertures.pixel_shapes import PixelShape
 
 _ANNULUS = re.compile(r"annulus([:@])([0-9.eE+-]+),([0-9.eE+-]+)")
 _LARGEST = 2048.0

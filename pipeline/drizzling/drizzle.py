@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from sbcdark.catalog.errors import SbcdarkError
+from sbcdark.pipeline.drizzling.drizzle_process import ENVIRONMENT, KernelCall, work
+from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct, FrameMapping
+from sbcdark.pipeline.drizzling.grid import Grid
 from sbcdark.pipeline.frames.fits_output import write_grid
 from sbcdark.pipeline.frames.pixels import read_product
-from sbcdark.pipeline.products.drizzle_process import ENVIRONMENT, KernelCall, work
-from sbcdark.pipeline.products.drizzled_product import DrizzledProduct, FrameMapping
-from sbcdark.pipeline.products.grid import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,7 +184,7 @@ class Drizzler:
         environment |= ENVIRONMENT
         # -P: a folder called numpy in the user's current folder is not imported.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sbcdark.pipeline.products.drizzle_process"],
+            [sys.executable, "-P", "-m", "sbcdark.pipeline.drizzling.drizzle_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

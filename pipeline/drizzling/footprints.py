@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.errors import SbcdarkError
+from sbcdark.pipeline.apertures.pixel_shapes import overlap
 from sbcdark.pipeline.detector.rates import EXACT_BELOW, count_error
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
-from sbcdark.pipeline.products.aperture_shapes import overlap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.products.aperture_shapes import PixelShape
-    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct, FrameMapping
+    from sbcdark.pipeline.apertures.pixel_shapes import PixelShape
+    from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct, FrameMapping
 
 TOUCHED = 0.009
 """Minimum fraction of a native pixel covered by the product pixels of an aperture for which it is excluded from the

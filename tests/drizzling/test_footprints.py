@@ -12,11 +12,10 @@ import pytest
 from flt_copies import copy_with_counts
 
 from sbcdark.catalog.errors import SbcdarkError
+from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, aperture_sum, overlap
 from sbcdark.pipeline.detector.constants import flagged
-from sbcdark.pipeline.frames.fits_output import write_science_product
-from sbcdark.pipeline.products.aperture_shapes import PixelEllipse, aperture_sum, overlap
-from sbcdark.pipeline.products.drizzle import Drizzler
-from sbcdark.pipeline.products.footprints import (
+from sbcdark.pipeline.drizzling.drizzle import Drizzler
+from sbcdark.pipeline.drizzling.footprints import (
     NativeWeights,
     check_weights,
     native_fractions,
@@ -24,7 +23,8 @@ from sbcdark.pipeline.products.footprints import (
     poisson_error,
     weighted_sum,
 )
-from sbcdark.pipeline.products.grid import Grid
+from sbcdark.pipeline.drizzling.grid import Grid
+from sbcdark.pipeline.frames.fits_output import write_science_product
 from sbcdark.pipeline.simulation.files import write_simulated
 from sbcdark.pipeline.simulation.simulated_archive import Parameters, simulate
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct, FrameMapping
+    from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct, FrameMapping
 
 SHAPE = (1024, 1024)
 NORMAL_TAIL = 4.5  # standard deviations: 7e-6, so that all comparisons here together fail once in a thousand runs

@@ -1,33 +1,100 @@
-"""Reading the inputs of a dark estimate: science exposures with their flats, and the darks chosen for them."""
+"""Science exposures and their flats as the estimate of a dark reads them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from sbcdark.catalog import queries
-from sbcdark.catalog.errors import BadFileError, NothingMatchedError, UsageError
-from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files, path_of
-from sbcdark.pipeline.archive.urls import is_remote
-from sbcdark.pipeline.frames.pixels import find_flat, missing_flat, read_dark, read_flat, read_science, usable
+from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.archive.cache import path_of, record_to_match
+from sbcdark.pipeline.frames.pixels import find_flat, missing_flat, read_flat, read_science, usable
 from sbcdark.pipeline.frames.untrusted_fits import file_sha256
 from sbcdark.pipeline.model.combination import Exposure
-from sbcdark.pipeline.model.templates import DarkFrame
-from sbcdark.pipeline.products.records import Flat, ScienceInput
-from sbcdark.pipeline.selection import choice
 from sbcdark.pipeline.selection.file_state import with_current_file
-from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
-    from sbcdark.catalog.records import FileRecord, Match, MatchValues, ScoredDark
-    from sbcdark.pipeline.products.footprints import NativeWeights
-    from sbcdark.pipeline.products.options import BuildOptions
+    from sbcdark.catalog.records import FileRecord, MatchValues
+    from sbcdark.pipeline.drizzling.footprints import NativeWeights
+    from sbcdark.pipeline.frames.pixels import ScienceFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """The flat that divided a frame.
+
+    Attributes
+    ----------
+    path : Path
+        Path of the flat.
+    sha256 : str
+        sha256 of the file.
+    pixels : ndarray of float64, shape (1024, 1024)
+        About 1; NaN where it has no value.
+    """
+
+    path: Path
+    sha256: str
+    pixels: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScienceInput:
+    """One science exposure with everything that was read from it.
+
+    Attributes
+    ----------
+    values : MatchValues
+        Its values in the catalog.
+    file : FileRecord
+        The file that was read.
+    frame : ScienceFrame
+        Its pixels.
+    flat : Flat or None
+        The flat that divided it, if found.
+    good : ndarray of bool, shape (1024, 1024)
+        The pixels that are used in the science product, the dark and the weights.
+    """
+
+    values: MatchValues
+    file: FileRecord
+    frame: ScienceFrame
+    flat: Flat | None
+    good: NDArray[np.bool_]
+
+    @property
+    def flat_pixels(self) -> NDArray[np.float64] | None:
+        """The flat's pixels, shape (1024, 1024), or None."""
+        return None if self.flat is None else self.flat.pixels
+
+    @property
+    def rate(self) -> NDArray[np.float64]:
+        """Flat-fielded count/s/pixel, shape (1024, 1024); 0 on pixels that are not good."""
+        return np.where(self.good, self.frame.science, 0.0) / self.values.exptime_s
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """Raw counts (FLT x flat), shape (1024, 1024), non-negative; 0 on pixels that are not good."""
+        flat = 1.0 if self.flat is None else self.flat.pixels
+        return np.maximum(np.where(self.good, self.frame.science * flat, 0.0), 0.0)
+
+    def flat_fielded(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return an image of the detector (1024, 1024) divided by the flat; 0 on pixels that are not good."""
+        flat = 1.0 if self.flat is None else self.flat.pixels
+        return np.where(self.good, image / flat, 0.0)
+
+    def detector_weights(self, footprint: NativeWeights) -> NDArray[np.float64]:
+        """Return a footprint's weights on detector rates: divided by the flat, if it is known."""
+        return self.flat_fielded(footprint.full())
 
 
 def science_values(session: Session, rootname: str) -> MatchValues:
@@ -44,11 +111,6 @@ def science_values(session: Session, rootname: str) -> MatchValues:
     if values.kind != "science":
         raise UsageError(f"{rootname} is a dark.", "Name an association or science exposures.")
     return with_current_file(session, values)
-
-
-def _ingested(file: FileRecord) -> FileRecord | None:
-    """Return the record that a local file must match; the cache checks remote files."""
-    return None if is_remote(file.uri) else file
 
 
 def is_divided(file: FileRecord) -> bool:
@@ -101,75 +163,9 @@ def read_input(values: MatchValues, flat: Flat | None, *, drizzled: bool = True)
         The FLT cannot be read, or is not the file that was ingested.
     """
     assert values.file is not None  # noqa: S101  ensured by science_values
-    frame = read_science(path_of(values.file), _ingested(values.file), drizzled=drizzled)
+    frame = read_science(path_of(values.file), record_to_match(values.file), drizzled=drizzled)
     good = usable(frame, None if flat is None else flat.pixels)
     return ScienceInput(values, values.file, frame, flat, good)
-
-
-def read_darks(
-    matches: Sequence[Match], options: BuildOptions, warnings: list[str]
-) -> tuple[list[Match], list[list[DarkFrame]]]:
-    """Read each chosen dark once; replace one that is missing, unreadable or changed by the next best.
-
-    Returns
-    -------
-    matches : list of Match
-        With the darks that were read, ranked again.
-    darks : list of list of DarkFrame
-        Their frames, in the same order.
-
-    Raises
-    ------
-    NothingMatchedError
-        None of an exposure's darks can be read.
-    """
-    frames: dict[str, DarkFrame | None] = {}
-    kept, chosen = [], []
-    for match in matches:
-        limit = len(match.darks)
-        if options.combine is not Combine.MODEL and match.exposure not in options.use:
-            limit = options.top or choice.TOP[options.combine]
-        fetch_ahead([dark.file for dark in match.darks[:limit] if dark.file is not None])
-        used: list[ScoredDark] = []
-        for dark in match.darks:
-            if len(used) == limit:
-                break
-            if dark.dark not in frames:
-                frames[dark.dark] = read_dark_frame(dark, warnings)
-            if frames[dark.dark] is not None:
-                used.append(dark)
-        if not used:
-            raise NothingMatchedError(
-                f"None of the darks for {match.exposure} can be read.", "Ingest them from where they are now."
-            )
-        total = sum(dark.exptime_s for dark in used)
-        ranked = tuple(replace(dark, rank=rank, weight=dark.exptime_s / total) for rank, dark in enumerate(used, 1))
-        kept.append(replace(match, darks=ranked))
-        chosen.append([frame for dark in used if (frame := frames[dark.dark]) is not None])
-    return kept, chosen
-
-
-def read_dark_file(rootname: str, file: FileRecord, exptime_s: float) -> DarkFrame:
-    """Read a dark.
-
-    Raises
-    ------
-    BadFileError
-        It is missing, unreadable or not the file that was ingested.
-    """
-    with keeping_files():
-        counts: Any = read_dark(path_of(file), _ingested(file))
-    return DarkFrame(rootname, counts, exptime_s)
-
-
-def read_dark_frame(dark: ScoredDark, warnings: list[str]) -> DarkFrame | None:
-    """Read a chosen dark; return None and add a warning if it is missing, unreadable or changed."""
-    assert dark.file is not None  # noqa: S101  darks without a file are not selected
-    try:
-        return read_dark_file(dark.dark, dark.file, dark.exptime_s)
-    except BadFileError as error:
-        warnings.append(f"dark {dark.dark} is left out: {error.what} The next best takes its place.")
-        return None
 
 
 def exposure_to_fit(one: ScienceInput, number: int, footprints: Sequence[Sequence[NativeWeights]]) -> Exposure:

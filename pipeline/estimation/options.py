@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.products.grid import Grid, grid_of
+from sbcdark.pipeline.drizzling.grid import Grid, grid_of
 from sbcdark.pipeline.selection.names import as_root_name
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule, combine_of, rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sbcdark.pipeline.products.apertures import ApertureSpec
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +175,8 @@ def apertures_of(
     TypeError
         One of them is something else.
     """
-    from sbcdark.pipeline.products.apertures import ApertureSpec, parse_aperture  # noqa: PLC0415  light commands
-    from sbcdark.pipeline.products.ds9_regions import apertures_of_object  # noqa: PLC0415
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec, parse_aperture  # noqa: PLC0415  light commands
+    from sbcdark.pipeline.apertures.ds9_regions import apertures_of_object  # noqa: PLC0415
 
     found: list[ApertureSpec] = []
     for one in given:
@@ -199,7 +199,7 @@ def _ds9_text(text: str, notes: list[str] | None) -> list[ApertureSpec]:
 
     Without a coordinate system it is in image pixels, from 1, or on the sky if it has ``:`` or marks of arcsec in it.
     """
-    from sbcdark.pipeline.products.ds9_regions import read_ds9  # noqa: PLC0415  only where regions are given
+    from sbcdark.pipeline.apertures.ds9_regions import read_ds9  # noqa: PLC0415  only where regions are given
 
     first = text.strip().partition(";")[0]
     frame = "icrs" if _SKY_MARKS.search(first) else "image"
@@ -219,7 +219,7 @@ def read_regions(path: Path, notes: list[str] | None = None) -> list[ApertureSpe
     UsageError
         The file cannot be read, or holds no region that is supported.
     """
-    from sbcdark.pipeline.products.ds9_regions import read_ds9  # noqa: PLC0415  only where regions are given
+    from sbcdark.pipeline.apertures.ds9_regions import read_ds9  # noqa: PLC0415  only where regions are given
 
     try:
         # Labels may be in any encoding; the rest of a region is ASCII.

@@ -24,7 +24,11 @@ from regions import (
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.keywords import apertures_from
-from sbcdark.pipeline.products.aperture_shapes import (
+from sbcdark.pipeline.apertures.apertures import (
+    parse_aperture,
+)
+from sbcdark.pipeline.apertures.ds9_regions import read_ds9
+from sbcdark.pipeline.apertures.pixel_shapes import (
     PixelEllipse,
     PixelPolygon,
     PixelRing,
@@ -34,10 +38,6 @@ from sbcdark.pipeline.products.aperture_shapes import (
     sky_position,
     to_pixels,
 )
-from sbcdark.pipeline.products.apertures import (
-    parse_aperture,
-)
-from sbcdark.pipeline.products.ds9_regions import read_ds9
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from sbcdark.catalog.records import FileRecord, MatchValues
-    from sbcdark.pipeline.products.records import ScienceInput
+    from sbcdark.pipeline.estimation.science_frames import ScienceInput
 
 WIDEST_ARCSEC = 240.0
 """Widest extent of a product: 7 SBC fields of 35 x 31 arcsec side by side, 9,600 product pixels. Anything wider is an

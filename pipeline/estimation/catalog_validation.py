@@ -8,8 +8,8 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import BadFileError, UsageError
 from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files
+from sbcdark.pipeline.estimation.chosen_darks import read_dark_file
 from sbcdark.pipeline.model.validation import validate
-from sbcdark.pipeline.products.input_frames import read_dark_file
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from flt_copies import copy_with_counts
 
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.pipeline.detector.constants import flagged
-from sbcdark.pipeline.products.drizzle import Drizzler
+from sbcdark.pipeline.drizzling.drizzle import Drizzler
 from sbcdark.pipeline.simulation.darks import dark_rate
 from sbcdark.pipeline.simulation.files import write_simulated
 from sbcdark.pipeline.simulation.simulated_archive import Association, Parameters, flat, simulate, source_rate
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sbcdark.pipeline.products.drizzled_product import DrizzledProduct
+    from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct
 
 FLOAT32 = float(np.finfo(np.float32).eps)
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.estimation import template_cache
+from sbcdark.pipeline.estimation.template_cache import templates_of
 from sbcdark.pipeline.model.templates import build_templates
-from sbcdark.pipeline.products import template_cache
-from sbcdark.pipeline.products.template_cache import templates_of
 
 if TYPE_CHECKING:
     from pathlib import Path

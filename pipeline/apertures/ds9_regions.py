@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.products.apertures import checked_aperture, clean_label
+from sbcdark.pipeline.apertures.apertures import checked_aperture, clean_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sbcdark.pipeline.products.apertures import ApertureSpec, Frame, Shape
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec, Frame, Shape
 
 _TEXT = re.compile(r"\btext\s*=\s*(?:\{([^}]*)\}|\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 _QUOTED = re.compile(r"\{[^}]*\}|\"[^\"]*\"|'[^']*'")

@@ -1,0 +1,1 @@
+"""AstroDrizzle: its products, their grid, and the weights of an aperture on the native pixels."""
