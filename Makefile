@@ -2,7 +2,7 @@
 # make test: sets it up with the test tools and runs the tests of every change, in less than five minutes.
 # make test-slow: runs the rest: Monte Carlo statistics, bad input, kills, long jobs.
 # make transcripts: writes what the commands say in users' jobs again; read the difference before you commit it.
-# make docs: makes the site of the documentation in build/docs; a warning, such as a broken link, is an error.
+# make docs: runs the notebooks and makes the site of the documentation in build/docs; a warning is an error.
 # make data: fetches the real darks of program 13961 and the exposures of program 13655 from MAST.
 # make torture: kills it, fills its disks and lets many write at once, for up to 20 minutes, and prints what came of it.
 PYTHON ?= python3
