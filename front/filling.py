@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.ingest.fetch import FetchReport, Talk
     from sbcdark.pipeline.ingest.programs import DarkProgram
     from sbcdark.pipeline.ingest.report import IngestReport, Progress
+    from sbcdark.pipeline.views.dark_history import ProgramHistory
 
 
 class FillingCatalog(OpenCatalog):
@@ -199,6 +200,15 @@ class FillingCatalog(OpenCatalog):
             sort=given.get("sort", "start_mjd"),
             descending=bool(given.get("descending")),
         )
+
+    def history(self) -> Records[ProgramHistory]:
+        """Return what the good darks of each program tell: base, glow at 27 C with its scatter, hot pixels.
+
+        `plot` draws it as ``history``.
+        """
+        from sbcdark.pipeline.views.dark_history import ProgramHistory, history_of  # noqa: PLC0415
+
+        return Records(ProgramHistory, history_of(self.engine).programs)
 
     def status(self) -> Status:
         """Return an overview of the catalog; the archive is not contacted."""

@@ -18,7 +18,7 @@ from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.pages import content
 from sbcdark.pipeline.selection.changes import changes
-from sbcdark.pipeline.views import catalog_points
+from sbcdark.pipeline.views import catalog_points, dark_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from sqlalchemy.orm import Session
 
-    from sbcdark.pipeline.views.catalog_points import Coverage, Group
+    from sbcdark.pipeline.views.catalog_points import Coverage
+    from sbcdark.pipeline.views.dark_history import History
 
 _HERE = Path(__file__).parent
 _ASSETS = {"assets/style.css", "assets/tables.js"}
@@ -120,16 +121,16 @@ class Pages:
         return None
 
     @cached_property
-    def _history(self) -> tuple[Group, ...] | None:
+    def _history(self) -> History | None:
         with suppress(UsageError):  # nothing to draw
-            return catalog_points.history_of(self._engine)
+            return dark_history.history_of(self._engine)
         return None
 
-    def _points(self, path: str) -> Coverage | tuple[Group, ...] | None:
+    def _points(self, path: str) -> Coverage | History | None:
         return self._coverage if path.startswith("coverage") else self._history
 
     def _drawn(self, path: str) -> bytes:
-        from sbcdark.pipeline.views import catalog_plots, interactive_plots  # noqa: PLC0415  only where drawn
+        from sbcdark.pipeline.views import catalog_plots, history_plot, interactive_plots  # noqa: PLC0415  only where drawn
 
         coverage, history = self._coverage, self._history
         with tempfile.TemporaryDirectory(prefix="sbcdark-") as folder:
@@ -143,7 +144,7 @@ class Pages:
                 if path.endswith(".html"):
                     interactive_plots.page_of_history(file, history)
                 else:
-                    catalog_plots.plot_history(file, history, "png")
+                    history_plot.plot_history(file, history, "png")
             else:
                 raise UsageError("The catalog has no darks to draw.", "Ingest some: sbcdark ingest PATH")
             return file.read_bytes()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.pipeline.selection.rules import rule_of
-from sbcdark.pipeline.views import catalog_plots, catalog_points
+from sbcdark.pipeline.views import catalog_plots, catalog_points, dark_history, history_plot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,11 +97,11 @@ def _draw_all(engine: sa.Engine, kind: str, path: Path, written_as: str) -> None
         else:
             catalog_plots.plot_coverage(path, coverage, written_as)
         return
-    history = catalog_points.history_of(engine)
+    history = dark_history.history_of(engine)
     if written_as == "html":
         interactive_plots.page_of_history(path, history)
     else:
-        catalog_plots.plot_history(path, history, written_as)
+        history_plot.plot_history(path, history, written_as)
 
 
 def _draw_match(engine: sa.Engine, exposure: str, rule: Rule, path: Path, written_as: str) -> None:

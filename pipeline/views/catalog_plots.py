@@ -1,10 +1,8 @@
-"""Pictures of a whole catalog: which exposures have darks nearby, how the dark changes over the years, one match."""
+"""Pictures of darks as points: which exposures have darks nearby, and the darks of one match."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from sbcdark.catalog.queries import HOT_ABOVE_C
 from sbcdark.pipeline.views.catalog_points import numbers_of
@@ -18,13 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from sbcdark.catalog.records import ExposureRecord
-    from sbcdark.pipeline.views.catalog_points import Coverage, Group, MatchPoints
+    from sbcdark.pipeline.views.catalog_points import Coverage, MatchPoints
 
 _SCIENCE = "black"
 _LABEL = 60
 _NAMED = 3  # exposures in a hole that are named
-_MARKS = (("good", "o", True), ("suspect", "s", False), ("untested", "o", False), ("retired", "x", True))
-"""Quality, marker, and whether the marker is filled."""
 
 
 def plot_coverage(path: Path, coverage: Coverage, written_as: str) -> None:
@@ -69,67 +65,6 @@ def plot_coverage(path: Path, coverage: Coverage, written_as: str) -> None:
             text = "\n".join(plain_text(note, _LABEL + 20) for note in notes)
             figure.supxlabel(text, fontsize=8, parse_math=False, x=0.02, ha="left")
         save(figure, path, written_as)
-
-
-def plot_history(path: Path, history: Sequence[Group], written_as: str) -> None:
-    """Draw base (the rate of the quiet rows), contrast and number of hot pixels of the darks over time.
-
-    Suspect darks are open squares, untested ones open circles, retired ones crosses.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    history : sequence of Group
-        The darks.
-    written_as : {"png", "pdf", "svg"}
-        The format.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
-    """
-    from matplotlib.dates import ConciseDateFormatter  # noqa: PLC0415 - matplotlib is slow to load
-    from matplotlib.lines import Line2D  # noqa: PLC0415
-
-    with own_style():
-        figure = new_figure(COLUMN, 6.0)
-        panels = figure.subplots(3, 1, sharex=True)
-        drawn = set()
-        handles = []
-        for group in history:
-            for quality, marker, filled in _MARKS:
-                those = [one for one in group.darks if one.quality == quality]
-                if those:
-                    drawn.add(quality)
-                    face = group.colour if filled else "none"
-                    _over_time(panels, those, {"fmt": marker, "color": group.colour, "mfc": face})
-            handles.append(Line2D([], [], marker="o", linestyle="", color=group.colour, label=group.label))
-        handles += [
-            Line2D([], [], marker=marker, linestyle="", color=GREY, mfc=GREY if filled else "none", label=quality)
-            for quality, marker, filled in _MARKS
-            if quality in drawn and quality != "good"
-        ]
-        for axes, label in zip(panels, ("base", "contrast"), strict=False):
-            axes.set_ylabel(f"{label}\n(1e-6 count/s/pixel)")
-        panels[2].set_ylabel("hot pixels\n(number)")
-        panels[2].set_xlabel("start (UTC)")
-        formatter: Any = ConciseDateFormatter
-        panels[2].xaxis.set_major_formatter(formatter(panels[2].xaxis.get_major_locator()))
-        figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
-        save(figure, path, written_as)
-
-
-def _over_time(panels: Sequence[Axes], darks: Sequence[ExposureRecord], style: dict[str, Any]) -> None:
-    times = np.array([one.start_utc.replace(tzinfo=None) for one in darks], dtype="datetime64[s]").astype(object)
-    for axes, value, error, unit in (
-        (panels[0], "quiet_rate_count_s_pix", "quiet_rate_err_count_s_pix", RATE_UNIT),
-        (panels[1], "contrast_count_s_pix", "contrast_err_count_s_pix", RATE_UNIT),
-        (panels[2], "hot_pixels", None, 1.0),
-    ):
-        errors = None if error is None else numbers_of(darks, error) / unit
-        axes.errorbar(times, numbers_of(darks, value) / unit, errors, markersize=5, linewidth=0.8, **style)
 
 
 def plot_match(path: Path, points: MatchPoints, written_as: str) -> None:

@@ -96,9 +96,9 @@ def coverage_of(engine: sa.Engine) -> Coverage:
         There is nothing to draw.
     """
     with reading(engine) as session:
-        groups = by_program(_measured(list_exposures(session, ExposureFilter("dark"))))
-        science = [covered(session, one) for one in _measured(list_exposures(session, ExposureFilter("science")))]
-    _require(groups or science)
+        groups = by_program(measured(list_exposures(session, ExposureFilter("dark"))))
+        science = [covered(session, one) for one in measured(list_exposures(session, ExposureFilter("science")))]
+    require(groups or science)
     return Coverage(groups, tuple(science))
 
 
@@ -110,20 +110,6 @@ def covered(session: Session, exposure: ExposureRecord) -> Covered:
         return found
     missing = archive_listings.nearest_by_program(session, exposure.start_mjd, absent=True)
     return Covered(exposure, tier, missing[0].program if missing else None)
-
-
-def history_of(engine: sa.Engine) -> tuple[Group, ...]:
-    """Return the darks that are drawn over time.
-
-    Raises
-    ------
-    UsageError
-        There is nothing to draw.
-    """
-    with reading(engine) as session:
-        groups = by_program(_measured(list_exposures(session, ExposureFilter("dark"))))
-    _require(groups)
-    return groups
 
 
 def match_points(engine: sa.Engine, exposure: str, rule: Rule) -> MatchPoints:
@@ -159,11 +145,13 @@ def by_program(darks: Sequence[ExposureRecord]) -> tuple[Group, ...]:
     return (*found, Group("darks of other programs", GREY, rest)) if rest else tuple(found)
 
 
-def _measured(exposures: Sequence[ExposureRecord]) -> list[ExposureRecord]:
+def measured(exposures: Sequence[ExposureRecord]) -> list[ExposureRecord]:
+    """Return the exposures whose regions are measured."""
     return [one for one in exposures if one.contrast_count_s_pix is not None]
 
 
-def _require(points: object) -> None:
+def require(points: object) -> None:
+    """Raise a `UsageError` if there is nothing to draw."""
     if not points:
         raise UsageError("The catalog has no darks to draw.", "Ingest some: sbcdark ingest PATH")
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.queries import HOT_ABOVE_C
+from sbcdark.pipeline.detector.reference_glow import REFERENCE_C
 from sbcdark.pipeline.views.catalog_points import numbers_of
 from sbcdark.pipeline.views.drawing import GREY, plain_text
+from sbcdark.pipeline.views.history_plot import FAINT
 from sbcdark.pipeline.views.listings import RATE_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
     from bokeh.plotting import figure as Figure  # noqa: N812  a class with the name of a function
+    from numpy.typing import NDArray
 
     from sbcdark.catalog.records import ExposureRecord
-    from sbcdark.pipeline.views.catalog_points import Coverage, Group, MatchPoints
+    from sbcdark.pipeline.views.catalog_points import Coverage, MatchPoints
+    from sbcdark.pipeline.views.dark_history import History
 
 _NAME = 24
 _RATES = "1e-6 count/s/pixel"
@@ -55,40 +62,66 @@ def page_of_coverage(path: Path, coverage: Coverage) -> None:
     _write(path, "Coverage of a catalog of SBC darks", [plot])
 
 
-def page_of_history(path: Path, history: Sequence[Group]) -> None:
-    """Write the page of base, contrast and hot pixels over time: see `catalog_plots.plot_history`.
+def page_of_history(path: Path, history: History) -> None:
+    """Write the page of base, glow and hot pixels over time: see `history_plot.plot_history`.
 
     Raises
     ------
     OSError
         The file cannot be written.
     """
+    labels = (f"base ({_RATES})", f"glow at {REFERENCE_C:g} C ({_RATES})", "hot pixels (number)")
     plots = [
-        _figure("start (UTC)", label, x_axis_type="datetime", height=260)
-        for label in (f"base ({_RATES})", f"contrast ({_RATES})", "hot pixels (number)")
+        _figure(
+            "start (UTC)", label, x_axis_type="datetime", height=260, y_axis_type="log" if "glow" in label else "auto"
+        )
+        for label in labels
     ]
     for later in plots[1:]:
         later.x_range = plots[0].x_range
     tips = [*_HEAD, ("temperature (C)", "@temperature{0.00}"), ("value", "@y{0.00} +- @error{0.00}")]
     tips.append(("quality", "@quality"))
-    for group in history:
+    for group in history.groups:
         for quality, marker in _MARKS.items():
             those = [one for one in group.darks if one.quality == quality]
             if not those:
                 continue
-            shared = _columns(those) | {"x": [one.start_utc.replace(tzinfo=None) for one in those]}
             values = [
                 _value(those, "quiet_rate_count_s_pix", "quiet_rate_err_count_s_pix"),
-                _value(those, "contrast_count_s_pix", "contrast_err_count_s_pix"),
+                _value(those, "contrast_count_s_pix", "contrast_err_count_s_pix", factor=history.carried(those)),
                 _value(those, "hot_pixels", None, unit=1.0),
             ]
+            hot = [one.temperature_mean_c > HOT_ABOVE_C for one in those]
+            values[0]["alpha"] = [FAINT if warm else 1.0 for warm in hot]
+            shared = _columns(those) | {"x": [one.start_utc.replace(tzinfo=None) for one in those]}
             label = group.label if quality == "good" else f"{group.label}, {quality}"
             for plot, value in zip(plots, values, strict=True):
                 filled = quality not in {"untested", "suspect"}
                 _scatter(plot, shared | value, label, group.colour, marker, tips, filled=filled)
+    _programs(plots[1], history)
     for later in plots[1:]:
         later.legend.visible = False
     _write(path, "History of the SBC dark", plots)
+
+
+def _programs(plot: Figure, history: History) -> None:
+    """Draw a diamond for the glow of each program, with the scatter of its darks."""
+    for group in history.groups:
+        for program, glow in history.glows.items():
+            darks = [one for one in group.darks if one.program == program]
+            if not darks:
+                continue
+            middle = datetime.fromtimestamp(fmean(one.start_utc.timestamp() for one in darks), UTC)
+            columns = {
+                "x": [middle.replace(tzinfo=None)],
+                "y": [glow.contrast_count_s_pix / RATE_UNIT],
+                "low": [glow.low_count_s_pix / RATE_UNIT],
+                "high": [glow.high_count_s_pix / RATE_UNIT],
+                "darks": [glow.darks],
+            }
+            tips = [("program", str(program)), (f"glow at {REFERENCE_C:g} C", "@y{0.00}")]
+            tips += [("scatter of its darks", "@low{0.00} to @high{0.00}"), ("darks of the fit", "@darks")]
+            _scatter(plot, columns, f"{group.label}, program", group.colour, "diamond", tips, size=16, line="black")
 
 
 def page_of_match(path: Path, points: MatchPoints) -> None:
@@ -154,11 +187,15 @@ def _columns(exposures: Sequence[ExposureRecord]) -> dict[str, Any]:
 
 
 def _value(
-    exposures: Sequence[ExposureRecord], value: str, error: str | None, unit: float = RATE_UNIT
+    exposures: Sequence[ExposureRecord],
+    value: str,
+    error: str | None,
+    unit: float = RATE_UNIT,
+    factor: NDArray[np.float64] | float = 1.0,
 ) -> dict[str, Any]:
-    """Return the columns of a value and the ends of its error bar."""
-    y = numbers_of(exposures, value) / unit
-    e = 0.0 * y if error is None else numbers_of(exposures, error) / unit
+    """Return the columns of a value, times a factor, and the ends of its error bar; NaN is not drawn."""
+    y = numbers_of(exposures, value) * factor / unit
+    e = 0.0 * y if error is None else numbers_of(exposures, error) * factor / unit
     return {"y": y, "error": e, "low": y - e, "high": y + e}
 
 
@@ -172,15 +209,17 @@ def _scatter(
     *,
     size: int = 8,
     filled: bool = True,
+    line: str | None = None,
 ) -> None:
     """Draw points with error bars; a click on the legend hides them."""
     from bokeh.models import ColumnDataSource, HoverTool  # noqa: PLC0415 - bokeh is slow to load
 
     source = ColumnDataSource(columns)
-    plot.segment("x", "low", "x", "high", source=source, color=colour, legend_label=label)
+    alpha: Any = "alpha" if "alpha" in columns else 1.0
+    plot.segment("x", "low", "x", "high", source=source, color=colour, alpha=alpha, legend_label=label)
     drawn = plot.scatter(
-        "x", "y", source=source, size=size, marker=marker, line_color=colour, fill_color=colour if filled else "white",
-        legend_label=label,
+        "x", "y", source=source, size=size, marker=marker, line_color=line or colour, alpha=alpha,
+        fill_color=colour if filled else "white", legend_label=label,
     )  # fmt: skip
     plot.add_tools(HoverTool(tooltips=list(tips), renderers=[drawn], visible=False))
     plot.legend.click_policy = "hide"

@@ -100,6 +100,34 @@ def test_an_exposure_in_a_hole_names_the_program_that_would_fill_it(real_catalog
     assert "program 14002" in hole.note
 
 
+def test_the_history_gives_the_glow_at_the_reference_temperature(real_catalog: sa.Engine) -> None:
+    catalog = Catalog(real_catalog)
+    (told,) = catalog.history()
+    assert (told.program, told.good_darks, told.hot_darks) == (13961, 20, 12)
+    assert told.glow_27c_count_s_pix is not None
+    # jcrx01ivq was taken at 26.97 C: it lies within the scatter.
+    (near,) = catalog.list_exposures("dark", temperature_c=(26.9, 27.1))
+    assert near.contrast_count_s_pix is not None
+    ends = told.glow_27c_low_count_s_pix, told.glow_27c_high_count_s_pix
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert ends[0] < near.contrast_count_s_pix < ends[1]
+    table = catalog.history().table
+    assert table["glow_27c_count_s_pix"].unit == "ct / (s pix)"
+    # Retired darks do not count, and where too few are left there is no value.
+    warm = catalog.list_exposures("dark", temperature_c=(25.0, 27.0))
+    catalog.retire([dark.rootname for dark in warm], "to take one side")
+    (told,) = catalog.history()
+    assert (told.good_darks, told.glow_27c_count_s_pix) == (20 - len(warm), None)
+
+
+def test_a_history_without_a_reference_is_drawn(real_catalog: sa.Engine, tmp_path: Path) -> None:
+    catalog = Catalog(real_catalog)
+    catalog.retire([dark.rootname for dark in catalog.list_exposures("dark", hot=True)], "to leave the cold ones")
+    for ending in ("png", "html"):
+        assert catalog.plot("history", tmp_path / f"cold.{ending}").stat().st_size > 10_000
+
+
 def test_an_empty_catalog_has_nothing_to_draw(empty_catalog: sa.Engine, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no darks to draw"):
         Catalog(empty_catalog).plot("history", tmp_path / "a.png")
