@@ -52,7 +52,11 @@ GLOBAL_RATE_WINDOW_S = 0.061
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Parameters of a simulation. The darks rise evenly through the temperatures, in runs of `darks_per_run`."""
+    """Parameters of a simulation. The darks rise evenly through the temperatures, in runs of `darks_per_run`.
+
+    `dark_program` is their program, and `dark_code` the program's letters in their root names, so that darks of several
+    simulations make one archive. `base_rate` (count/s/pixel) and `glow_scale` are those of the epoch.
+    """
 
     seed: int = 13961
     number_of_darks: int = 24
@@ -66,6 +70,10 @@ class Parameters:
     base_scatter: float = 0.08
     glow_scatter: float = 0.3
     associations: bool = True
+    dark_program: int = 99961
+    dark_code: str = "zzd"
+    base_rate: float = BASE_RATE
+    glow_scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +207,8 @@ def draw_exposure(
 ) -> Exposure:
     """Draw the base, glow and hot pixels of an exposure; `glow_box` overrides the glow at its temperature."""
     rng = np.random.default_rng([parameters.seed, number, 0])
-    base = BASE_RATE * (1.0 + parameters.base_scatter * float(rng.standard_normal()))
-    typical = float(np.interp(temperature_c, *GLOW_AT_TEMPERATURE))
+    base = parameters.base_rate * (1.0 + parameters.base_scatter * float(rng.standard_normal()))
+    typical = parameters.glow_scale * float(np.interp(temperature_c, *GLOW_AT_TEMPERATURE))
     scattered = typical * math.exp(parameters.glow_scatter * float(rng.standard_normal()))
     spread = rng.lognormal(-(0.25**2) / 2, 0.25, len(HOT_RATES))
     return Exposure(
@@ -210,7 +218,7 @@ def draw_exposure(
         exposure_s=exposure_s,
         temperature_start_c=coarse_temperature(temperature_c - 0.3),
         temperature_end_c=coarse_temperature(temperature_c + 0.3),
-        base=max(base, 0.1 * BASE_RATE),
+        base=max(base, 0.1 * parameters.base_rate),
         glow_box=scattered if glow_box is None else glow_box,
         hot=tuple(float(rate) for rate in HOT_RATES * spread),
     )
@@ -225,7 +233,7 @@ def darks(parameters: Parameters) -> tuple[Exposure, ...]:
         # Each run takes every runs-th temperature, so every run goes from cold to warm.
         for step, temperature in enumerate(wanted[run::runs]):
             number = len(found)
-            rootname = f"jzzd{base36(run + 1, 2)}{base36(step + 360, 2)}q"
+            rootname = f"j{parameters.dark_code}{base36(run + 1, 2)}{base36(step + 360, 2)}q"
             # 11 s of overhead between exposures, one campaign in 30 days, as in program 13961.
             start = parameters.first_dark_mjd + 30.0 * run + step * (parameters.dark_exposure_s + 11.0) / 86400.0
             found.append(
@@ -267,7 +275,7 @@ def raw_dark(parameters: Parameters, exposure: Exposure) -> SimulatedFile:
     counts = dark_counts(exposure, rng)
     association = f"{exposure.rootname[:6]}010"
     primary: dict[str, Value] = {
-        "PROPOSID": 99961,
+        "PROPOSID": parameters.dark_program,
         "PROCTIME": exposure.start_mjd + 1.0,
         "NRPTEXP": parameters.darks_per_run,
     }
