@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
-HEAD = "0006"
+HEAD = "0007"
 """The schema revision of this program; a test checks that it is Alembic's head."""
 
 BUSY_TIMEOUT_MS = 60_000

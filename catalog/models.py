@@ -159,6 +159,9 @@ class File(Base):
     mean_dark_count: Mapped[float | None] = mapped_column(comment="counts per pixel; MEANDARK of the header")
     flat_correction: Mapped[str | None]
     flat_file: Mapped[str | None]
+    multiplied_by: Mapped[str | None] = mapped_column(
+        comment="flat whose product with the FLT was measured; null: the counts are as in the file"
+    )
     photflam_erg_s_cm2_a: Mapped[float | None] = mapped_column(comment="per count/s")
     photplam_a: Mapped[float | None] = mapped_column(comment="Angstrom")
     exposure_facts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

@@ -76,6 +76,11 @@ def catalog_revision(session: Session) -> int:
     return session.scalar(sa.select(sa.func.coalesce(sa.func.max(models.IngestRun.id), 0))) or 0
 
 
+def flat_fielded(row: models.File | FileRecord) -> bool:
+    """Whether a file's regions were measured on flat-fielded counts: an FLT that was not multiplied by its flat."""
+    return row.kind == "FLT" and row.flat_correction in {None, "COMPLETE"} and row.multiplied_by is None
+
+
 def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
     """Return what the catalog knows of the files at these URIs."""
     known: dict[str, KnownFile] = {}
@@ -83,7 +88,14 @@ def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
         query = sa.select(models.File).where(models.File.uri.in_(chunk), models.File.state != "changed")
         for row in session.scalars(query):
             known[row.uri] = KnownFile(
-                row.size_byte, row.mtime_ns, row.sha256, row.state, row.etag, complete=models.facts_are_complete(row)
+                row.size_byte,
+                row.mtime_ns,
+                row.sha256,
+                row.state,
+                row.etag,
+                models.facts_are_complete(row),
+                row.multiplied_by,
+                row.flat_file if flat_fielded(row) else None,
             )
     return known
 

@@ -89,6 +89,7 @@ class FileRecord:
     mean_dark_count: float | None = None
     flat_correction: str | None = None
     flat_file: str | None = None
+    multiplied_by: str | None = None
     photflam_erg_s_cm2_a: float | None = None
     photplam_a: float | None = None
     etag: str | None = None
@@ -102,7 +103,8 @@ class RegionMeasurement:
     Attributes
     ----------
     counts : float
-        Sum over the region's good pixels; an integer in RAW files, flat-fielded counts in FLT files.
+        Sum over the region's good pixels: an integer in RAW files; in FLT files flat-fielded counts, or, if the file
+        has `multiplied_by`, FLT x flat.
     rate_count_s_pix, rate_err_count_s_pix : float
         counts / (good_pixels x exposure time), and its 1-sigma Poisson error.
     """
@@ -137,6 +139,7 @@ class ExposureFacts:
     mean_dark_count: float | None
     flat_correction: str | None
     flat_file: str | None
+    multiplied_by: str | None
     photflam_erg_s_cm2_a: float | None
     photplam_a: float | None
     measurements: tuple[RegionMeasurement, ...]
@@ -230,6 +233,9 @@ class KnownFile:
     etag: str | None = None
     complete: bool = True
     """False for rows of an earlier release, which stored fewer facts of a file."""
+    multiplied_by: str | None = None
+    divided_by: str | None = None
+    """The flat (PFLTFILE) of an FLT whose regions were measured on flat-fielded counts; else None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ _FILE_COLUMNS = (
     "mean_dark_count",
     "flat_correction",
     "flat_file",
+    "multiplied_by",
     "photflam_erg_s_cm2_a",
     "photplam_a",
 )
@@ -166,7 +167,12 @@ def _last_by_uri(readings: Sequence[FileReading]) -> list[FileReading]:
 
 
 def same_content(row: models.File | KnownFile, reading: FileReading) -> bool:
-    """Return whether a reading has the content that the catalog knows, as far as this can be determined."""
+    """Return whether a reading has the content that the catalog knows, as far as this can be determined.
+
+    An FLT that is read with its flat for the first time is new: its counts are other ones.
+    """
+    if reading.exposure is not None and reading.exposure.multiplied_by is not None and row.multiplied_by is None:
+        return False
     if row.sha256 is not None and reading.sha256 is not None:
         return row.sha256 == reading.sha256
     # Not read in full: size and ETag decide, or else size and time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,9 @@ from sbcdark.cli.output import begin_command
 
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, metavar="N", help="Associations at once; default: one per core.")
+]
+FlatOption = Annotated[
+    Path | None, typer.Option("--flat", metavar="PATH", help="The flat, or a folder of flats; default: $jref.")
 ]
 SchedulerOption = Annotated[
     str | None,

@@ -11,7 +11,7 @@ import typer
 
 from sbcdark.catalog.errors import RejectedFilesError
 from sbcdark.catalog.text import number
-from sbcdark.cli.app import SchedulerOption, app, catalog
+from sbcdark.cli.app import FlatOption, SchedulerOption, app, catalog
 from sbcdark.cli.output import Column, JsonOption, print_json, print_table, progress_bar, say, tell
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def ingest(
         int | None, typer.Option("--workers", min=1, metavar="N", help="Reading processes; default: one per core.")
     ] = None,
     scheduler: SchedulerOption = None,
+    flat: FlatOption = None,
     checksum: Annotated[
         bool, typer.Option("--checksum/--no-checksum", help="Store each file's sha256, to recognize the file later.")
     ] = True,
@@ -59,7 +60,13 @@ def ingest(
     given = [line for path in paths for line in (_listed() if path == "-" else [path])]
     with progress_bar("reading") as progress:
         report = catalog().ingest(
-            given, workers=workers, scheduler=scheduler, checksum=checksum, dry_run=dry_run, progress=progress
+            given,
+            workers=workers,
+            scheduler=scheduler,
+            flat=flat,
+            checksum=checksum,
+            dry_run=dry_run,
+            progress=progress,
         )
     if as_json:
         print_json(report)

@@ -10,7 +10,7 @@ import typer
 
 from sbcdark.catalog.errors import NothingMatchedError
 from sbcdark.catalog.text import number
-from sbcdark.cli.app import app, catalog
+from sbcdark.cli.app import FlatOption, app, catalog
 from sbcdark.cli.output import (
     Column,
     CsvOption,
@@ -74,9 +74,6 @@ ApertureOption = Annotated[
         metavar="SPEC",
         help="circle:x,y,r  ellipse:x,y,a,b,theta  box:…  polygon:…  annulus:…  or circle@ra,dec,r …, or DS9's text.",
     ),
-]
-FlatOption = Annotated[
-    Path | None, typer.Option("--flat", metavar="PATH", help="The flat, or a folder of flats; default: $jref.")
 ]
 
 _COLUMNS = (

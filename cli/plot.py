@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.cli.app import app, catalog
+from sbcdark.cli.app import FlatOption, app, catalog
 from sbcdark.cli.errors import shown
-from sbcdark.cli.match import FlatOption, RuleOption
+from sbcdark.cli.match import RuleOption
 from sbcdark.pipeline.selection.rules import Rule
 
 

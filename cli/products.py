@@ -10,14 +10,13 @@ import typer
 
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.text import number
-from sbcdark.cli.app import SchedulerOption, WorkersOption, app, catalog
+from sbcdark.cli.app import FlatOption, SchedulerOption, WorkersOption, app, catalog
 from sbcdark.cli.drizzle_options import KernelOption, PixfracOption, ReferenceOption, RotationOption, ScaleOption
 from sbcdark.cli.errors import shown
 from sbcdark.cli.match import (
     AllOption,
     ApertureOption,
     AssociationOption,
-    FlatOption,
     MaskOption,
     MaxDaysOption,
     MaxSigmaOption,

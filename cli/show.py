@@ -175,7 +175,16 @@ def _print_rates(known: Mapping[str, Any]) -> None:
     if known["contrast_count_s_pix"] is not None:
         contrast, error = known["contrast_count_s_pix"] * 1e6, known["contrast_err_count_s_pix"] * 1e6
         rows.append({"region": "contrast", "rate": rounded(contrast, error)})
-    print_table(rows, _RATES, "\nRates in 1e-6 count/s/pixel; contrast is box minus quiet rows")
+    files = {file["uri"]: file for file in known["files"] if file["state"] != "changed"}
+    print_table(rows, _RATES, f"\nRates in 1e-6 count/s/pixel{_counted(files.get(newest[0]['file']))}")
+    tell("contrast is box minus quiet rows")
+
+
+def _counted(file: Mapping[str, Any] | None) -> str:
+    """Say what the counts of an FLT are; those of a RAW are the detector's."""
+    if file is None or file["kind"] != "FLT":
+        return ""
+    return f", of FLT x {file['multiplied_by']}" if file["multiplied_by"] else ", of the FLT's own counts"
 
 
 def _print_file(file: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from sbcdark.keywords import (
     is_one,
     moment_from,
     names_from,
+    path_from,
     paths_from,
     program_from,
     qualities_from,
@@ -44,6 +45,7 @@ class FillingCatalog(OpenCatalog):
         *,
         workers: int | None = None,
         scheduler: str | None = None,
+        flat: Folder | None = None,
         checksum: bool = True,
         dry_run: bool = False,
         progress: Progress | bool | None = None,
@@ -58,6 +60,9 @@ class FillingCatalog(OpenCatalog):
             Reading processes; by default one per core.
         scheduler : str, optional
             Address of the scheduler of a Dask cluster, ``tcp://host:8786``, whose workers read instead.
+        flat : str or Path, optional
+            A flat, or a folder of flats; by default the folder of the environment variable `jref`. The rates of an FLT
+            whose flat is there are those of FLT x flat, like with like with the darks.
         checksum : bool
             Store each file's sha256, to recognize the file later.
         dry_run : bool
@@ -76,7 +81,14 @@ class FillingCatalog(OpenCatalog):
         engine = self._to_fill(dry_run=dry_run)
         with progress_of(progress, "reading") as shown:
             return ingest(
-                engine, given, workers=workers, scheduler=scheduler, checksum=checksum, dry_run=dry_run, progress=shown
+                engine,
+                given,
+                workers=workers,
+                scheduler=scheduler,
+                flat=None if flat is None else path_from(flat, "flat"),
+                checksum=checksum,
+                dry_run=dry_run,
+                progress=shown,
             )
 
     def fetch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import os
 import shutil
 from collections.abc import Callable
@@ -67,6 +68,18 @@ def real_data() -> Path:
     if not real.is_dir():
         pytest.skip(f"no real data: {real} is missing; set SBCDARK_SHARED to the folder that holds data/")
     return real
+
+
+@pytest.fixture(scope="session")
+def flats(shared_data: Path, made_once: MadeOnce) -> Path:
+    """Return a folder that holds the stand-ins' flat, unpacked, as `jref` would."""
+
+    def unpack(folder: Path) -> None:
+        folder.mkdir()
+        packed = shared_data / "science_13655_standin" / "sbc_standin_pfl.fits.gz"
+        (folder / "sbc_standin_pfl.fits").write_bytes(gzip.decompress(packed.read_bytes()))
+
+    return made_once("jref", unpack)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.opening import as_engine
-from sbcdark.pipeline.estimation.science_frames import is_divided
-from sbcdark.pipeline.frames.pixels import find_flat, missing_flat
+from sbcdark.pipeline.frames.flats import find_flat, is_divided, missing_flat
 from sbcdark.pipeline.selection.names import named_exposures
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def missing_flats(catalog: sa.Engine | str | Path, selector: Selector, flat: Pat
         for rootname in named_exposures(session, selector):
             values = queries.match_values(session, rootname)
             file = None if values is None or values.kind != "science" else values.file
-            if file is None or file.kind != "FLT" or not is_divided(file):
+            if file is None or file.kind != "FLT" or not is_divided(file.flat_correction):
                 continue
             if find_flat(file.flat_file, flat) is None:
                 found.append(f"{rootname}: {missing_flat(file.flat_file)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +10,8 @@ import numpy as np
 from sbcdark.catalog import queries
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.archive.cache import path_of, record_to_match
-from sbcdark.pipeline.frames.pixels import find_flat, missing_flat, read_flat, read_science, usable
-from sbcdark.pipeline.frames.untrusted_fits import file_sha256
+from sbcdark.pipeline.frames.flats import find_flat, is_divided, missing_flat, read_flat
+from sbcdark.pipeline.frames.pixels import read_science, usable
 from sbcdark.pipeline.model.combination import Exposure
 from sbcdark.pipeline.selection.file_state import with_current_file
 
@@ -25,26 +24,8 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import FileRecord, MatchValues
     from sbcdark.pipeline.drizzling.footprints import NativeWeights
+    from sbcdark.pipeline.frames.flats import Flat
     from sbcdark.pipeline.frames.pixels import ScienceFrame
-
-
-@dataclass(frozen=True, slots=True)
-class Flat:
-    """The flat that divided a frame.
-
-    Attributes
-    ----------
-    path : Path
-        Path of the flat.
-    sha256 : str
-        sha256 of the file.
-    pixels : ndarray of float64, shape (1024, 1024)
-        About 1; NaN where it has no value.
-    """
-
-    path: Path
-    sha256: str
-    pixels: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,13 +94,8 @@ def science_values(session: Session, rootname: str) -> MatchValues:
     return with_current_file(session, values)
 
 
-def is_divided(file: FileRecord) -> bool:
-    """Whether calacs divided an FLT by a flat; if not, its dark is that of the detector."""
-    return file.flat_correction in {None, "COMPLETE"}
-
-
 class FlatShelf:
-    """The flats of a build; a flat is read once as long as its file stays the same."""
+    """The flats of a build."""
 
     def __init__(self, given: Path | None) -> None:
         self._given = given
@@ -133,20 +109,13 @@ class FlatShelf:
             The flat cannot be read.
         """
         assert values.file is not None  # noqa: S101  ensured by science_values
-        if not is_divided(values.file):
+        if not is_divided(values.file.flat_correction):
             return None
         path = find_flat(values.file.flat_file, self._given)
         if path is None:
             warnings.append(f"{values.rootname}: {missing_flat(values.file.flat_file)}")
             return None
-        status = path.stat()
-        return _flat_at(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=2)
-def _flat_at(path: Path, _size: int, _mtime_ns: int) -> Flat:
-    """Return a flat; all associations of a filter share it, and one takes 8 MB."""
-    return Flat(path, file_sha256(path), read_flat(path))
+        return read_flat(path)
 
 
 def read_input(values: MatchValues, flat: Flat | None, *, drizzled: bool = True) -> ScienceInput:

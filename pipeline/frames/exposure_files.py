@@ -19,9 +19,11 @@ from sbcdark.catalog.roots import uri_of
 from sbcdark.catalog.text import number
 from sbcdark.catalog.times import utc_of_mjd
 from sbcdark.pipeline.detector.constants import is_prism
-from sbcdark.pipeline.detector.rates import count_hot_pixels, measure_regions, unwrapped_counts
-from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE, FRAME, REGIONS
+from sbcdark.pipeline.detector.rates import count_hot_pixels, unwrapped_counts
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE, REGIONS
+from sbcdark.pipeline.frames.flats import flat_at_hand
 from sbcdark.pipeline.frames.flt_checks import why_unfit
+from sbcdark.pipeline.frames.frame_counts import LARGEST_PIXEL, measured_regions
 from sbcdark.pipeline.frames.untrusted_fits import (
     NotOursError,
     UnsoundError,
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from astropy.io.fits import HDUList
     from numpy.typing import NDArray
 
-    from sbcdark.catalog.records import RegionMeasurement
     from sbcdark.pipeline.detector.regions import Region
 
 _NAME = re.compile(r"_(raw|flt|asn)\.fits(\.gz|\.bz2|\.xz)?\Z")
@@ -54,15 +55,6 @@ _PROGRAM = re.compile(r"[0-9]{1,6}")
 _SHORT_TEXT = re.compile(r"[0-9]{0,2}A")
 
 _MOST_MEMBERS = 1000
-
-_COLDEST_DARK = 4e-6
-"""Count/s/pixel; half the rate of the coldest darks of program 13961."""
-
-_IMPOSSIBLE = 1e-9
-"""Poisson probability of the total counts below which a frame cannot be real."""
-
-_LARGEST_PIXEL = 1e7
-"""Counts; the detector counts to 65,535, and no flat is below 1 %."""
 
 
 def product_kind(name: str) -> str | None:
@@ -84,7 +76,7 @@ def why_ignored(name: str) -> str:
     return "not a RAW, FLT or ASN file name"
 
 
-def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
+def read_file(path: Path, *, checksum: bool = True, flat: Path | None = None) -> FileReading | Refusal:
     """Read headers and regions of one file in a single open.
 
     Parameters
@@ -93,6 +85,8 @@ def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
         A RAW, FLT or ASN, plain or compressed.
     checksum : bool
         Whether to compute the sha256 of the file on disk from the bytes read.
+    flat : Path or None
+        A flat, or a folder of flats, see `flats.find_flat`.
 
     Returns
     -------
@@ -109,7 +103,7 @@ def read_file(path: Path, *, checksum: bool = True) -> FileReading | Refusal:
             require_unchanged(file, status)
         digest = hashlib.sha256(content).hexdigest() if checksum else None
         kind = kind_of_ours(path.name)
-        exposure, association = parse(unpacked(content), kind)
+        exposure, association = parse(unpacked(content), kind, flat=flat)
     except NotOursError as error:
         return Refusal(uri, str(error), ignored=True, size_byte=size, mtime_ns=mtime)
     except UnsoundError as error:
@@ -145,7 +139,7 @@ def is_regular(path: Path) -> bool:
 
 
 def parse(
-    content: bytes | io.RawIOBase, kind: str, regions: Sequence[Region] | None = None
+    content: bytes | io.RawIOBase, kind: str, regions: Sequence[Region] | None = None, flat: Path | None = None
 ) -> tuple[ExposureFacts | None, AssociationFacts | None]:
     """Return the facts of the exposure in a RAW or FLT, or of the association in an ASN; the other is None.
 
@@ -157,6 +151,9 @@ def parse(
         RAW, FLT or ASN.
     regions : sequence of Region, optional
         Regions to measure; only their rows of pixels are read. By default all regions.
+    flat : Path or None
+        A flat, or a folder of flats. If the flat of an FLT is found, its regions are measured on FLT x flat, which are
+        counts of the detector like those of a RAW dark.
 
     Raises
     ------
@@ -169,7 +166,7 @@ def parse(
         _require_sbc(hdus[0].header)
         if kind == "ASN":
             return None, _association(hdus)
-        exposure = _exposure(hdus, content, regions)
+        exposure = _exposure(hdus, content, regions, flat)
         if kind == "FLT" and not is_prism(exposure.filter) and (unfit := why_unfit(hdus)) is not None:
             raise UnsoundError(unfit)
         return exposure, None
@@ -187,7 +184,9 @@ def _require_sbc(primary: Any) -> None:
         raise NotOursError(f"another detector: {detector}")
 
 
-def _exposure(hdus: HDUList, content: bytes | io.RawIOBase, regions: Sequence[Region] | None) -> ExposureFacts:
+def _exposure(
+    hdus: HDUList, content: bytes | io.RawIOBase, regions: Sequence[Region] | None, given_flat: Path | None
+) -> ExposureFacts:
     primary = hdus[0].header
     image_type = _text(primary, "IMAGETYP") or ""
     observation = _text(primary, "OBSTYPE") or ""
@@ -218,8 +217,12 @@ def _exposure(hdus: HDUList, content: bytes | io.RawIOBase, regions: Sequence[Re
     # The shortest SBC exposure is 0.1 s; a time near zero would give arbitrary rates.
     exptime = _number(primary, "EXPTIME", "s", above=0.01, below=20_000.0)
     start = _number(primary, "EXPSTART", "MJD", above=52_000.0, below=80_000.0)
-    mean_dark = _optional(header, "MEANDARK", above=-_LARGEST_PIXEL, below=_LARGEST_PIXEL)
+    mean_dark = _optional(header, "MEANDARK", above=-LARGEST_PIXEL, below=LARGEST_PIXEL)
     subtracted = _text(primary, "DARKCORR") == "COMPLETE" or (mean_dark or 0.0) > 0
+    flat = None
+    if exposure_kind == "science" and data.dtype.kind == "f":
+        flat = flat_at_hand(_text(primary, "FLATCORR"), _text(primary, "PFLTFILE"), given_flat)
+    counts: NDArray[np.generic] = data if flat is None else np.asarray(data, np.float64) * flat.pixels
     return ExposureFacts(
         rootname=_rootname(primary),
         kind=exposure_kind,
@@ -239,9 +242,10 @@ def _exposure(hdus: HDUList, content: bytes | io.RawIOBase, regions: Sequence[Re
         mean_dark_count=mean_dark,
         flat_correction=_text(primary, "FLATCORR"),
         flat_file=_text(primary, "PFLTFILE"),
+        multiplied_by=None if flat is None else flat.path.name,
         photflam_erg_s_cm2_a=_optional(header, "PHOTFLAM", above=0.0, below=1.0),
         photplam_a=_optional(header, "PHOTPLAM", above=0.0, below=1e6),
-        measurements=_measured(data, exptime, REGIONS if regions is None else regions, subtracted=subtracted),
+        measurements=measured_regions(counts, exptime, REGIONS if regions is None else regions, subtracted=subtracted),
         observation_quality=_text(primary, "QUALITY"),
         guide_star_lock=_text(primary, "FGSLOCK"),
         # Cores of sources look like hot pixels, and a frame read in part lacks the other pixels.
@@ -274,46 +278,6 @@ def _rows(science: Any, regions: Sequence[Region]) -> NDArray[np.generic] | None
             frame = np.zeros(DETECTOR_SHAPE, dtype=pixels.dtype)
         frame[rows] = pixels
     return frame
-
-
-def _measured(
-    data: NDArray[np.generic], exptime: float, regions: Sequence[Region], *, subtracted: bool
-) -> tuple[RegionMeasurement, ...]:
-    counts = unwrapped_counts(data)
-    if counts.dtype.kind == "f":
-        finite = np.isfinite(counts)
-        if not finite.any():
-            raise UnsoundError("SCI has no finite pixel")
-        for extreme in (np.min(counts, where=finite, initial=0.0), np.max(counts, where=finite, initial=0.0)):
-            if abs(extreme) > _LARGEST_PIXEL:
-                raise UnsoundError(f"SCI has a pixel of {extreme:.6g} counts, outside +-{_LARGEST_PIXEL:g}")
-    elif counts.dtype.kind != "u" or counts.dtype.itemsize != 2:
-        raise UnsoundError(f"BITPIX of SCI is {counts.dtype.itemsize * 8}, not 16 or -32")
-    measured = measure_regions(counts, exptime, regions)
-    if len(measured) < len(regions):
-        raise UnsoundError("SCI has no finite pixel in a measured region")
-    if not subtracted and any(one.counts < 0 for one in measured):
-        raise UnsoundError("SCI has a negative sum in a region, but no dark was subtracted")
-    if not subtracted:
-        _require_counts(measured, exptime)
-    return measured
-
-
-def _require_counts(measured: Sequence[RegionMeasurement], exptime: float) -> None:
-    """Refuse a frame with fewer counts than the coldest dark would leave.
-
-    The test uses the full frame if it was measured, else the measured regions, which do not overlap.
-    """
-    judged = [one for one in measured if one.region == FRAME.name] or measured
-    counts, pixels = sum(one.counts for one in judged), sum(one.good_pixels for one in judged)
-    expected = _COLDEST_DARK * pixels * exptime
-    if counts >= expected:
-        return
-    from scipy.special import gammaincc  # noqa: PLC0415  slow to import, needed only for few counts
-
-    # Poisson probability of this many counts or fewer: P(N <= n | mu) = Q(n + 1, mu).
-    if gammaincc(counts + 1.0, expected) < _IMPOSSIBLE:
-        raise UnsoundError(f"{counts:.6g} counts in {exptime:.6g} s; the coldest dark gives {expected:.0f}")
 
 
 def _association(hdus: HDUList) -> AssociationFacts:

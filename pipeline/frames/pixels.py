@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,13 +19,14 @@ from sbcdark.pipeline.frames.untrusted_fits import (
     clean,
     drop_broken_cards,
     open_content,
-    opened,
     opened_product,
     read_content,
     trusted,
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from astropy.io.fits import HDUList
     from numpy.typing import NDArray
 
@@ -43,8 +42,6 @@ _NEGATIVE_COUNT = -0.5
 
 _LOWER_CASE = re.compile(rb"\A(?:.{80})*?[A-Za-z0-9_-]*[a-z][A-Za-z0-9_-]* *= ", re.DOTALL)
 """A keyword in lower case: astropy reads it, AstroDrizzle refuses it, and writing converts it to upper case."""
-
-_REFERENCE = re.compile(r"jref\$([A-Za-z0-9_]{1,40}\.fits)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +79,14 @@ class Product:
     wcs: Any
 
 
-def _full_frame(hdus: HDUList, path: Path) -> NDArray[np.generic]:
+def full_frame(hdus: HDUList, path: Path) -> NDArray[np.generic]:
+    """Return the pixels of the first extension, shape (1024, 1024), in the byte order of this machine.
+
+    Raises
+    ------
+    BadFileError
+        It is not a full SBC frame.
+    """
     science = hdus[1].data if len(hdus) > 1 else None
     if not isinstance(science, np.ndarray) or science.shape != DETECTOR_SHAPE:
         raise BadFileError(f"{path} does not have 1024 x 1024 pixels in SCI.", "Give a full SBC frame.")
@@ -107,7 +111,7 @@ def read_dark(path: Path, known: FileRecord | None = None) -> NDArray[np.generic
     """
     content = read_content(path, known)
     with trusted(path), open_content(content) as hdus:
-        return _full_frame(hdus, path)
+        return full_frame(hdus, path)
 
 
 def read_science(path: Path, known: FileRecord | None = None, *, drizzled: bool = True) -> ScienceFrame:
@@ -129,7 +133,7 @@ def read_science(path: Path, known: FileRecord | None = None, *, drizzled: bool 
     """
     content = read_content(path, known)
     with trusted(path), open_content(content) as hdus:
-        science = _full_frame(hdus, path).astype(np.float64)
+        science = full_frame(hdus, path).astype(np.float64)
         drop_broken_cards(hdus)
         unfit = why_unfit(hdus) if drizzled else None
         if unfit is not None:
@@ -301,63 +305,3 @@ def _wcs(hdus: HDUList, extension: Any, path: Path) -> Any:
         return wcs_of(hdus, extension)
     except UnsoundError as error:
         raise BadFileError(f"The WCS of {path} is unreadable: {error}.", "Get the file again.") from error
-
-
-def find_flat(name: str | None, given: Path | None) -> Path | None:
-    """Return the path of a science frame's own flat, or None.
-
-    Parameters
-    ----------
-    name : str or None
-        PFLTFILE of the header, e.g. ``jref$x1234567j_pfl.fits``. Header text is untrusted: anything but a plain file
-        name is ignored.
-    given : Path or None
-        A flat, or a folder of flats, given by the user; by default the folder of the environment variable `jref`.
-    """
-    if given is not None and given.is_file():
-        return given
-    found = _REFERENCE.fullmatch(name or "")
-    folder = given or (Path(os.environ["jref"]) if os.environ.get("jref") else None)  # noqa: SIM112  STScI's name
-    if found is None or folder is None:
-        return None
-    for candidate in (folder / found.group(1), folder / f"{found.group(1)}.gz"):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-FLATS_URL = "https://hst-crds.stsci.edu/unchecked_get/references/hst"
-"""Where CRDS keeps the reference files of HST."""
-
-
-def missing_flat(name: str | None) -> str:
-    """Return the warning about a flat that is not found: what follows, and where to get it.
-
-    Parameters
-    ----------
-    name : str or None
-        PFLTFILE of the header.
-    """
-    found = _REFERENCE.fullmatch(name or "")
-    if found is None:
-        return "PFLTFILE names no flat, so the dark is not divided by one; give it with --flat FILE"
-    return (
-        f"its flat ({name}) is not found, so the dark is not divided by it; get {FLATS_URL}/{found.group(1)} (or run "
-        "crds bestrefs --files FLT --sync-references=1), then give --flat FOLDER or set jref"
-    )
-
-
-def read_flat(path: Path) -> NDArray[np.float64]:
-    """Return a flat, shape (1024, 1024); NaN where it is not above 0.
-
-    Raises
-    ------
-    BadFileError
-        The file is missing, broken, or not a flat of a full SBC frame.
-    """
-    with opened(path) as hdus:
-        flat = _full_frame(hdus, path).astype(np.float64)
-    valid = np.isfinite(flat) & (flat > 0)
-    if not valid.any():
-        raise BadFileError(f"{path} is not a flat: no pixel is above 0.", "Give the right one with --flat.")
-    return np.where(valid, flat, np.nan)

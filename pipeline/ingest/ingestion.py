@@ -7,6 +7,7 @@ from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from sbcdark.pipeline.archive.cluster import cluster, worker_lost
 from sbcdark.pipeline.archive.urls import is_remote
 from sbcdark.pipeline.detector.regions import REGIONS
 from sbcdark.pipeline.frames import exposure_files
+from sbcdark.pipeline.frames.flats import find_flat
 from sbcdark.pipeline.frames.untrusted_fits import local_path, modified_ns
 from sbcdark.pipeline.ingest import remote_ingestion
 from sbcdark.pipeline.ingest.discovery import discover
@@ -30,7 +32,7 @@ from sbcdark.pipeline.ingest.quality import flag_outliers
 from sbcdark.pipeline.ingest.report import IngestReport, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Executor, Future
     from pathlib import Path
 
@@ -59,6 +61,7 @@ def ingest(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    flat: Path | None = None,
     checksum: bool = True,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -76,6 +79,9 @@ def ingest(
         Reading processes; by default one per core. One process writes, in transactions of 128 files.
     scheduler : str, optional
         Address of the scheduler of a Dask cluster, whose workers read instead.
+    flat : Path or None
+        A flat, or a folder of flats, by default the folder of the environment variable `jref`: where an FLT's flat is
+        there, its regions are measured on FLT x flat, like with like with the darks.
     checksum : bool
         Whether to store the sha256 of each file.
     dry_run : bool
@@ -105,18 +111,19 @@ def ingest(
         with writing(engine) as session:
             adopt(session)
     writer = _Writer(engine, report, dry_run=dry_run)
-    todo = _changed(engine, files, report)
+    todo = _changed(engine, files, report, flat)
     done = len(files) - len(todo)
     if progress is not None:
         progress(done, total)
-    with _read(todo, workers, scheduler, checksum=checksum) as batches:
+    read = partial(exposure_files.read_file, checksum=checksum, flat=flat)
+    with _read(todo, workers, scheduler, read) as batches:
         for batch in batches:
             writer.write(batch)
             done += len(batch)
             if progress is not None:
                 progress(done, total)
     try:
-        for found in remote_ingestion.read_batches(engine, remote_files, checksum=checksum):
+        for found in remote_ingestion.read_batches(engine, remote_files, checksum=checksum, flat=flat):
             if fresh := [item for item in found if item is not None]:
                 writer.write(fresh)
             report.unchanged += found.count(None)
@@ -130,8 +137,8 @@ def ingest(
     return report
 
 
-def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestReport) -> list[Path]:
-    """Return the files whose size or time differs from the catalog, and new ones."""
+def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestReport, flat: Path | None) -> list[Path]:
+    """Return the files whose size or time differs from the catalog, new ones, and FLTs whose flat is at hand by now."""
     if engine is None:
         return list(files)
     todo = []
@@ -152,6 +159,7 @@ def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestRepo
                     and row.complete
                     and row.state == "present"
                     and (row.size_byte == status.st_size and row.mtime_ns == modified_ns(status))
+                    and (row.divided_by is None or find_flat(row.divided_by, flat) is None)
                 )
                 if same:
                     report.unchanged += 1
@@ -162,24 +170,24 @@ def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestRepo
 
 @contextmanager
 def _read(
-    paths: Sequence[Path], workers: int | None, scheduler: str | None, *, checksum: bool
+    paths: Sequence[Path], workers: int | None, scheduler: str | None, read: Callable[[Path], FileReading | Refusal]
 ) -> Iterator[Iterator[list[FileReading | Refusal]]]:
     """Yield the readings batch by batch: from this process, a pool of processes, or the workers of a cluster."""
     wanted = workers if workers is not None else os.cpu_count() or 1
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     if scheduler is not None:
         with cluster(scheduler) as executor:
-            yield _ahead(executor, batches, _BATCHES_FOR_CLUSTER, checksum=checksum)
+            yield _ahead(executor, batches, _BATCHES_FOR_CLUSTER, read)
     elif wanted <= 1 or len(paths) < _WORTH_A_POOL:
-        yield ([exposure_files.read_file(path, checksum=checksum) for path in batch] for batch in batches)
+        yield ([read(path) for path in batch] for batch in batches)
     else:
         # "spawn": a forked child would inherit the database connection and the locks of other threads.
         with ProcessPoolExecutor(wanted, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-            yield _ahead(pool, batches, _BATCHES_FOR_POOL, checksum=checksum)
+            yield _ahead(pool, batches, _BATCHES_FOR_POOL, read)
 
 
 def _ahead(
-    executor: Executor, batches: Sequence[Sequence[Path]], most: int, *, checksum: bool
+    executor: Executor, batches: Sequence[Sequence[Path]], most: int, read: Callable[[Path], FileReading | Refusal]
 ) -> Iterator[list[FileReading | Refusal]]:
     """Yield the readings of batches, at most `most` of which are read ahead."""
     waiting: deque[list[Future[list[FileReading | Refusal]]]] = deque()
@@ -188,7 +196,7 @@ def _ahead(
         for batch in rest:
             uris = [uri_of(path) for path in batch]
             parts = chunks(uris, _TOGETHER)
-            waiting.append([executor.submit(_read_together, list(part), checksum=checksum) for part in parts])
+            waiting.append([executor.submit(_read_together, list(part), read) for part in parts])
             if len(waiting) > most:
                 yield _readings(waiting.popleft())
         while waiting:
@@ -203,9 +211,9 @@ def _readings(parts: Iterable[Future[list[FileReading | Refusal]]]) -> list[File
     return [one for part in parts for one in part.result()]
 
 
-def _read_together(uris: Sequence[str], *, checksum: bool) -> list[FileReading | Refusal]:
+def _read_together(uris: Sequence[str], read: Callable[[Path], FileReading | Refusal]) -> list[FileReading | Refusal]:
     """Read files in a worker, which may have the roots elsewhere."""
-    return [exposure_files.read_file(local_path(uri), checksum=checksum) for uri in uris]
+    return [read(local_path(uri)) for uri in uris]
 
 
 def _place(uri: str) -> Path | str:

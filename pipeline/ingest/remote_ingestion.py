@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog import queries
@@ -13,6 +14,7 @@ from sbcdark.pipeline.archive.concurrency import few_at_once
 from sbcdark.pipeline.archive.urls import file_name, names_folder, remote_uri
 from sbcdark.pipeline.detector.regions import BOX, QUIET
 from sbcdark.pipeline.frames import exposure_files
+from sbcdark.pipeline.frames.flats import find_flat
 from sbcdark.pipeline.frames.untrusted_fits import NotOursError, UnsoundError, clean, unpacked
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ def _is_accepted(uri: str) -> bool:
 
 
 def read_batches(
-    engine: sa.Engine | None, files: Mapping[str, RemoteStat | None], *, checksum: bool
+    engine: sa.Engine | None, files: Mapping[str, RemoteStat | None], *, checksum: bool, flat: Path | None = None
 ) -> Iterator[list[FileReading | Refusal | None]]:
     """Read files in order, batch by batch; None stands for a file that has not changed.
 
@@ -119,7 +121,8 @@ def read_batches(
             if engine is not None:
                 with reading(engine) as session:
                     known = queries.known_files(session, batch)
-            waiting = [pool.submit(read_remote, uri, known.get(uri), files[uri], checksum=checksum) for uri in batch]
+            read = partial(read_remote, checksum=checksum, flat=flat)
+            waiting = [pool.submit(read, uri, known.get(uri), files[uri]) for uri in batch]
             done = []
             try:
                 for future in waiting:
@@ -131,7 +134,12 @@ def read_batches(
 
 
 def read_remote(
-    uri: str, known: KnownFile | None = None, found: RemoteStat | None = None, *, checksum: bool = True
+    uri: str,
+    known: KnownFile | None = None,
+    found: RemoteStat | None = None,
+    *,
+    checksum: bool = True,
+    flat: Path | None = None,
 ) -> FileReading | Refusal | None:
     """Read headers and regions of a remote file, unless it is unchanged since it was ingested.
 
@@ -145,6 +153,8 @@ def read_remote(
         The file in a listing; by default the server is queried.
     checksum : bool
         Compute the sha256 of a file that must be read whole; other files have none.
+    flat : Path or None
+        A flat, or a folder of flats, see `flats.find_flat`.
 
     Returns
     -------
@@ -162,19 +172,19 @@ def read_remote(
     try:
         kind = exposure_files.kind_of_ours(file_name(uri))
         found = found or remote_files.stat(uri)
-        if found is not None and known is not None and _unchanged(known, found):
+        if found is not None and known is not None and _unchanged(known, found, flat):
             return None
         try:
-            return _read(uri, kind, found, checksum=checksum)
+            return _read(uri, kind, found, flat, checksum=checksum)
         except ChangedError:
             found = remote_files.stat(uri)
-            return _read(uri, kind, found, checksum=checksum)
+            return _read(uri, kind, found, flat, checksum=checksum)
     except (NotOursError, UnsoundError) as error:
         ignored = isinstance(error, NotOursError)
         return Refusal(uri, str(error), ignored, (found and found.size_byte) or 0, found.mtime_ns if found else 0)
 
 
-def _read(uri: str, kind: str, found: RemoteStat | None, *, checksum: bool) -> FileReading:
+def _read(uri: str, kind: str, found: RemoteStat | None, flat: Path | None, *, checksum: bool) -> FileReading:
     from sbcdark.pipeline.archive import remote_files  # noqa: PLC0415  requests is slow to import
     from sbcdark.pipeline.archive.http import NoRangesError, require_size  # noqa: PLC0415
 
@@ -185,23 +195,24 @@ def _read(uri: str, kind: str, found: RemoteStat | None, *, checksum: bool) -> F
     # If the server does not report changes, only the checksum of the whole file does.
     if size is not None and found.shows_changes and kind != "ASN" and not uri.endswith(".gz"):
         try:
-            exposure, association = exposure_files.parse(_open_remote(uri, found), kind, REMOTE_REGIONS)
+            exposure, association = exposure_files.parse(_open_remote(uri, found), kind, REMOTE_REGIONS, flat)
             return FileReading(uri, kind, size, found.mtime_ns, None, exposure, association, found.etag)
         except NoRangesError:
             pass
     content = remote_files.read(uri, found)
     digest = hashlib.sha256(content).hexdigest() if checksum else None
-    exposure, association = exposure_files.parse(unpacked(content), kind)
+    exposure, association = exposure_files.parse(unpacked(content), kind, flat=flat)
     return FileReading(uri, kind, len(content), found.mtime_ns, digest, exposure, association, found.etag)
 
 
-def _unchanged(known: KnownFile, found: RemoteStat) -> bool:
+def _unchanged(known: KnownFile, found: RemoteStat, flat: Path | None) -> bool:
     return (
         known.complete
         and known.state == "present"
         and found.shows_changes
         and (known.mtime_ns, known.etag) == (found.mtime_ns, found.etag)
         and found.size_byte in {None, known.size_byte}
+        and (known.divided_by is None or find_flat(known.divided_by, flat) is None)
     )
 
 

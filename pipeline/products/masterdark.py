@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.drizzling.drizzle import Drizzler
     from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct
     from sbcdark.pipeline.drizzling.grid import Grid
-    from sbcdark.pipeline.estimation.science_frames import Flat
+    from sbcdark.pipeline.frames.flats import Flat
     from sbcdark.pipeline.products.job import Job
     from sbcdark.pipeline.selection.names import Target
 

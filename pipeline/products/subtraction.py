@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import Match, MatchValues
     from sbcdark.pipeline.estimation.options import BuildOptions
-    from sbcdark.pipeline.estimation.science_frames import Flat, ScienceInput
+    from sbcdark.pipeline.estimation.science_frames import ScienceInput
+    from sbcdark.pipeline.frames.flats import Flat
     from sbcdark.pipeline.model.combination import ExposureDark
     from sbcdark.pipeline.selection.names import Selector, Target
 

@@ -42,6 +42,7 @@ ROWS_SINCE = {
     "0003": {"quality_notes": 2, "archive_exposures": 2},
     "0004": {"quality_notes": 2, "archive_exposures": 2},
     "0005": {"quality_notes": 2, "archive_exposures": 2},
+    "0006": {"quality_notes": 2, "archive_exposures": 2},
 }
 """What is more in later ones."""
 
@@ -55,7 +56,9 @@ def old(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> It
 
 
 def test_every_revision_that_was_released_is_kept() -> None:
-    assert [path.name[:4] for path in OLD_CATALOGS] == list(ROWS_SINCE) == ["0001", "0002", "0003", "0004", "0005"]
+    assert (
+        [path.name[:4] for path in OLD_CATALOGS] == list(ROWS_SINCE) == ["0001", "0002", "0003", "0004", "0005", "0006"]
+    )
 
 
 def test_old_catalog_is_refused_until_it_is_upgraded(old: sa.Engine) -> None:

@@ -1,8 +1,7 @@
-"""The catalog of the real files, and the flat of the stand-ins, for the tests of products."""
+"""The catalog of the real files for the tests of products."""
 
 from __future__ import annotations
 
-import gzip
 import shutil
 from typing import TYPE_CHECKING
 
@@ -14,15 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
-
-
-@pytest.fixture(scope="module")
-def flats(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that holds the stand-ins' flat, unpacked, as `jref` would."""
-    folder = tmp_path_factory.mktemp("jref")
-    packed = shared_data / "science_13655_standin" / "sbc_standin_pfl.fits.gz"
-    (folder / "sbc_standin_pfl.fits").write_bytes(gzip.decompress(packed.read_bytes()))
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,134 @@
+"""Flats: where the flat of a frame is, and its pixels."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbcdark.catalog.errors import BadFileError
+from sbcdark.pipeline.frames.pixels import full_frame
+from sbcdark.pipeline.frames.untrusted_fits import file_sha256, opened
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_REFERENCE = re.compile(r"jref\$([A-Za-z0-9_]{1,40}\.fits)")
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """The flat that divided a frame.
+
+    Attributes
+    ----------
+    path : Path
+        Path of the flat.
+    sha256 : str
+        sha256 of the file.
+    pixels : ndarray of float64, shape (1024, 1024)
+        About 1; NaN where it has no value.
+    """
+
+    path: Path
+    sha256: str
+    pixels: NDArray[np.float64]
+
+
+def is_divided(flat_correction: str | None) -> bool:
+    """Whether calacs divided an FLT by a flat (FLATCORR); if not, its counts are those of the detector."""
+    return flat_correction in {None, "COMPLETE"}
+
+
+def find_flat(name: str | None, given: Path | None) -> Path | None:
+    """Return the path of a science frame's own flat, or None.
+
+    Parameters
+    ----------
+    name : str or None
+        PFLTFILE of the header, e.g. ``jref$x1234567j_pfl.fits``. Header text is untrusted: anything but a plain file
+        name is ignored.
+    given : Path or None
+        A flat, or a folder of flats, given by the user; by default the folder of the environment variable `jref`.
+    """
+    if given is not None and given.is_file():
+        return given
+    found = _REFERENCE.fullmatch(name or "")
+    folder = given or (Path(os.environ["jref"]) if os.environ.get("jref") else None)  # noqa: SIM112  STScI's name
+    if found is None or folder is None:
+        return None
+    for candidate in (folder / found.group(1), folder / f"{found.group(1)}.gz"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+FLATS_URL = "https://hst-crds.stsci.edu/unchecked_get/references/hst"
+"""Where CRDS keeps the reference files of HST."""
+
+
+def missing_flat(name: str | None) -> str:
+    """Return the warning about a flat that is not found: what follows, and where to get it.
+
+    Parameters
+    ----------
+    name : str or None
+        PFLTFILE of the header.
+    """
+    found = _REFERENCE.fullmatch(name or "")
+    if found is None:
+        return "PFLTFILE names no flat, so the dark is not divided by one; give it with --flat FILE"
+    return (
+        f"its flat ({name}) is not found, so the dark is not divided by it; get {FLATS_URL}/{found.group(1)} (or run "
+        "crds bestrefs --files FLT --sync-references=1), then give --flat FOLDER or set jref"
+    )
+
+
+def read_flat(path: Path) -> Flat:
+    """Return a flat; a file is read once while it stays the same.
+
+    Raises
+    ------
+    BadFileError
+        The file is missing, broken, or not a flat of a full SBC frame.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise BadFileError(f"{path} cannot be read: {error.strerror}.", "Give the right flat with --flat.") from error
+    return _read_flat(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read_flat(path: Path, _size: int, _mtime_ns: int) -> Flat:
+    """Return a flat; the exposures of a filter share it, and one takes 8 MB."""
+    with opened(path) as hdus:
+        flat = full_frame(hdus, path).astype(np.float64)
+    valid = np.isfinite(flat) & (flat > 0)
+    if not valid.any():
+        raise BadFileError(f"{path} is not a flat: no pixel is above 0.", "Give the right one with --flat.")
+    return Flat(path, file_sha256(path), np.where(valid, flat, np.nan))
+
+
+def flat_at_hand(flat_correction: str | None, name: str | None, given: Path | None) -> Flat | None:
+    """Return the flat that calacs divided a frame by, if it is found and readable.
+
+    Parameters
+    ----------
+    flat_correction, name : str or None
+        FLATCORR and PFLTFILE of the header.
+    given : Path or None
+        A flat, or a folder of flats, see `find_flat`.
+    """
+    path = find_flat(name, given) if is_divided(flat_correction) else None
+    if path is None:
+        return None
+    try:
+        return read_flat(path)
+    except BadFileError:
+        return None  # an ingest does not need it; the commands that do say what is wrong with it
