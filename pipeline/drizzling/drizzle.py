@@ -23,6 +23,7 @@ import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -36,7 +37,6 @@ from sbcdark.pipeline.frames.pixels import read_product
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -126,14 +126,14 @@ class Drizzler:
         # One copy of each image in memory, and with the NaN also in what is written.
         hdus["SCI", 1].data, hdus["WHT", 1].data = science, weight
         mappings = []
-        for number, rate_scale in enumerate(answer["rate_scales"]):
-            corner_x, corner_y = np.load(folder / f"corners{number}.npy")
-            weights = np.load(folder / f"weight{number}.npy")
-            mappings.append(FrameMapping(weights, corner_x, corner_y, rate_scale, *answer["native"][number]))
+        for rate_scale, (corner_x, corner_y), used, native in zip(
+            answer["rate_scales"], answer["corners"], answer["weights"], answer["native"], strict=True
+        ):
+            mappings.append(FrameMapping(used, corner_x, corner_y, rate_scale, *native))
         return DrizzledProduct(science, weight, WCS(hdus["SCI", 1].header), hdus, tuple(mappings), answer["drizzlepac"])
 
     def resample(
-        self, planes: Sequence[Sequence[NDArray[np.float64]]], *, folder: Path, log: Path
+        self, planes: Sequence[Sequence[NDArray[np.floating]]], *, folder: Path, log: Path
     ) -> list[NDArray[np.float32]]:
         """Resample other images of the last product's frames onto its grid, with the same kernel calls.
 
@@ -154,16 +154,26 @@ class Drizzler:
         SbcdarkError
             The process failed.
         """
-        for number, plane in enumerate(planes):
-            np.save(folder / f"plane{number}.npy", np.asarray(plane, dtype=np.float32))
-        answer = self._ask(_Job(str(folder.resolve()), (), len(planes), {}, str(log.resolve())))
+        answer = self._ask(_Job(str(folder.resolve()), (), len(planes), {}, str(log.resolve())), planes)
         if "error" in answer:
             raise SbcdarkError(f"The dark could not be drizzled: {answer['error']}.", f"Read {log}.")
-        return [np.load(folder / f"drizzled{number}.npy") for number in range(len(planes))]
+        drizzled: list[NDArray[np.float32]] = answer["drizzled"]
+        return drizzled
 
-    def _ask(self, job: _Job) -> dict[str, Any]:
+    def _ask(self, job: _Job, planes: Sequence[Sequence[NDArray[np.floating]]] = ()) -> dict[str, Any]:
+        """Return the answer to a job with its arrays, which go to and from a process in files of the folder."""
         if self._calls is not None:
-            return work(asdict(job), self._calls)
+            return work(asdict(job), self._calls, planes)
+        folder = Path(job.folder)
+        for number, plane in enumerate(planes):
+            np.save(folder / f"plane{number}.npy", np.asarray(plane, dtype=np.float32))
+        answer = self._from_process(job)
+        if "error" not in answer:
+            names, number = (("corners", "weights"), len(job.frames)) if job.frames else (("drizzled",), len(planes))
+            answer |= {name: [np.load(folder / f"{name}{each}.npy") for each in range(number)] for name in names}
+        return answer
+
+    def _from_process(self, job: _Job) -> dict[str, Any]:
         process = self._process or self._start()
         line = ""
         # A broken pipe also means that there is no answer.

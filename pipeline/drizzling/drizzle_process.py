@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import numpy as np
 
 from sbcdark.pipeline.detector.constants import RESET_DQ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -74,8 +74,37 @@ class KernelCall:
     options: dict[str, Any]
 
 
-def work(job: dict[str, Any], calls: list[KernelCall]) -> dict[str, Any]:
-    """Run one job in its folder and send all output to the log. `calls` are those of the last product."""
+def work_on_files(job: dict[str, Any], calls: list[KernelCall]) -> dict[str, Any]:
+    """Run one job as `work` does, with the arrays in files of its folder, so that job and answer are JSON."""
+    folder = Path(job["folder"])
+    try:
+        planes = [np.load(folder / f"plane{number}.npy") for number in range(job["planes"])]
+        answer = work(job, calls, planes)
+        for name in ("corners", "weights", "drizzled"):
+            for number, array in enumerate(answer.pop(name, ())):
+                np.save(folder / f"{name}{number}.npy", array)
+    except OSError as problem:  # a full disk
+        return {"error": f"{type(problem).__name__}: {problem}"}
+    return answer
+
+
+def work(job: dict[str, Any], calls: list[KernelCall], planes: Sequence[Sequence[NDArray[Any]]]) -> dict[str, Any]:
+    """Run one job in its folder and send all output to the log.
+
+    Parameters
+    ----------
+    job : dict
+        Fields of `drizzle._Job`.
+    calls : list of KernelCall
+        Those of the last product; a new product replaces them.
+    planes : sequence of sequence of ndarray, each of shape (1024, 1024)
+        Images to resample, by plane and frame, if the job has no frames to drizzle.
+
+    Returns
+    -------
+    dict
+        With ``error`` if it failed.
+    """
     import logging  # noqa: PLC0415  in the worker only
 
     before = Path.cwd()
@@ -85,14 +114,18 @@ def work(job: dict[str, Any], calls: list[KernelCall]) -> dict[str, Any]:
         logging.getLogger("drizzlepac").setLevel(logging.DEBUG)  # it logs its parameters at that level
         os.chdir(job["folder"])
         try:
-            return _astrodrizzle(job, calls) if job["frames"] else _resample(job, calls)
+            if not job["frames"]:
+                return _resample(planes, calls)
+            try:
+                return _astrodrizzle(job, calls)
+            finally:
+                gc.collect()  # AstroDrizzle leaves images in reference cycles
         except Exception as problem:
             logging.getLogger("sbcdark").exception("AstroDrizzle failed")
             text = " ".join(re.sub(r"#+", " ", str(problem)).split())
             return {"error": f"{type(problem).__name__}: {text}"[:300].rstrip(".")}
         finally:
             os.chdir(before)
-            gc.collect()  # AstroDrizzle leaves images in reference cycles
 
 
 @contextlib.contextmanager
@@ -131,20 +164,58 @@ def import_astrodrizzle() -> None:
     import drizzlepac.astrodrizzle  # noqa: F401, PLC0415  in the worker only
 
 
+class _Mapping:
+    """The mapping of a frame's pixels onto the product, for several calls of the kernel.
+
+    It takes the place of `drizzlepac.wcs_functions.WCSMap`. The kernel asks for the four corners of every pixel, line
+    by line; drizzlepac's default mapping, which the kernel would use itself, gives each corner once.
+    """
+
+    def __init__(self, call: KernelCall) -> None:
+        from drizzlepac import cdriz  # noqa: PLC0415  in the worker only
+
+        ny, nx = call.weight.shape
+        self._mapping = cdriz.DefaultWCSMapping(call.input_wcs, call.output_wcs, nx, ny, call.options["stepsize"])
+        self.corners = self.grid(np.arange(nx + 1) + 0.5, np.arange(ny + 1) + 0.5)
+
+    def __call__(self, _input_wcs: Any, _output_wcs: Any) -> Self:
+        """Return itself: the kernel makes its mapping from two WCS."""
+        return self
+
+    def grid(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map a grid of native positions: product positions of shape (2, len(y), len(x)), counted from 1."""
+        return np.array(self._mapping(np.tile(x, len(y)), np.repeat(y, len(x)))).reshape(2, len(y), len(x))
+
+    def forward(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> Any:
+        """Map native positions (n,), counted from 1, as the kernel asks for them."""
+        column, row, size = x[0] - 0.5, y[0] - 0.5, len(x)
+        # The kernel also asks for pixel centres, and for the corners of smaller drops.
+        if column % 1 or row % 1 or x[-1] - x[0] != size - 1 or y[-1] != y[0]:
+            return self._mapping(x, y)
+        return tuple(self.corners[:, int(row), int(column) : int(column) + size])
+
+
 def _astrodrizzle(job: dict[str, Any], calls: list[KernelCall]) -> dict[str, Any]:
     import_astrodrizzle()
     from drizzlepac import __version__, adrizzle  # noqa: PLC0415  in the worker only
     from drizzlepac.astrodrizzle import AstroDrizzle  # noqa: PLC0415
 
     calls.clear()
+    corners, natives = [], []
     kernel = adrizzle.do_driz
 
     def recorded(
         insci: Any, input_wcs: Any, inwht: Any, output_wcs: Any, outsci: Any, outwht: Any, outcon: Any,
         expin: float, in_units: str, wt_scl: float, **options: Any,
     ) -> Any:  # fmt: skip
-        calls.append(KernelCall(input_wcs, inwht.copy(), output_wcs, expin, in_units, wt_scl, options))
-        return kernel(insci, input_wcs, inwht, output_wcs, outsci, outwht, outcon, expin, in_units, wt_scl, **options)
+        call = KernelCall(input_wcs, inwht.copy(), output_wcs, expin, in_units, wt_scl, options)
+        mapping = _Mapping(call)
+        drops, sides = _corners(call, mapping)
+        calls.append(call)
+        corners.append(drops)
+        natives.append(sides)
+        own = options | {"wcsmap": mapping}
+        return kernel(insci, input_wcs, inwht, output_wcs, outsci, outwht, outcon, expin, in_units, wt_scl, **own)
 
     adrizzle.do_driz = recorded
     try:
@@ -157,33 +228,33 @@ def _astrodrizzle(job: dict[str, Any], calls: list[KernelCall]) -> dict[str, Any
         return {"error": "it wrote no product"}
     if len(calls) != len(job["frames"]):
         return {"error": f"it drizzled {len(calls)} of {len(job['frames'])} frames"}
-    scales, natives = [], []
-    for number, call in enumerate(calls):
-        scale = float(call.output_wcs.pscale / call.options["wcslin_pscale"])
-        corners, native = _corners(call, scale)
-        np.save(f"corners{number}.npy", corners)
-        np.save(f"weight{number}.npy", call.weight * np.float32(call.wt_scl))
-        scales.append(scale**2)
-        natives.append(native)
-    return {"file": file, "rate_scales": scales, "native": natives, "drizzlepac": __version__}
+    return {
+        "file": file,
+        "drizzlepac": __version__,
+        "rate_scales": [_scale(call) ** 2 for call in calls],
+        "native": natives,
+        "corners": corners,
+        "weights": [call.weight * np.float32(call.wt_scl) for call in calls],
+    }
 
 
-def _corners(call: KernelCall, scale: float) -> tuple[NDArray[np.float64], tuple[float, float]]:
+def _scale(call: KernelCall) -> float:
+    """Return the side of a product pixel over the linear scale of the frame."""
+    return float(call.output_wcs.pscale / call.options["wcslin_pscale"])
+
+
+def _corners(call: KernelCall, mapping: _Mapping) -> tuple[NDArray[np.float64], tuple[float, float]]:
     """Return the corners of the drops of native pixels (`FrameMapping`), and the sides of a native pixel.
 
     drizzlepac maps the corners of a drop (square), or its centre, around which a drop of turbo is a square of
     pixfrac / scale along the axes of the product.
     """
-    from drizzlepac import cdriz  # noqa: PLC0415  in the worker only
-
     ny, nx = call.weight.shape
-    mapping = cdriz.DefaultWCSMapping(call.input_wcs, call.output_wcs, nx, ny, call.options["stepsize"])
 
     def mapped(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
-        places = np.array(mapping(np.tile(x, len(y)), np.repeat(y, len(x))))
-        return places.reshape(2, len(y), len(x)) - 1.0  # it counts pixels from 1
+        return mapping.grid(x, y) - 1.0  # it counts pixels from 1
 
-    whole = mapped(np.arange(nx + 1) + 0.5, np.arange(ny + 1) + 0.5)
+    whole = mapping.corners - 1.0
     sides = [float(np.hypot(*np.diff(whole, axis=axis)).mean()) for axis in (2, 1)]
     kernel, pixfrac = call.options["kernel"], call.options["pixfrac"]
     centres = [np.arange(side) + 1.0 for side in (nx, ny)]
@@ -191,7 +262,7 @@ def _corners(call: KernelCall, scale: float) -> tuple[NDArray[np.float64], tuple
         found = mapped(*centres)
     elif kernel == "turbo":
         found = np.repeat(np.repeat(mapped(*centres), 2, axis=1), 2, axis=2)
-        half = 0.5 * pixfrac / scale
+        half = 0.5 * pixfrac / _scale(call)
         found[0] += np.tile([-half, half], nx)
         found[1] += np.tile([-half, half], ny)[:, None]
     elif pixfrac < 1:
@@ -201,24 +272,24 @@ def _corners(call: KernelCall, scale: float) -> tuple[NDArray[np.float64], tuple
     return found, (sides[0], sides[1])
 
 
-def _resample(job: dict[str, Any], calls: list[KernelCall]) -> dict[str, Any]:
+def _resample(planes: Sequence[Sequence[NDArray[Any]]], calls: Sequence[KernelCall]) -> dict[str, Any]:
     from drizzlepac import adrizzle  # noqa: PLC0415  in the worker only
 
     if not calls:
         return {"error": "no product was made before"}
-    for number in range(job["planes"]):
-        shape = calls[0].output_wcs.array_shape
-        science, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        context = np.zeros((len(calls) // 32 + 1, *shape), np.int32)
-        for image, call in zip(np.load(f"plane{number}.npy"), calls, strict=True):
+    shape = calls[0].output_wcs.array_shape
+    products = [(np.zeros(shape, np.float32), np.zeros(shape, np.float32)) for _ in planes]
+    context = np.zeros((len(calls) // 32 + 1, *shape), np.int32)
+    for number, call in enumerate(calls):
+        mapping = _Mapping(call)
+        for plane, (science, weight) in zip(planes, products, strict=True):
             # Pixels without weight must be finite: the kernel multiplies them by 0.
-            counts = np.where(call.weight > 0, image, np.float32(0.0))
+            counts = np.where(call.weight > 0, plane[number], 0.0).astype(np.float32)
             adrizzle.do_driz(
                 counts, call.input_wcs, call.weight, call.output_wcs, science, weight, context,
-                call.expin, call.in_units, call.wt_scl, **call.options,
+                call.expin, call.in_units, call.wt_scl, **call.options | {"wcsmap": mapping},
             )  # fmt: skip
-        np.save(f"drizzled{number}.npy", np.where(weight > 0, science, np.float32(np.nan)))
-    return {}
+    return {"drizzled": [np.where(weight > 0, science, np.float32(np.nan)) for science, weight in products]}
 
 
 def _main() -> None:
@@ -234,7 +305,7 @@ def _main() -> None:
         import_astrodrizzle()
     calls: list[KernelCall] = []
     while True:
-        answers.write(json.dumps(work(json.loads(jobs.get()), calls)) + "\n")
+        answers.write(json.dumps(work_on_files(json.loads(jobs.get()), calls)) + "\n")
         answers.flush()
 
 

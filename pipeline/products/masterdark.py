@@ -185,13 +185,14 @@ def _made(engine: sa.Engine, target: Target, plan: Plan, job: Job, drizzler: Dri
     if options.combine is Combine.MODEL:
         warnings += _degraded(estimate)
     del exposures
-    darks = [one.flat_fielded(dark.rate) for one, dark in zip(inputs, estimate.exposures, strict=True)]
-    dark = _on_product(inputs, darks, drizzler, work, log)
+    fitted = tuple(zip(inputs, estimate.exposures, strict=True))
+    darks = [one.flat_fielded(dark.rate) for one, dark in fitted]
+    errors = [one.flat_fielded(dark.rate_error) for one, dark in fitted]
+    variances = [variance.astype(np.float32) for variance in variance_planes(inputs)]
+    counts = [_in_exposure(inputs, darks), _in_exposure(inputs, errors), variances]
+    dark, dark_error, variance = drizzler.resample(counts, folder=work, log=log)
     check_product(dark, darks, "the masterdark", checked)
-    darks = [one.flat_fielded(dark.rate_error) for one, dark in zip(inputs, estimate.exposures, strict=True)]
-    dark_error = _on_product(inputs, darks, drizzler, work, log)
-    del darks
-    (variance,) = drizzler.resample([variance_planes(inputs)], folder=work, log=log)
+    del darks, errors, variances, counts
     members = tuple(
         _member(one, match, modelled) for one, match, modelled in zip(inputs, matches, estimate.exposures, strict=True)
     )
@@ -211,17 +212,9 @@ def _made(engine: sa.Engine, target: Target, plan: Plan, job: Job, drizzler: Dri
     )  # fmt: skip
 
 
-def _on_product(
-    inputs: Sequence[ScienceInput],
-    rates: Sequence[NDArray[np.float64]],
-    drizzler: Drizzler,
-    work: Path,
-    log: Path,
-) -> NDArray[np.float32]:
-    """Return native rates on the pixels of the product that was drizzled last, count/s."""
-    counts = [rate * one.values.exptime_s for one, rate in zip(inputs, rates, strict=True)]
-    (found,) = drizzler.resample([counts], folder=work, log=log)
-    return found
+def _in_exposure(inputs: Sequence[ScienceInput], rates: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float32]]:
+    """Return the counts of native rates in each exposure's time, in the precision of the drizzle."""
+    return [(rate * one.values.exptime_s).astype(np.float32) for one, rate in zip(inputs, rates, strict=True)]
 
 
 def drizzle_inputs(

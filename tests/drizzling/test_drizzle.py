@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import shutil
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -136,6 +137,50 @@ def test_other_images_go_through_the_same_kernel(drizzled: Drizzled, drizzler: D
     (again,) = drizzler.resample([counts], folder=tmp_path, log=tmp_path / "log")
     np.testing.assert_array_equal(again, product.science)
     np.testing.assert_array_equal(product.science, drizzled.science.science)
+
+
+KERNELS = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from astropy.io import fits
+from sbcdark.pipeline.drizzling.drizzle import Drizzler
+from sbcdark.pipeline.drizzling.drizzle_process import SETTINGS
+from sbcdark.pipeline.drizzling.grid import Grid
+
+drizzler, made = Drizzler(here=True), {}
+for grid in (Grid(), Grid(pixfrac=0.7), Grid(kernel="turbo"), Grid(kernel="point", scale_arcsec=0.05)):
+    folder = Path(f"{grid.kernel}{grid.pixfrac}").resolve()
+    frames = sorted(folder.glob("*_flt.fits"))
+    counts = [fits.getdata(frame, ("SCI", 1)).astype(float) for frame in frames]
+    product = drizzler.drizzle(frames, folder=folder, log=folder / "log", grid=grid)
+    (again,) = drizzler.resample([counts], folder=folder, log=folder / "log")
+    made[folder] = grid, product, again
+from drizzlepac.astrodrizzle import AstroDrizzle
+for folder, (grid, product, again) in made.items():
+    os.chdir(folder / "alone")
+    AstroDrizzle(
+        sorted(path.name for path in Path().glob("*_flt.fits")), output="alone", **SETTINGS,
+        final_kernel=grid.kernel, final_pixfrac=grid.pixfrac, final_scale=grid.scale_arcsec,
+    )
+    with fits.open("alone_drz.fits") as alone:
+        weight = alone["WHT"].data
+        expected = np.where(weight > 0, alone["SCI"].data, np.nan)
+        assert np.array_equal(product.weight, weight), folder
+        assert np.array_equal(product.science, expected, equal_nan=True), folder
+        assert np.array_equal(again, expected, equal_nan=True), folder
+"""
+
+
+@pytest.mark.slow
+def test_products_of_every_kernel_are_those_of_astrodrizzle_alone(drizzled: Drizzled, tmp_path: Path) -> None:
+    """To the last bit, in the process of a worker, where each frame's mapping is made once for all images."""
+    for name in ("square1.0", "square0.7", "turbo1.0", "point1.0"):
+        for folder in (tmp_path / name, tmp_path / name / "alone"):
+            folder.mkdir()
+            copies(drizzled.frames, folder)
+    done = subprocess.run([sys.executable, "-c", KERNELS], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_one_count_in_t_seconds_gives_one_over_t(drizzled: Drizzled) -> None:
