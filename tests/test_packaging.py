@@ -50,7 +50,7 @@ def test_wheel_holds_all_of_ours_and_nothing_else(wheel: Path) -> None:
         f"sbcdark/{path.relative_to(CHECKOUT)}"
         for folder in FOLDERS
         for path in (CHECKOUT / folder).rglob("*")
-        if path.suffix in {".py", ".mako", ".typed", ".html", ".css", ".js"}
+        if path.suffix in {".py", ".mako", ".typed", ".html", ".css", ".js", ".json"}
     } | {f"sbcdark/{path.name}" for path in (CHECKOUT / "front").iterdir() if path.suffix in {".py", ".typed"}}
     assert names == expected
 
