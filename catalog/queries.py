@@ -19,6 +19,7 @@ from sbcdark.catalog.records import (
     KnownFile,
     MatchValues,
     RegionMeasurement,
+    flat_fielded,
 )
 
 if TYPE_CHECKING:
@@ -76,11 +77,6 @@ def catalog_revision(session: Session) -> int:
     return session.scalar(sa.select(sa.func.coalesce(sa.func.max(models.IngestRun.id), 0))) or 0
 
 
-def flat_fielded(row: models.File | FileRecord) -> bool:
-    """Whether a file's regions were measured on flat-fielded counts: an FLT that was not multiplied by its flat."""
-    return row.kind == "FLT" and row.flat_correction in {None, "COMPLETE"} and row.multiplied_by is None
-
-
 def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
     """Return what the catalog knows of the files at these URIs."""
     known: dict[str, KnownFile] = {}
@@ -95,7 +91,7 @@ def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
                 row.etag,
                 models.facts_are_complete(row),
                 row.multiplied_by,
-                row.flat_file if flat_fielded(row) else None,
+                row.flat_file if flat_fielded(row.kind, row.flat_correction, row.multiplied_by) else None,
             )
     return known
 

@@ -95,6 +95,16 @@ class FileRecord:
     etag: str | None = None
     processed_mjd: float | None = None
 
+    @property
+    def is_flat_fielded(self) -> bool:
+        """Whether the measured counts are flat-fielded: those of an FLT that was not multiplied by its flat."""
+        return flat_fielded(self.kind, self.flat_correction, self.multiplied_by)
+
+
+def flat_fielded(kind: str, flat_correction: str | None, multiplied_by: str | None) -> bool:
+    """Whether the measured counts of a file are flat-fielded: those of an FLT that was not multiplied by its flat."""
+    return kind == "FLT" and flat_correction in {None, "COMPLETE"} and multiplied_by is None
+
 
 @dataclass(frozen=True, slots=True)
 class RegionMeasurement:

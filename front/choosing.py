@@ -11,9 +11,9 @@ from sbcdark.catalog import records
 from sbcdark.keywords import (
     MatchKeywords,
     apertures_from,
+    flat_from,
     is_one,
     names_from,
-    path_from,
     program_from,
     requirements_from,
     selector_from,
@@ -127,7 +127,7 @@ class ChoosingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.estimation.missing_flats import missing_flats  # noqa: PLC0415  each job loads what it needs
 
-        return missing_flats(self.engine, selector_from(names), None if flat is None else path_from(flat, "flat"))
+        return missing_flats(self.engine, selector_from(names), flat_from(flat))
 
     def preview(
         self,

@@ -108,6 +108,13 @@ def path_from(value: object, name: str) -> Path:
     return Path(value).expanduser()
 
 
+def flat_from(value: object) -> Path | None:
+    """Return a flat or a folder of flats, which must exist, as a path; None stays None."""
+    from sbcdark.pipeline.estimation.options import flat_path  # noqa: PLC0415  options load more than a name needs
+
+    return None if value is None else flat_path(path_from(value, "flat"))
+
+
 def paths_from(value: Folder | Iterable[Folder], name: str) -> list[str | Path]:
     """Return paths and addresses, one or many, as a list.
 

@@ -8,6 +8,7 @@ from sbcdark.base import OpenCatalog
 from sbcdark.keywords import (
     apertures_from,
     check_keywords,
+    flat_from,
     is_one,
     names_from,
     path_from,
@@ -224,9 +225,14 @@ class MakingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.views.catalog_pictures import draw_catalog  # noqa: PLC0415  each job loads what it needs
 
-        shelf = None if flat is None else path_from(flat, "flat")
         return draw_catalog(
-            self.engine, kind, path_from(path, "path"), exposure=exposure, rule=rule, flat=shelf, overwrite=overwrite
+            self.engine,
+            kind,
+            path_from(path, "path"),
+            exposure=exposure,
+            rule=rule,
+            flat=flat_from(flat),
+            overwrite=overwrite,
         )
 
     def report(self, folder: Folder, *, overwrite: bool = False, progress: Progress | bool | None = None) -> Report:

@@ -54,6 +54,21 @@ class BuildOptions:
     grid: Grid = field(default_factory=Grid)
 
 
+def flat_path(given: str | Path | None) -> Path | None:
+    """Return the path of the user's flat or folder of flats.
+
+    Raises
+    ------
+    UsageError
+        There is nothing at that path.
+    """
+    if given is None:
+        return None
+    if not Path(given).exists():
+        raise UsageError(f"There is no flat at {given}.", "Give a FITS file or a folder with --flat.")
+    return Path(given)
+
+
 class BuildKeywords(TypedDict, total=False):
     """The keywords of `build_options`."""
 
@@ -127,9 +142,7 @@ def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
         raise UsageError(
             "--combine nearest takes one dark per exposure.", "Name one with --use, or give --combine mean."
         )
-    flat, mask = keywords.get("flat"), keywords.get("mask")
-    if flat is not None and not Path(flat).exists():
-        raise UsageError(f"There is no flat at {flat}.", "Give a FITS file or a folder with --flat.")
+    flat, mask = flat_path(keywords.get("flat")), keywords.get("mask")
     notes: list[str] = []
     return BuildOptions(
         combine=wanted or (Combine.MEAN if several else Combine.NEAREST if forced else Combine.MODEL),
@@ -139,7 +152,7 @@ def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:
         max_days=keywords.get("max_days"),
         min_exptime_s=keywords.get("min_exptime_s", MIN_EXPTIME_S),
         use=forced,
-        flat=None if flat is None else Path(flat),
+        flat=flat,
         mask=() if mask is None else tuple(read_regions(Path(mask), notes)),
         mixed=keywords.get("mixed", False),
         notes=tuple(notes),

@@ -10,6 +10,7 @@ import numpy as np
 from sbcdark.pipeline.detector.rates import EXACT_BELOW, count_error
 from sbcdark.pipeline.model.dark_error import aperture_dark, dark_rate_error
 from sbcdark.pipeline.model.dark_fit import EXTRAPOLATION_FREE, dark_rate
+from sbcdark.pipeline.model.frame_differences import difference_variance, frame_difference
 from sbcdark.pipeline.model.priors import Neighbour, Prior, amplitude_from_neighbours
 from sbcdark.pipeline.model.sources import fit_dark_with_sources, sources_above
 from sbcdark.pipeline.selection.rules import Combine
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.model.dark_fit import DarkFit
+    from sbcdark.pipeline.model.frame_differences import FrameDifference
     from sbcdark.pipeline.model.templates import DarkFrame, Templates
 
 _MASK_LARGEST = 0.05  # of the frame: blank darks give 0.001
@@ -99,6 +101,8 @@ class ExposureDark:
         True on detected sources; None if nothing was fitted.
     masked_fraction : float or None
         Fraction of the frame in sources.
+    difference : FrameDifference or None
+        How far the darks may differ from it; None for the model, which fits the difference.
     """
 
     rootname: str
@@ -110,6 +114,7 @@ class ExposureDark:
     cautions: tuple[str, ...] = ()
     sources: NDArray[np.bool_] | None = None
     masked_fraction: float | None = None
+    difference: FrameDifference | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +163,8 @@ class DarkEstimate:
             few = number < EXACT_BELOW
             spread = count_error(number) ** 2 * float(squares.mean()) if few else float(squares @ counts)
             variance += spread / dark.exptime_s**2
-        return float(np.sqrt(variance))
+        differences = [one.difference for one in self.exposures if one.difference is not None]
+        return float(np.sqrt(variance + difference_variance(differences, weights)))
 
 
 def combine_darks(
@@ -192,7 +198,9 @@ def combine_darks(
         # A pixel without counts still has an error: that of the mean count over the frame.
         error = np.sqrt(np.maximum(counts, counts.mean())) / time
         weights = {dark.rootname: dark.exptime_s / time for dark in used}
-        estimates.append(ExposureDark(exposure.rootname, counts / time, error, weights, how.value, None))
+        rate = counts / time
+        difference = frame_difference(exposure.counts, exposure.exptime_s, exposure.good, rate, len(used))
+        estimates.append(ExposureDark(exposure.rootname, rate, error, weights, how.value, None, difference=difference))
     return DarkEstimate(tuple(estimates), unique, None)
 
 

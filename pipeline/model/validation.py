@@ -15,9 +15,11 @@ import numpy as np
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.detector.defects import block_sum
 from sbcdark.pipeline.detector.regions import BOX, DETECTOR_SHAPE
+from sbcdark.pipeline.model.combination import Exposure, combine_darks
 from sbcdark.pipeline.model.dark_error import aperture_dark
 from sbcdark.pipeline.model.dark_fit import fit_dark
 from sbcdark.pipeline.model.templates import BIN, DarkFrame, build_templates
+from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -239,13 +241,23 @@ def _predicted(
         expected = max((both.rate - float(own.sum())) * time, 1.0)
         difference = both.rate * time - true
         model.append((difference, expected, difference / math.sqrt((both.error * time) ** 2 + expected)))
-        nearest = by_box[0]
-        published.append((float(nearest.counts[shape].sum()) * time / nearest.exptime_s - true, expected, math.nan))
+        published.append(_nearest(dark, counts, by_box[0], shape, expected))
         scaled.append(
             (_scaled_dark(counts, by_box[:_CANDIDATES], templates.good & ~shape, shape) - true, expected, math.nan)
         )
     for method, values in ((MODEL, model), (SCALED, scaled), (PUBLISHED, published)):
         yield method, np.array(values).T
+
+
+def _nearest(
+    dark: DarkFrame, counts: NDArray[np.generic], nearest: DarkFrame, shape: NDArray[np.bool_], expected: float
+) -> tuple[float, float, float]:
+    """Return the same for the dark nearest in box sum, with the error that `--combine nearest` states."""
+    time, weights = dark.exptime_s, shape.astype(np.float64)
+    exposure = Exposure(dark.rootname, counts, time, ~shape, None, sky=False, mjd=0.0, temperature_c=0.0)
+    estimate = combine_darks(Combine.NEAREST, [exposure], [[nearest]])
+    difference = (float(np.vdot(estimate.exposures[0].rate, weights)) - counts[shape].sum() / time) * time
+    return difference, expected, difference / math.sqrt((estimate.aperture_error([weights]) * time) ** 2 + expected)
 
 
 def _scaled_dark(

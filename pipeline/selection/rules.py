@@ -235,8 +235,9 @@ def ceilings(science: MatchValues) -> tuple[Ceiling, ...]:
     sigma combines the Poisson errors of both, the scatter of both bases (`BASE_SCATTER`), and in the box the flat
     (`FLAT_BIAS`). A region that was not measured has no limit.
     """
+    flat_fielded = science.file is None or science.file.is_flat_fielded
     regions = (
-        ("box", "box_rate_count_s_pix", "box_rate_err_count_s_pix", FLAT_BIAS),
+        ("box", "box_rate_count_s_pix", "box_rate_err_count_s_pix", FLAT_BIAS * flat_fielded),
         ("quiet rows", "quiet_rate_count_s_pix", "quiet_rate_err_count_s_pix", 0.0),
     )
     found = []

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.times import utc_of_mjd
-from sbcdark.pipeline.detector.regions import BOX, DETECTOR_SHAPE, HOT_PIXELS_XY
+from sbcdark.pipeline.detector.dark_shape import base_map, glow_map
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE, HOT_PIXELS_XY
 from sbcdark.pipeline.simulation import headers
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ BASE_RATE = 7.5e-6
 
 HOT_RATES = (1.59, 0.76, 0.028, 0.040, 0.067, 0.059)
 """Mean rates of `HOT_PIXELS_XY`, count/s; they vary by a quarter from frame to frame (program 13961)."""
-
-ROW_SENSITIVITY = {599: 0.5, 600: 0.1, 601: 0.0, 602: 0.0, 603: 0.15, 604: 1.6}
-"""Sensitivity of the dead rows and the row above them (program 13961)."""
 
 FLAGGED_ROWS = slice(599, 604)
 """Rows that simulated FLTs flag with 4: the dead ones; DQ does not flag row 604, which reads high."""
@@ -112,40 +110,6 @@ def coarse_temperature(temperature_c: float) -> float:
     """Round a temperature to the steps of MDECODT1 and MDECODT2."""
     steps = round((temperature_c - TEMPERATURE_ZERO_C) / TEMPERATURE_STEP_C)
     return round(TEMPERATURE_ZERO_C + steps * TEMPERATURE_STEP_C, 4)
-
-
-def row_sensitivity() -> NDArray[np.float64]:
-    """Return the sensitivity of each row, shape (1024, 1), see `ROW_SENSITIVITY`."""
-    rows = np.ones((DETECTOR_SHAPE[0], 1))
-    for row, share in ROW_SENSITIVITY.items():
-        rows[row] = share
-    return rows
-
-
-@lru_cache(maxsize=1)
-def base_map() -> NDArray[np.float64]:
-    """Return L, shape (1024, 1024): the shape of the base, 0.83 at the left edge to 1.17 at the right on live rows."""
-    x = np.arange(DETECTOR_SHAPE[1])
-    rising = (1.0 + 0.17 * (x - 511.5) / 512.0)[None, :] * row_sensitivity()
-    rising.flags.writeable = False
-    return rising
-
-
-@lru_cache(maxsize=1)
-def glow_map() -> NDArray[np.float64]:
-    """Return G, shape (1024, 1024): the shape of the glow, with mean 1 over the box.
-
-    It peaks at (x, y) = (558, 654) and falls as exp(-|dx/w|^2.75 - |dy/w|^2.55), with w = 275 and 352 pixels to the
-    left
-    and right, 369 and 250 to the bottom and top: a fit to the growth in the darks of program 13961.
-    """
-    y, x = np.ogrid[: DETECTOR_SHAPE[0], : DETECTOR_SHAPE[1]]
-    across = np.abs(x - 558.0) / np.where(x < 558, 275.0, 352.0)
-    along = np.abs(y - 654.0) / np.where(y < 654, 369.0, 250.0)
-    glow = np.exp(-(across**2.75) - along**2.55) * row_sensitivity()
-    glow /= glow[BOX.slices].mean()
-    glow.flags.writeable = False
-    return np.asarray(glow)
 
 
 @lru_cache(maxsize=2)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sbcdark.pipeline.detector.dark_shape import row_sensitivity
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE, HOT_PIXELS_XY
 from sbcdark.pipeline.simulation import headers
 from sbcdark.pipeline.simulation.darks import (
@@ -29,7 +30,6 @@ from sbcdark.pipeline.simulation.darks import (
     draw_exposure,
     exposure_cards,
     raw_darks,
-    row_sensitivity,
 )
 from sbcdark.pipeline.simulation.sky import (
     IDCSCALE,

@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sbcdark.pipeline.detector.dark_shape import base_map, glow_map, row_sensitivity
 from sbcdark.pipeline.detector.regions import BOX, DETECTOR_SHAPE, QUIET, good_pixels
 from sbcdark.pipeline.simulation.darks import (
     BASE_RATE,
     Exposure,
     Parameters,
     SimulatedFile,
-    base_map,
     dark_rate,
     draw_exposure,
-    glow_map,
     raw_file,
-    row_sensitivity,
 )
 from sbcdark.pipeline.simulation.simulated_archive import association_file, flat, flat_file, flt_file
 

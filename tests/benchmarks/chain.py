@@ -159,7 +159,7 @@ def run_chain(
     folder.mkdir()
     name = write_as_science(paths[index], data, flat, folder)
     engine = open_catalog(f"sqlite:///{folder / 'catalog.db'}", create=True)
-    ingest(engine, [*paths[:index], *paths[index + 1 :], folder / f"{name}_flt.fits"], workers=1)
+    ingest(engine, [*paths[:index], *paths[index + 1 :], folder / f"{name}_flt.fits"], workers=1, flat=flat)
     shapes = tuple(parse_aperture(spec) for spec in specs)
     found = {}
     for combine in combines:

@@ -117,3 +117,13 @@ def test_darks_of_the_same_detector_counts_are_chosen(shared_data: Path, tmp_pat
         catalog.dispose()
     assert abs(differences[0]) > 0.5
     assert abs(differences[1]) < 1e-3
+
+
+@pytest.mark.parametrize("command", [("ingest", "."), ("plot", "fit", NAME, "-o", "fit.png")])
+def test_flat_that_does_not_exist_is_wrong_usage(
+    sbcdark: Callable[..., Done], folder: Path, command: tuple[str, ...]
+) -> None:
+    sbcdark("ingest", folder)
+    done = sbcdark(*command, "--flat", "flatz")
+    assert done.code == 2
+    assert "There is no flat at flatz." in done.stderr

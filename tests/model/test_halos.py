@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sbcdark.pipeline.detector.dark_shape import base_map, glow_map
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.model.dark_error import aperture_dark
 from sbcdark.pipeline.model.halos import HALO_RADII, halo_leak
 from sbcdark.pipeline.model.sources import fit_dark_with_sources
 from sbcdark.pipeline.model.templates import DarkFrame, Templates, build_templates
-from sbcdark.pipeline.simulation.darks import base_map, glow_map
 
 BASE = 7.5e-6  # count/s/pixel, as in the cold darks
 APERTURE = 120.0  # pixels

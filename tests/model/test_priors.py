@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from dark_frames import masked_to, run_of_darks, tiles
 
+from sbcdark.pipeline.detector.dark_shape import base_map, glow_map
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.model.combination import DarkEstimate, Exposure, Surroundings, combine_darks
 from sbcdark.pipeline.model.dark_error import aperture_dark
@@ -13,7 +14,6 @@ from sbcdark.pipeline.model.dark_fit import DarkFit, fit_dark
 from sbcdark.pipeline.model.priors import Neighbour, amplitude_from_neighbours, base_variance
 from sbcdark.pipeline.model.templates import DarkFrame, Templates, build_templates
 from sbcdark.pipeline.selection.rules import Combine
-from sbcdark.pipeline.simulation.darks import base_map, glow_map
 
 BASE = 7.5e-6  # count/s/pixel, as in the cold darks
 EVERYWHERE = np.ones(DETECTOR_SHAPE, dtype=bool)

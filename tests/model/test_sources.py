@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sbcdark.pipeline.detector.dark_shape import base_map, glow_map
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.model.combination import Exposure, combine_darks
 from sbcdark.pipeline.model.dark_error import aperture_dark
@@ -12,7 +13,6 @@ from sbcdark.pipeline.model.dark_fit import fit_dark
 from sbcdark.pipeline.model.sources import source_mask
 from sbcdark.pipeline.model.templates import DarkFrame, Templates, build_templates
 from sbcdark.pipeline.selection.rules import Combine
-from sbcdark.pipeline.simulation.darks import base_map, glow_map
 
 BASE = 7.5e-6  # count/s/pixel, as in the cold darks
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.detector.dark_shape import base_map, glow_map
 from sbcdark.pipeline.model.templates import DarkFrame
 from sbcdark.pipeline.model.validation import MODEL, PUBLISHED, SCALED, Validation, random_apertures, validate
-from sbcdark.pipeline.simulation.darks import base_map, glow_map
 
 BASE = 7.5e-6  # count/s/pixel
 AMPLITUDES = (0, 0, 0, 5e-6, 1e-5, 2e-5, 3e-5, 4e-5)

@@ -14,8 +14,9 @@ from astropy.wcs import WCS
 from scipy import stats
 from twin_archive import real_darks
 
+from sbcdark.pipeline.detector.dark_shape import glow_map, row_sensitivity
 from sbcdark.pipeline.detector.regions import BOX, HOT_PIXELS_XY
-from sbcdark.pipeline.simulation.darks import coarse_temperature, dark_rate, glow_map, raw_pixels, row_sensitivity
+from sbcdark.pipeline.simulation.darks import coarse_temperature, dark_rate, raw_pixels
 from sbcdark.pipeline.simulation.files import write_simulated
 from sbcdark.pipeline.simulation.headers import PRIMARY, override
 from sbcdark.pipeline.simulation.simulated_archive import (
