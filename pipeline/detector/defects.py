@@ -53,6 +53,11 @@ def block_sum(image: NDArray[np.generic], size: int) -> Image:
     """Sum an image (ny, nx) over square blocks of `size` pixels (a divisor of both): shape (ny // size, nx // size)."""
     ny, nx = image.shape
     rows = image.reshape(ny // size, size, nx).sum(axis=1, dtype=np.float64)
+    if size < 8:  # numpy adds so few in the same order, but three times as slowly
+        total = rows[:, ::size].copy()
+        for column in range(1, size):
+            total += rows[:, column::size]
+        return np.asarray(total)
     return np.asarray(rows.reshape(ny // size, nx // size, size).sum(axis=2))
 
 
@@ -195,11 +200,12 @@ def spike_values(counts: Image, smooth_counts: Image, spikes: Mask) -> Image:
 
     What remains is the neighbours' mean, like a source interpolated across the pixel.
     """
+    excess, elsewhere = counts - smooth_counts, ~spikes
     found = []
     for row, column in zip(*np.nonzero(spikes), strict=True):
-        others, known = _neighbours(counts - smooth_counts, ~spikes, row, column)
+        others, known = _neighbours(excess, elsewhere, row, column)
         source = max(others, 0.0) / max(known, 1)
-        found.append(max(float(counts[row, column] - smooth_counts[row, column]) - source, 0.0))
+        found.append(max(float(excess[row, column]) - source, 0.0))
     return np.array(found, dtype=np.float64)
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.model.templates import Templates
 from sbcdark.pipeline.model.dark_fit import EXTRAPOLATION_SCATTER, DarkFit
 
+_BAND = 64
+"""Rows at a time, a multiple of `BLOCK`: what is computed in between then fits into the processor's cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApertureDark:
@@ -71,22 +74,33 @@ def smooth_variance(fit: DarkFit, templates: Templates, *, include_sky: bool = F
     ndarray of float64, shape (1024, 1024)
         (count/s/pixel)^2.
     """
-    base, glow = templates.base_map, templates.glow_map
-    cov = fit.covariance
-    variance = cov[0, 0] * base**2 + 2 * cov[0, 1] * base * glow + cov[1, 1] * glow**2
     theta = (fit.base, fit.amplitude)
-    if include_sky and fit.sky is not None:
-        sky = np.ones(DETECTOR_SHAPE) if fit.flat is None else np.where(np.isfinite(fit.flat), fit.flat, 0.0)
-        variance += sky * (2 * cov[0, 2] * base + 2 * cov[1, 2] * glow + cov[2, 2] * sky)
-    rate = fit.base * base + fit.amplitude * glow
-    variance += (templates.shape_scatter * np.abs(rate) + EXTRAPOLATION_SCATTER * fit.beyond * np.abs(glow)) ** 2
-    variance += (fit.misfit * rate) ** 2
     noise = np.zeros_like(templates.block_good)
     for i, j, factor in ((0, 0, 1), (0, 1, 2), (1, 1, 1)):
         covariance, norm = _smoothed_noise(templates, i, j)
         noise += factor * theta[i] * theta[j] * covariance / norm
-    response = np.outer(templates.row_response, templates.column_response)
-    variance += np.maximum(np.kron(noise, np.ones((BLOCK, BLOCK))), 0.0) * response**2
+    found = np.empty(DETECTOR_SHAPE)
+    for first in range(0, DETECTOR_SHAPE[0], _BAND):
+        rows = slice(first, first + _BAND)
+        found[rows] = _variance_in(rows, fit, templates, noise, include_sky=include_sky)
+    return found
+
+
+def _variance_in(rows: slice, fit: DarkFit, templates: Templates, noise: Image, *, include_sky: bool) -> Image:
+    """Return `smooth_variance` in some rows; `noise` is that of the templates in blocks."""
+    base, glow = templates.base_map[rows], templates.glow_map[rows]
+    cov = fit.covariance
+    variance = cov[0, 0] * base**2 + 2 * cov[0, 1] * base * glow + cov[1, 1] * glow**2
+    if include_sky and fit.sky is not None:
+        flat = np.ones(base.shape) if fit.flat is None else fit.flat[rows]
+        sky = np.where(np.isfinite(flat), flat, 0.0)
+        variance += sky * (2 * cov[0, 2] * base + 2 * cov[1, 2] * glow + cov[2, 2] * sky)
+    rate = fit.base * base + fit.amplitude * glow
+    variance += (templates.shape_scatter * np.abs(rate) + EXTRAPOLATION_SCATTER * fit.beyond * np.abs(glow)) ** 2
+    variance += (fit.misfit * rate) ** 2
+    response = np.outer(templates.row_response[rows], templates.column_response)
+    blocks = noise[rows.start // BLOCK : rows.stop // BLOCK]
+    variance += np.maximum(np.kron(blocks, np.ones((BLOCK, BLOCK))), 0.0) * response**2
     return np.asarray(np.maximum(variance, 0.0))
 
 

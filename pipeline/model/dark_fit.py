@@ -154,6 +154,7 @@ def fit_dark(
     flat: Image | None = None,
     sky: bool = False,
     prior: Prior = NO_PRIOR,
+    spikes: Mask | None = None,
 ) -> DarkFit:
     """Fit base, amplitude and sky of the dark of one exposure.
 
@@ -182,6 +183,8 @@ def fit_dark(
         Fit a uniform sky.
     prior : Prior
         What is known beyond the darks: the amplitude of exposures close in time, the scatter of the base between runs.
+    spikes : ndarray of bool, shape (1024, 1024), optional
+        From `spikes_of`, if they are known already.
 
     Returns
     -------
@@ -192,9 +195,7 @@ def fit_dark(
     UsageError
         An array is not a full frame, good pixels hold negative or non-finite counts, or exptime is not positive.
     """
-    if np.shape(counts) != DETECTOR_SHAPE or not exptime_s > 0:
-        raise UsageError(f"A dark fit needs a full frame of {DETECTOR_SHAPE} pixels and an exposure time.")
-    spikes = find_spikes(counts, templates.good)
+    spikes = spikes_of(counts, exptime_s, templates) if spikes is None else spikes
     use = (templates.good if good is None else templates.good & good) & ~spikes
     if flat is not None:
         use = use & np.isfinite(flat)
@@ -231,11 +232,13 @@ def fit_dark(
     smooth_rate = full[0] * templates.base_map + full[1] * templates.glow_map
     pixels = np.asarray(counts, dtype=np.float64)
     hot = hot_values(pixels, exptime_s, smooth_rate, templates.hot, templates.good)
-    smooth_counts = smooth_rate * exptime_s
-    if sky:
-        smooth_counts = smooth_counts + full[2] * exptime_s * (1.0 if flat is None else np.nan_to_num(flat))
-    new = spike_values(pixels, smooth_counts, spikes)
     new_y, new_x = np.nonzero(spikes)
+    new = np.zeros(0)
+    if len(new_y):
+        smooth_counts = smooth_rate * exptime_s
+        if sky:
+            smooth_counts = smooth_counts + full[2] * exptime_s * (1.0 if flat is None else np.nan_to_num(flat))
+        new = spike_values(pixels, smooth_counts, spikes)
     hottest = float(templates.amplitudes.max()) if templates.glow else 0.0
     extrapolation = float(full[1]) / hottest if hottest > 0 else 0.0
     if sky:
@@ -249,6 +252,19 @@ def fit_dark(
         np.append(hot[2], np.ones(len(new_y), dtype=bool)), _spread(influence[:size], filled),
         block_sum(use, BLOCK), flat if sky else None, extrapolation, max(_outside(templates, float(full[1]))), misfit,
     )  # fmt: skip
+
+
+def spikes_of(counts: NDArray[np.generic], exptime_s: float, templates: Templates) -> Mask:
+    """Return the pixels of an exposure that are hot though the darks do not show it, shape (1024, 1024).
+
+    Raises
+    ------
+    UsageError
+        `counts` is not a full frame, or exptime is not positive.
+    """
+    if np.shape(counts) != DETECTOR_SHAPE or not exptime_s > 0:
+        raise UsageError(f"A dark fit needs a full frame of {DETECTOR_SHAPE} pixels and an exposure time.")
+    return find_spikes(counts, templates.good)
 
 
 def _uncertain_base(parameters: Image, covariance: Image, rise: float, templates: Templates) -> Image:

@@ -9,7 +9,7 @@ import numpy as np
 from sbcdark.pipeline.detector.defects import block_sum, smooth
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.model.dark_error import smooth_variance
-from sbcdark.pipeline.model.dark_fit import NO_PRIOR, fit_dark
+from sbcdark.pipeline.model.dark_fit import NO_PRIOR, fit_dark, spikes_of
 from sbcdark.pipeline.model.priors import base_variance
 from sbcdark.pipeline.model.templates import BIN
 
@@ -70,29 +70,47 @@ def source_mask(
     ndarray of bool, shape (1024, 1024)
         True on sources.
     """
-    from scipy.ndimage import distance_transform_edt  # noqa: PLC0415  costly to import
+    return _Search(counts, good).mask(expected, error)
 
-    use = np.ones(DETECTOR_SHAPE) if good is None else good.astype(np.float64)
-    image = np.where(use > 0, counts, 0).astype(np.float64)
-    mask = np.zeros(DETECTOR_SHAPE, dtype=bool)
-    for sigma, size in _MASK_SCALES:
-        area = 4 * np.pi * (sigma / size) ** 2
-        seen = smooth(block_sum(image, size), sigma / size) * area
-        mean = smooth(block_sum(expected * use, size), sigma / size) * area
-        mean = np.maximum(mean, 1e-3)
-        variance = (
-            np.zeros_like(mean) if error is None else (smooth(block_sum(error * use, size), sigma / size) * area) ** 2
-        )
-        # The upper Poisson tail is heavier than a Gaussian's: below 3 sigma the chance is at least 1e-3.
-        likely = seen > mean + 3 * np.sqrt(mean + variance)
-        evidence = np.zeros_like(seen)
-        evidence[likely] = -np.log10(np.maximum(_chance(seen[likely], mean[likely], variance[likely]), 1e-300))
-        threshold = -np.log10(_MASK_CHANCE)
-        segments = evidence > threshold
-        if segments.any():
-            near = distance_transform_edt(~segments) <= sigma / size
-            mask |= np.kron(near, np.ones((size, size), dtype=bool))
-    return mask
+
+class _Search:
+    """The search for sources in one exposure, for several expectations.
+
+    Parameters
+    ----------
+    counts, good
+        As for `source_mask`.
+    """
+
+    def __init__(self, counts: NDArray[np.generic], good: Mask | None) -> None:
+        self._use = np.ones(DETECTOR_SHAPE) if good is None else good.astype(np.float64)
+        image = np.where(self._use > 0, counts, 0).astype(np.float64)
+        self._seen = [_smoothed(image, sigma, size) for sigma, size in _MASK_SCALES]
+
+    def mask(self, expected: Image, error: Image | None) -> Mask:
+        """Return `source_mask`."""
+        from scipy.ndimage import distance_transform_edt  # noqa: PLC0415  costly to import
+
+        mask = np.zeros(DETECTOR_SHAPE, dtype=bool)
+        model, spread = expected * self._use, None if error is None else error * self._use
+        for (sigma, size), seen in zip(_MASK_SCALES, self._seen, strict=True):
+            mean = np.maximum(_smoothed(model, sigma, size), 1e-3)
+            variance = np.zeros_like(mean) if spread is None else _smoothed(spread, sigma, size) ** 2
+            # The upper Poisson tail is heavier than a Gaussian's: below 3 sigma the chance is at least 1e-3.
+            likely = seen > mean + 3 * np.sqrt(mean + variance)
+            evidence = np.zeros_like(seen)
+            evidence[likely] = -np.log10(np.maximum(_chance(seen[likely], mean[likely], variance[likely]), 1e-300))
+            threshold = -np.log10(_MASK_CHANCE)
+            segments = evidence > threshold
+            if segments.any():
+                near = distance_transform_edt(~segments) <= sigma / size
+                mask |= near.repeat(size, axis=0).repeat(size, axis=1)
+        return mask
+
+
+def _smoothed(image: Image, sigma: float, size: int) -> Image:
+    """Return the sums of an image under Gaussians of sigma pixels, on blocks of `size` pixels."""
+    return smooth(block_sum(image, size), sigma / size) * (4 * np.pi * (sigma / size) ** 2)
 
 
 def sources_above(
@@ -168,23 +186,27 @@ def fit_dark_with_sources(
         True on sources.
     """
     start = templates.good if good is None else templates.good & good
+    spikes = spikes_of(counts, exptime_s, templates)
+    search = _Search(counts, start)
     sources = np.zeros(DETECTOR_SHAPE, dtype=bool) if known is None else known
-    fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior)
+    fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior, spikes=spikes)
     seen: list[Mask] = []
     for _ in range(_ROUNDS):
         expected = fit.base * templates.base_map + fit.amplitude * templates.glow_map
         if fit.sky is not None:
             expected = expected + fit.sky * (1.0 if flat is None else np.where(np.isfinite(flat), flat, 0.0))
         error = np.sqrt(smooth_variance(fit, templates, include_sky=True))
-        found = source_mask(counts, np.maximum(expected, 0.0) * exptime_s, start, error * exptime_s)
+        found = search.mask(np.maximum(expected, 0.0) * exptime_s, error * exptime_s)
         if np.array_equal(found, sources):
             break
         if any(np.array_equal(found, earlier) for earlier in seen):
             # The rounds alternate: exclude the sources of both from the fit, and stop.
             sources |= found
-            fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior)
+            fit = fit_dark(
+                counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior, spikes=spikes
+            )
             break
         seen.append(sources)
         sources = found
-        fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior)
+        fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior, spikes=spikes)
     return fit, sources

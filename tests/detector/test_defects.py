@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from sbcdark.pipeline.detector.defects import find_spikes, spike_values
+from sbcdark.pipeline.detector.defects import block_sum, find_spikes, spike_values
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.model.dark_error import dark_rate_error
 from sbcdark.pipeline.model.dark_fit import dark_rate, fit_dark
@@ -69,3 +69,12 @@ def test_the_fit_subtracts_a_new_hot_pixel_without_error() -> None:
     assert dark_rate(fit, templates)[301, 401] * 1000 == pytest.approx(40, abs=0.1)
     errors = dark_rate_error(fit, templates)
     assert errors[301, 401] == pytest.approx(errors[301, 420], rel=0.01)
+
+
+@pytest.mark.parametrize("size", [2, 4, 8, 32])
+def test_block_sums_are_numpy_s_to_the_last_bit(size: int) -> None:
+    image = np.random.default_rng(3).gamma(0.2, size=(128, 256))
+    by_rows = image.reshape(128 // size, size, 256).sum(axis=1)
+    np.testing.assert_array_equal(block_sum(image, size), by_rows.reshape(128 // size, 256 // size, size).sum(axis=2))
+    whole = image.reshape(128 // size, size, 256 // size, size).sum(axis=(1, 3))
+    np.testing.assert_allclose(block_sum(image, size), whole, rtol=1e-12)
