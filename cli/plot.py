@@ -32,7 +32,7 @@ def plot(
         list[str] | None, typer.Argument(metavar="[EXPOSURE]", help="For match, fit and templates.")
     ] = None,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="FILE.png, .pdf, .svg or .html (not fit, templates).")
+        Path, typer.Option("-o", "--output", metavar="FILE", help="FILE.png, .pdf, .svg, or .html to zoom in.")
     ] = Path("sbcdark.png"),
     rule: RuleOption = Rule.GLOW,
     flat: FlatOption = None,

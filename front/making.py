@@ -208,7 +208,7 @@ class MakingCatalog(OpenCatalog):
             over time; ``match``: the ranked darks of one exposure; ``fit``: an exposure, the model of its dark and
             sky, and the residual; ``templates``: base, glow, their errors and the hot pixels, of its darks.
         path : str or Path
-            The picture: PNG, PDF or SVG by its ending; HTML (coverage, history, match) is a page to zoom in.
+            The picture: PNG, PDF or SVG by its ending; HTML is a page to zoom in.
         exposure : str, optional
             The exposure of a match, a fit or templates.
         rule : {"glow", "box", "temperature", "notebook"}

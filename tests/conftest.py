@@ -185,6 +185,17 @@ def empty_catalog(request: pytest.FixtureRequest, database_url: str) -> Iterator
 
 
 @pytest.fixture
+def sqlite_catalog(real_file: Path, tmp_path: Path) -> Iterator[sa.Engine]:
+    """Return a catalog of the real files, on SQLite alone: for what has nothing to do with the engine."""
+    from sbcdark.catalog.opening import open_catalog  # noqa: PLC0415  other tests need not wait for it
+
+    (tmp_path / "catalog.db").write_bytes(real_file.read_bytes())
+    engine = open_catalog(tmp_path / "catalog.db")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
 def real_catalog(request: pytest.FixtureRequest, database_url: str) -> Iterator[sa.Engine]:
     """Return the engine of a catalog that the real files were ingested into, on each engine in turn."""
     yield from _copied_catalog(request, database_url, "real")

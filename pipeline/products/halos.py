@@ -34,14 +34,18 @@ def without_halos(
     exposures: Sequence[Exposure], placed: Sequence[PlacedAperture], product: DrizzledProduct
 ) -> list[Exposure]:
     """Return the exposures of a fit without the pixels within `HALO_RADII` of large apertures."""
-    found = list(exposures)
-    for one in placed:
-        if has_halo(one.shape):
-            found = [
-                replace(exposure, good=exposure.good & (_radius(one.shape, frame) > HALO_RADII))
-                for exposure, frame in zip(found, product.frames, strict=True)
-            ]
-    return found
+    return [
+        exposure if mask is None else replace(exposure, good=exposure.good & ~mask)
+        for exposure, mask in zip(exposures, halo_masks(placed, product), strict=True)
+    ]
+
+
+def halo_masks(placed: Sequence[PlacedAperture], product: DrizzledProduct) -> list[NDArray[np.bool_] | None]:
+    """Return the pixels of each exposure within `HALO_RADII` of large apertures; None without any."""
+    large = [one.shape for one in placed if has_halo(one.shape)]
+    if not large:
+        return [None] * len(product.frames)
+    return [np.any([_radius(shape, frame) <= HALO_RADII for shape in large], axis=0) for frame in product.frames]
 
 
 def halo_leaks(built: Built, shape: PixelShape) -> list[NDArray[np.float64] | None]:

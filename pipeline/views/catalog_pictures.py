@@ -41,7 +41,7 @@ def draw_catalog(
     kind : str
         One of `KINDS`.
     path : Path
-        The picture: PNG, PDF or SVG by its ending, or (coverage, history, match) HTML, a page to zoom in.
+        The picture: PNG, PDF or SVG by its ending, or HTML, a page to zoom in.
     exposure : str or None
         The exposure of a match, a fit or templates.
     rule : str or Rule
@@ -78,8 +78,6 @@ def draw_catalog(
             _draw_all(engine, kind, path, written_as)
         elif kind == "match":
             _draw_match(engine, exposure, rule_of(rule), path, written_as)
-        elif written_as == "html":
-            raise UsageError(f"The picture {kind!r} is not interactive.", "Use -o FILE.png, FILE.pdf or FILE.svg.")
         else:
             _draw_model(engine, exposure, rule_of(rule), flat, path, written_as, templates=kind == "templates")
     except OSError as error:
@@ -117,10 +115,9 @@ def _draw_match(engine: sa.Engine, exposure: str, rule: Rule, path: Path, writte
 def _draw_model(
     engine: sa.Engine, exposure: str, rule: Rule, flat: Path | None, path: Path, written_as: str, *, templates: bool
 ) -> None:
-    import numpy as np  # noqa: PLC0415  what follows needs scipy, too
-
     from sbcdark.pipeline.estimation.exposure_dark import estimate_dark  # noqa: PLC0415
     from sbcdark.pipeline.estimation.options import build_options  # noqa: PLC0415
+    from sbcdark.pipeline.views.interactive_images import page_of_fit, page_of_templates  # noqa: PLC0415
     from sbcdark.pipeline.views.product_pictures import fit_picture  # noqa: PLC0415
     from sbcdark.pipeline.views.residuals import plot_fit  # noqa: PLC0415
     from sbcdark.pipeline.views.template_plot import plot_templates  # noqa: PLC0415
@@ -128,8 +125,12 @@ def _draw_model(
     found = estimate_dark(engine, exposure, build_options(rule=rule, flat=flat))
     dark, fit, made = found.dark, found.dark.fit, found.estimate.templates
     assert fit is not None and made is not None  # noqa: S101, PT018  the model always fits
-    if templates:
+    interactive = written_as == "html"
+    if templates and interactive:
+        page_of_templates(path, dark.rootname, made)
+    elif templates:
         plot_templates(path, dark.rootname, made, written_as=written_as)
+    elif interactive:
+        page_of_fit(path, fit_picture(found.exposure, dark, fit))
     else:
-        none = np.zeros(dark.rate.shape, dtype=bool)
-        plot_fit(path, fit_picture(found.exposure, dark, fit, none), written_as=written_as)
+        plot_fit(path, fit_picture(found.exposure, dark, fit), written_as=written_as)

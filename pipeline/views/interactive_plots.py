@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from sbcdark.pipeline.detector.reference_glow import REFERENCE_C
 from sbcdark.pipeline.views.catalog_points import numbers_of
 from sbcdark.pipeline.views.drawing import GREY, plain_text
 from sbcdark.pipeline.views.history_plot import FAINT
+from sbcdark.pipeline.views.interactive_page import INK, add_colour_bar, draw_points, new_plot, place_legend, write_page
 from sbcdark.pipeline.views.listings import RATE_UNIT
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ def page_of_coverage(path: Path, coverage: Coverage) -> None:
     """
     from bokeh.models.annotations import Span  # noqa: PLC0415 - bokeh is slow to load
 
-    plot = _figure("mean temperature (C)", f"contrast, box - quiet rows ({_RATES})")
+    plot = new_plot("mean temperature (C)", f"contrast, box - quiet rows ({_RATES})")
     tips = [*_HEAD, ("temperature (C)", "@x{0.00}"), ("contrast", "@y{0.00} +- @error{0.00}"), ("quality", "@quality")]
     for group in coverage.groups:
         columns = _columns(group.darks) | {"x": [one.temperature_mean_c for one in group.darks]}
         columns |= _value(group.darks, "contrast_count_s_pix", "contrast_err_count_s_pix")
-        _scatter(plot, columns, group.label, group.colour, "circle", tips)
+        draw_points(plot, columns, group.label, group.colour, "circle", tips)
     for label, filled, members in (
         ("science", True, [one for one in coverage.science if not one.in_hole]),
         ("science in a hole", False, list(coverage.holes)),
@@ -57,9 +57,11 @@ def page_of_coverage(path: Path, coverage: Coverage) -> None:
         columns |= _value(exposures, "contrast_count_s_pix", "contrast_err_count_s_pix")
         columns |= {"fits": [one.note if one.in_hole else f"darks within {one.tier}" for one in members]}
         if members:
-            _scatter(plot, columns, label, "black", "star", [*tips, ("darks", "@fits")], size=16, filled=filled)
+            draw_points(plot, columns, label, INK, "star", [*tips, ("darks", "@fits")], size=16, filled=filled)
     plot.add_layout(Span(location=HOT_ABOVE_C, dimension="height", line_color=GREY, line_dash="dotted"))
-    _write(path, "Coverage of a catalog of SBC darks", [plot])
+    place_legend(plot)
+    note = "Stars are science exposures. A click on the legend hides points; the dotted line is at 25 C."
+    write_page(path, "Coverage of a catalog of SBC darks", [plot], note)
 
 
 def page_of_history(path: Path, history: History) -> None:
@@ -72,7 +74,7 @@ def page_of_history(path: Path, history: History) -> None:
     """
     labels = (f"base ({_RATES})", f"glow at {REFERENCE_C:g} C ({_RATES})", "hot pixels (number)")
     plots = [
-        _figure(
+        new_plot(
             "start (UTC)", label, x_axis_type="datetime", height=260, y_axis_type="log" if "glow" in label else "auto"
         )
         for label in labels
@@ -97,11 +99,14 @@ def page_of_history(path: Path, history: History) -> None:
             label = group.label if quality == "good" else f"{group.label}, {quality}"
             for plot, value in zip(plots, values, strict=True):
                 filled = quality not in {"untested", "suspect"}
-                _scatter(plot, shared | value, label, group.colour, marker, tips, filled=filled)
+                draw_points(plot, shared | value, label, group.colour, marker, tips, filled=filled)
     _programs(plots[1], history)
-    for later in plots[1:]:
-        later.legend.visible = False
-    _write(path, "History of the SBC dark", plots)
+    place_legend(plots[0], plots[1:])
+    note = (
+        f"Bases of darks above {HOT_ABOVE_C:g} C are faint: the glow raises them. Diamonds are programs, with the "
+        "scatter of their darks. A click on the legend hides points."
+    )
+    write_page(path, "History of the SBC dark", plots, note)
 
 
 def _programs(plot: Figure, history: History) -> None:
@@ -121,7 +126,7 @@ def _programs(plot: Figure, history: History) -> None:
             }
             tips = [("program", str(program)), (f"glow at {REFERENCE_C:g} C", "@y{0.00}")]
             tips += [("scatter of its darks", "@low{0.00} to @high{0.00}"), ("darks of the fit", "@darks")]
-            _scatter(plot, columns, f"{group.label}, program", group.colour, "diamond", tips, size=16, line="black")
+            draw_points(plot, columns, group.label, group.colour, "diamond", tips, size=16, edge=INK)
 
 
 def page_of_match(path: Path, points: MatchPoints) -> None:
@@ -133,12 +138,15 @@ def page_of_match(path: Path, points: MatchPoints) -> None:
         The file cannot be written.
     """
     from bokeh.models import ColumnDataSource, HoverTool  # noqa: PLC0415 - bokeh is slow to load
-    from bokeh.models.annotations import BoxAnnotation, ColorBar  # noqa: PLC0415
+    from bokeh.models.annotations import BoxAnnotation  # noqa: PLC0415
+    from bokeh.models.tickers import BasicTicker  # noqa: PLC0415
     from bokeh.transform import linear_cmap  # noqa: PLC0415
 
     match = points.match
-    title = f"{plain_text(match.exposure, _NAME)}: rule {match.rule}, tier {points.tier} (grey)"
-    plot = _figure("science - dark, time (days)", "science - dark (sigma)", title=title)
+    plot = new_plot("science - dark, time (days)", "science - dark (sigma)")
+    plot.xaxis.ticker = BasicTicker(desired_num_ticks=5)  # they have room on a narrow screen, too
+    ends: Any = plot.y_range
+    ends.range_padding = 0.2  # room for the ranks above the points
     if points.tolerance is not None:
         plot.add_layout(BoxAnnotation(bottom=-points.tolerance, top=points.tolerance, fill_color=GREY, fill_alpha=0.2))
     temperatures = [dark.delta_temperature_c for dark in match.darks]
@@ -152,28 +160,15 @@ def page_of_match(path: Path, points: MatchPoints) -> None:
         "exptime": [dark.exptime_s for dark in match.darks],
     })  # fmt: skip
     colours = linear_cmap("temperature", "Cividis256", min(temperatures), max(temperatures))
-    drawn = plot.scatter("x", "y", source=source, size=12, color=colours, line_color="black")
-    plot.text("x", "y", text="rank", source=source, y_offset=-8, text_align="center", text_font_size="12px")
+    drawn = plot.scatter("x", "y", source=source, size=12, color=colours, line_color=INK)
+    ranks = plot.text("x", "y", text="rank", source=source, y_offset=-8, text_align="center", text_font_size="12px")
+    drawn.tags, ranks.tags = ["line_color:ink"], ["text_color:ink"]
     tips = [("rank", "@rank"), ("dark", "@name"), ("program", "@program"), ("sigma", "@y{0.00}")]
     tips += [("time (days)", "@x{0.00}"), ("temperature (C)", "@temperature{0.00}"), ("exposure (s)", "@exptime{0}")]
     plot.add_tools(HoverTool(tooltips=tips, renderers=[drawn]))
-    plot.add_layout(
-        ColorBar(color_mapper=colours["transform"], title="science - dark, temperature (C)", padding=20), "right"
-    )
-    _write(path, f"Darks for {plain_text(match.exposure, _NAME)}", [plot])
-
-
-def _figure(x: str, y: str, *, height: int = 480, **options: Any) -> Figure:
-    from bokeh.plotting import figure  # noqa: PLC0415 - bokeh is slow to load
-
-    plot = figure(
-        x_axis_label=x, y_axis_label=y, height=height, sizing_mode="stretch_width",
-        tools="pan,wheel_zoom,box_zoom,reset,save", **options,
-    )  # fmt: skip
-    plot.toolbar.logo = None
-    for axis in plot.axis:
-        axis.axis_label_text_font_style = "normal"
-    return plot
+    add_colour_bar(plot, colours["transform"], "science - dark, temperature (C)")
+    note = f"Rule {match.rule}, tier {points.tier} (shaded). The numbers are the ranks of the darks."
+    write_page(path, f"Darks for {plain_text(match.exposure, _NAME)}", [plot], note)
 
 
 def _columns(exposures: Sequence[ExposureRecord]) -> dict[str, Any]:
@@ -197,45 +192,3 @@ def _value(
     y = numbers_of(exposures, value) * factor / unit
     e = 0.0 * y if error is None else numbers_of(exposures, error) * factor / unit
     return {"y": y, "error": e, "low": y - e, "high": y + e}
-
-
-def _scatter(
-    plot: Figure,
-    columns: dict[str, Any],
-    label: str,
-    colour: str,
-    marker: str,
-    tips: Sequence[tuple[str, str]],
-    *,
-    size: int = 8,
-    filled: bool = True,
-    line: str | None = None,
-) -> None:
-    """Draw points with error bars; a click on the legend hides them."""
-    from bokeh.models import ColumnDataSource, HoverTool  # noqa: PLC0415 - bokeh is slow to load
-
-    source = ColumnDataSource(columns)
-    alpha: Any = "alpha" if "alpha" in columns else 1.0
-    plot.segment("x", "low", "x", "high", source=source, color=colour, alpha=alpha, legend_label=label)
-    drawn = plot.scatter(
-        "x", "y", source=source, size=size, marker=marker, line_color=line or colour, alpha=alpha,
-        fill_color=colour if filled else "white", legend_label=label,
-    )  # fmt: skip
-    plot.add_tools(HoverTool(tooltips=list(tips), renderers=[drawn], visible=False))
-    plot.legend.click_policy = "hide"
-    plot.legend.location = "top_left"
-
-
-def _write(path: Path, title: str, plots: Sequence[Figure]) -> None:
-    """Write a page with Bokeh's own code inside: nothing is loaded from elsewhere."""
-    from bokeh.embed import file_html  # noqa: PLC0415 - bokeh is slow to load
-    from bokeh.layouts import column  # noqa: PLC0415
-    from bokeh.resources import Resources  # noqa: PLC0415
-
-    page = file_html(column(*plots, sizing_mode="stretch_width"), Resources(mode="inline"), title)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
+from sbcdark.pipeline.products.halos import halo_masks
 from sbcdark.pipeline.views.plots import FramePicture, plot_exposure_and_dark, plot_products
 from sbcdark.pipeline.views.residuals import FitPicture, plot_fit
 
@@ -58,11 +59,12 @@ def draw_products(built: Built, files: ProductFiles) -> tuple[str, ...]:
             ),
         )
         pictures.append(picture.name)
+    halos = halo_masks(built.placed, built.product)
     for number, (one, fitted) in enumerate(zip(built.inputs, built.estimate.exposures, strict=True)):
         if fitted.fit is None:
             continue
         picture = files.fit_picture(fitted.rootname)
-        plot_fit(picture, fit_picture(one, fitted, fitted.fit, _in_apertures(built, number)))
+        plot_fit(picture, fit_picture(one, fitted, fitted.fit, _in_apertures(built, number), halos[number]))
         pictures.append(picture.name)
     picture = files.picture
     titles = (built.masterdark.science.name, built.masterdark.masterdark.name)
@@ -78,7 +80,13 @@ def _in_apertures(built: Built, number: int) -> NDArray[np.bool_]:
     return inside
 
 
-def fit_picture(one: ScienceInput, dark: ExposureDark, fit: DarkFit, apertures: NDArray[np.bool_]) -> FitPicture:
+def fit_picture(
+    one: ScienceInput,
+    dark: ExposureDark,
+    fit: DarkFit,
+    apertures: NDArray[np.bool_] | None = None,
+    halos: NDArray[np.bool_] | None = None,
+) -> FitPicture:
     """Return the data of the picture of a fit.
 
     Parameters
@@ -89,19 +97,23 @@ def fit_picture(one: ScienceInput, dark: ExposureDark, fit: DarkFit, apertures: 
         Its dark.
     fit : DarkFit
         The fit of the dark.
-    apertures : ndarray of bool, shape (1024, 1024)
-        Pixels that were excluded from the fit beside the detected sources.
+    apertures, halos : ndarray of bool, shape (1024, 1024), optional
+        Pixels that were excluded from the fit beside the detected sources: apertures, annuli and masks, and the
+        surroundings of large apertures.
     """
     rate = dark.rate
     if fit.sky is not None:
         rate = rate + fit.sky * (1.0 if one.flat_pixels is None else np.nan_to_num(one.flat_pixels))
+    masks = (dark.sources, apertures, halos)
+    sources, inside, around = (np.zeros(rate.shape, dtype=bool) if mask is None else mask for mask in masks)
     return FitPicture(
         dark.rootname,
         one.counts,
         rate * one.values.exptime_s,
         one.good,
-        np.zeros(rate.shape, dtype=bool) if dark.sources is None else dark.sources,
-        apertures,
+        sources,
+        inside,
+        around,
         one.values.exptime_s,
         fit.chi2_per_dof if np.isfinite(fit.chi2_per_dof) else None,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from sbcdark.pipeline.views.drawing import (
     PALETTE,
     UNIT,
-    block_mean_of,
+    block_mean,
     block_sum,
     colour_bar,
     draw_image,
@@ -30,10 +30,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_SIGMAS = 4.0  # range of the residual's colours
-_PROFILE = 32  # pixels per point of the profiles
+SIGMAS = 4.0
+"""Range of the colours of a residual."""
+
+PROFILE = 32
+"""Pixels per point of the profiles."""
+
 _DATA, _LEFT_OUT, _MODEL = PALETTE[0], PALETTE[1], PALETTE[5]
 _TITLE = 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """Places (pixel) along an axis, and the mean rates there of the exposure, with errors, and of the model."""
+
+    place: NDArray[np.float64]
+    seen: NDArray[np.float64]
+    error: NDArray[np.float64]
+    expected: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +64,9 @@ class FitPicture:
         Expected counts of dark and sky.
     good : ndarray of bool, shape (1024, 1024)
         Pixels with data.
-    sources, apertures : ndarray of bool, shape (1024, 1024)
-        Pixels excluded from the fit: detected sources, and the apertures, annuli and masks of the user.
+    sources, apertures, halos : ndarray of bool, shape (1024, 1024)
+        Pixels excluded from the fit: detected sources, the apertures, annuli and masks of the user, and the
+        surroundings of large apertures.
     exptime_s : float
         Exposure time, s.
     chi2_per_dof : float or None
@@ -64,8 +79,56 @@ class FitPicture:
     good: NDArray[np.bool_]
     sources: NDArray[np.bool_]
     apertures: NDArray[np.bool_]
+    halos: NDArray[np.bool_]
     exptime_s: float
     chi2_per_dof: float | None
+
+    @property
+    def fitted(self) -> NDArray[np.bool_]:
+        """The pixels of the fit."""
+        return self.good & ~self.sources & ~self.apertures & ~self.halos
+
+    @property
+    def left_out(self) -> tuple[tuple[str, str, NDArray[np.bool_]], ...]:
+        """The masks that leave something out but not everything: name, style of the outline, pixels."""
+        masks = (
+            ("sources", "orange", self.sources),
+            ("apertures", "dashed", self.apertures),
+            ("surroundings of large apertures", "dotted", self.halos),
+        )
+        return tuple((name, style, mask) for name, style, mask in masks if mask.any() and not mask.all())
+
+    @property
+    def residual_title(self) -> str:
+        """The title of the residual, with chi2 per degree of freedom."""
+        return "residual" if self.chi2_per_dof is None else f"residual, chi2/dof {self.chi2_per_dof:.2f}"
+
+    def rates(self, block: int) -> list[NDArray[np.float64]]:
+        """Return exposure and model as block means in units of `UNIT`; NaN where there is little data."""
+        images = (np.where(self.good, image, np.nan) for image in (self.counts, self.model))
+        return [block_mean(image, block, self.exptime_s * UNIT) for image in images]
+
+    def residual(self, block: int) -> NDArray[np.float64]:
+        """Return (exposure - model) / sqrt(model) of sums over blocks; NaN where there is little data."""
+        images = (np.where(self.good, image, np.nan) for image in (self.counts, self.model))
+        (seen, _), (expected, pixels) = (block_sum(image, block) for image in images)
+        sigma = np.full(seen.shape, np.nan)
+        np.divide(seen - expected, np.sqrt(np.maximum(expected, 0.1)), out=sigma, where=pixels >= block**2 // 4)
+        return sigma
+
+    def profile(self, axis: int) -> Profile:
+        """Return the mean rates of the fitted pixels along x (axis 0 is summed) or y (axis 1 is)."""
+        use = self.fitted
+        points = []
+        for image in (np.where(use, self.counts, 0.0), np.where(use, self.model, 0.0), use.astype(np.float64)):
+            line: NDArray[Any] = image.sum(axis=axis)
+            points.append(line.reshape(-1, PROFILE).sum(axis=1))
+        seen, expected, pixels = points
+        filled = pixels > 0
+        place = (np.arange(len(pixels)) * PROFILE + 0.5 * (PROFILE - 1))[filled]
+        unit = pixels[filled] * self.exptime_s * UNIT
+        error = np.sqrt(np.maximum(seen[filled], 1.0)) / unit
+        return Profile(place, seen[filled] / unit, error, expected[filled] / unit)
 
 
 def plot_fit(path: Path, fit: FitPicture, *, block: int = 16, written_as: str = "png") -> None:
@@ -97,43 +160,31 @@ def _fit_figure(fit: FitPicture, block: int) -> Figure:
     figure = new_figure(12.0, 7.0, None)
     science, model, residual = (panel(figure, left, 3.65, 3.0, 3.0) for left in (0.8, 4.0, 8.0))
     along_x, along_y = (panel(figure, left, 0.6, 4.95, 2.15) for left in (0.8, 6.8))
-    images = [np.where(fit.good, image, np.nan) for image in (fit.counts, fit.model)]
-    (seen, _), (expected, pixels) = (block_sum(image, block) for image in images)
-    means = [block_mean_of(sums, pixels, block, fit.exptime_s * UNIT) for sums in (seen, expected)]
+    means = fit.rates(block)
     limits = stretch(means)
     shape = fit.counts.shape
     drawn = [draw_image(axes, mean, shape, block, limits) for axes, mean in zip((science, model), means, strict=True)]
-    sigma = np.full(seen.shape, np.nan)
-    np.divide(seen - expected, np.sqrt(np.maximum(expected, 0.1)), out=sigma, where=pixels >= block**2 // 4)
-    left = draw_image(residual, sigma, shape, block, (-_SIGMAS, _SIGMAS), colours="RdBu_r")
+    left = draw_image(residual, fit.residual(block), shape, block, (-SIGMAS, SIGMAS), colours="RdBu_r")
     for axes, ground in ((science, "white"), (model, "white"), (residual, "black")):
-        _outline(axes, fit.sources, _LEFT_OUT, "-")
-        _outline(axes, fit.apertures, ground, "--")
+        for _, style, mask in fit.left_out:
+            _outline(axes, mask, _LEFT_OUT if style == "orange" else ground, "solid" if style == "orange" else style)
         axes.set_xlabel("detector x (pixel)")
     science.set_ylabel("detector y (pixel)")
     for axes in (model, residual):
         axes.tick_params(labelleft=False)
-    chi2 = "" if fit.chi2_per_dof is None else f", chi2/dof {fit.chi2_per_dof:.2f}"
     science.set_title(plain_text(fit.rootname, _TITLE), fontsize=11, parse_math=False)
     model.set_title("dark + sky", fontsize=11)
-    residual.set_title(f"residual{chi2}", fontsize=11)
+    residual.set_title(fit.residual_title, fontsize=11)
     colour_bar(figure, drawn[0], panel(figure, 7.12, 3.65, 0.12, 3.0), rate_label(block))
     colour_bar(figure, left, panel(figure, 11.12, 3.65, 0.12, 3.0), "(science - model) / sqrt(model)")
-    masks = [
-        words
-        for words, mask in (("sources (orange)", fit.sources), ("apertures (dashed)", fit.apertures))
-        if mask.any() and not mask.all()
-    ]
-    if masks:
-        figure.text(0.5, 2.95 / 7.0, f"left out of the fit: {', '.join(masks)}", fontsize=9, ha="center")
+    if masks := ", ".join(f"{name} ({style})" for name, style, _ in fit.left_out):
+        figure.text(0.5, 2.95 / 7.0, f"left out of the fit: {masks}", fontsize=9, ha="center")
     _profile(along_x, fit, axis=0, name="x")
     _profile(along_y, fit, axis=1, name="y")
     return figure
 
 
 def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str) -> None:
-    if not mask.any() or mask.all():
-        return
     # Only the part with the mask, and a pixel around it: the contour of a frame takes as long as the whole figure.
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     top, first = max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0)
@@ -146,19 +197,10 @@ def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str) -> No
 
 def _profile(axes: Axes, fit: FitPicture, *, axis: int, name: str) -> None:
     """Draw the mean rate of the fitted pixels along x (summed over axis 0) or y: data with errors over the model."""
-    use = fit.good & ~fit.sources & ~fit.apertures
-    points = []
-    for image in (np.where(use, fit.counts, 0.0), np.where(use, fit.model, 0.0), use.astype(np.float64)):
-        line: NDArray[Any] = image.sum(axis=axis)
-        points.append(line.reshape(-1, _PROFILE).sum(axis=1))
-    seen, expected, pixels = points
-    filled = pixels > 0
-    place = (np.arange(len(pixels)) * _PROFILE + 0.5 * (_PROFILE - 1))[filled]
-    unit = pixels[filled] * fit.exptime_s * UNIT
-    error = np.sqrt(np.maximum(seen[filled], 1.0)) / unit
-    axes.errorbar(place, seen[filled] / unit, error, fmt=".", color=_DATA, markersize=4, linewidth=1, label="science")
-    axes.plot(place, expected[filled] / unit, color=_MODEL, linewidth=1.5, label="dark + sky")
-    axes.set_xlabel(f"detector {name} (pixel), means of {_PROFILE}")
+    line = fit.profile(axis)
+    axes.errorbar(line.place, line.seen, line.error, fmt=".", color=_DATA, markersize=4, linewidth=1, label="science")
+    axes.plot(line.place, line.expected, color=_MODEL, linewidth=1.5, label="dark + sky")
+    axes.set_xlabel(f"detector {name} (pixel), means of {PROFILE}")
     axes.set_ylabel("1e-5 count/s/pixel")
     axes.set_xlim(-0.5, fit.counts.shape[1 - axis] - 0.5)
     axes.legend(frameon=False, fontsize=9)

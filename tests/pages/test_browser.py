@@ -30,6 +30,13 @@ pytestmark = pytest.mark.slow
 
 _EVIL = "<script>alert(1)</script>"
 _SIZES = [(390, 844), (1280, 900)]
+_PLOTS = {
+    "coverage": None,
+    "history": None,
+    "match": "jzzs11b1q",
+    "fit": "jzzs11b1q",
+    "templates": "jzzs11b1q",
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +76,11 @@ def demo(made_once: MadeOnce) -> Path:
             session.execute(sa.update(models.Association).values(target=_EVIL))
         engine.dispose()
 
-        Catalog(folder / "catalog.db").report(folder / "report", overwrite=True)
+        catalog = Catalog(folder / "catalog.db")
+        catalog.report(folder / "report", overwrite=True)
+        (folder / "plots").mkdir()
+        for kind, exposure in _PLOTS.items():
+            catalog.plot(kind, folder / "plots" / f"{kind}.html", exposure=exposure, flat=folder / "archive")
 
     return made_once("pages-demo", make)
 
@@ -94,8 +105,9 @@ class _Watched:
     def open(self, address: str) -> Page:
         """Open an address and wait until it is drawn."""
         self.page.goto(address, wait_until="load")
-        if address.endswith(("coverage.html", "history.html")):
+        if address.endswith(tuple(f"{kind}.html" for kind in _PLOTS)):
             self.page.wait_for_selector("canvas", state="attached")
+            self.page.wait_for_function("Bokeh.documents[0].roots()[0].background_fill_color !== null")
         return self.page
 
 
@@ -104,7 +116,7 @@ def test_every_page_opens_without_a_fault_and_fits_the_screen(
     browser: Browser, demo: Path, size: tuple[int, int]
 ) -> None:
     watched = _Watched(browser, size)
-    pages = sorted((demo / "report").rglob("*.html"))
+    pages = sorted(path for folder in ("report", "plots") for path in (demo / folder).rglob("*.html"))
     assert len(pages) > 30
     for path in pages:
         page = watched.open(path.as_uri())
@@ -120,17 +132,9 @@ def test_every_page_opens_without_a_fault_and_fits_the_screen(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_serious_fault_of_accessibility(browser: Browser, demo: Path, axe: Path, scheme: str) -> None:
     watched = _Watched(browser, _SIZES[1], scheme)
-    names = [
-        "index",
-        "exposures",
-        "coverage",
-        "history",
-        "associations/jzzs11010",
-        "exposures/jzzs11b1q",
-        "exposures/jzzd02a6q",
-    ]
-    for name in names:
-        page = watched.open((demo / "report" / f"{name}.html").as_uri())
+    names = ["index", "exposures", "associations/jzzs11010", "exposures/jzzs11b1q", "exposures/jzzd02a6q"]
+    for name in [*(f"report/{name}" for name in names), *(f"plots/{kind}" for kind in _PLOTS)]:
+        page = watched.open((demo / f"{name}.html").as_uri())
         page.add_script_tag(path=axe)
         found = page.evaluate("axe.run()")
         serious = [
@@ -177,15 +181,31 @@ def test_pictures_react(browser: Browser, demo: Path) -> None:
     watched = _Watched(browser, _SIZES[1])
     for name in ("coverage", "history"):
         page = watched.open((demo / "report" / f"{name}.html").as_uri())
-        start = "Bokeh.documents[0].roots()[0].children.map((one) => one.x_range.start)"
+        start = "Bokeh.documents[0].roots().map((one) => one.x_range.start)"
         before = page.evaluate(start)
-        page.mouse.move(600, 150)
+        page.mouse.move(600, 250)
         page.mouse.down()
-        page.mouse.move(500, 150, steps=5)
+        page.mouse.move(500, 250, steps=5)
         page.mouse.up()
         page.wait_for_function(f"{start}[0] !== {before[0]}")
         # The panels of the history move together.
         assert len(set(page.evaluate(start))) == 1
+    assert watched.wrong == []
+    watched.context.close()
+
+
+def test_pictures_follow_the_scheme(browser: Browser, demo: Path) -> None:
+    watched = _Watched(browser, _SIZES[1], "dark")
+    for kind in _PLOTS:
+        page = watched.open((demo / "plots" / f"{kind}.html").as_uri())
+        grounds = "[...new Set(Bokeh.documents[0].roots().map((one) => one.background_fill_color))]"
+        (dark,) = page.evaluate(grounds)
+        assert dark == "#14181d"
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 29)"
+        page.emulate_media(color_scheme="light")
+        page.wait_for_function(f"{grounds}[0] === '#ffffff'")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        page.emulate_media(color_scheme="dark")
     assert watched.wrong == []
     watched.context.close()
 

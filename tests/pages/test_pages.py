@@ -17,7 +17,6 @@ from sbcdark import Catalog
 from sbcdark.catalog import models
 from sbcdark.catalog.engine import writing
 from sbcdark.catalog.errors import UsageError
-from sbcdark.catalog.opening import open_catalog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,13 +37,6 @@ class _Page(HTMLParser):
         given = dict(attrs)
         self.addresses += [value for key in ("href", "src") if (value := given.get(key)) is not None]
         self.inline_scripts += tag == "script" and "src" not in given
-
-
-@pytest.fixture
-def sqlite_catalog(real_file: Path, tmp_path: Path) -> sa.Engine:
-    """Return a catalog of the real files, on SQLite alone: for what has nothing to do with the engine."""
-    (tmp_path / "catalog.db").write_bytes(real_file.read_bytes())
-    return open_catalog(tmp_path / "catalog.db")
 
 
 def test_every_link_of_every_page_leads_to_a_file_of_the_report(real_catalog: sa.Engine, tmp_path: Path) -> None:
