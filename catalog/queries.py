@@ -305,14 +305,6 @@ def has_exposure(session: Session, rootname: str) -> bool:
     return session.scalar(_name_exists(), {"rootname": rootname}) is not None
 
 
-def count_darks(session: Session) -> int:
-    """Return the number of darks in the catalog."""
-    return (
-        session.scalar(sa.select(sa.func.count()).select_from(models.Exposure).where(models.Exposure.kind == "dark"))
-        or 0
-    )
-
-
 def selections_of(session: Session, rootname: str) -> list[dict[str, Any]]:
     """Return the stored selections of an exposure, newest first: id, rule, tier, time and darks."""
     dark = aliased(models.Exposure)

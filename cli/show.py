@@ -176,8 +176,8 @@ def _print_rates(known: Mapping[str, Any]) -> None:
         contrast, error = known["contrast_count_s_pix"] * 1e6, known["contrast_err_count_s_pix"] * 1e6
         rows.append({"region": "contrast", "rate": rounded(contrast, error)})
     files = {file["uri"]: file for file in known["files"] if file["state"] != "changed"}
-    print_table(rows, _RATES, f"\nRates in 1e-6 count/s/pixel{_counted(files.get(newest[0]['file']))}")
-    tell("contrast is box minus quiet rows")
+    counted = _counted(files.get(newest[0]["file"]))
+    print_table(rows, _RATES, f"\nRates in 1e-6 count/s/pixel{counted}; contrast is box minus quiet rows")
 
 
 def _counted(file: Mapping[str, Any] | None) -> str:

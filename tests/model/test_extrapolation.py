@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.model.dark_fit import DarkFit
 
 
+pytestmark = pytest.mark.slow
+
+
 def pull_width(
     frames: list[DarkFrame], templates: Templates, *, sky: bool, good: NDArray[np.bool_] | None = None
 ) -> tuple[float, list[tuple[DarkFit, NDArray[np.bool_]]]]:

@@ -10,6 +10,8 @@ from sbcdark.pipeline.detector.dark_shape import base_map, glow_map
 from sbcdark.pipeline.model.templates import DarkFrame
 from sbcdark.pipeline.model.validation import MODEL, PUBLISHED, SCALED, Validation, random_apertures, validate
 
+pytestmark = pytest.mark.slow
+
 BASE = 7.5e-6  # count/s/pixel
 AMPLITUDES = (0, 0, 0, 5e-6, 1e-5, 2e-5, 3e-5, 4e-5)
 
