@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -34,6 +35,8 @@ COLUMN = 5.0
 """Width in inches of a picture for one column of a paper: there, at 3.4 inches, letters of 10 points have 7."""
 
 _DPI = 150
+
+_DRAWING = RLock()
 
 
 def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -110,10 +113,13 @@ def plain_text(text: str, longest: int) -> str:
 
 @contextmanager
 def own_style() -> Iterator[None]:
-    """Draw in matplotlib's default style, whatever the user's matplotlibrc sets (usetex would parse names as TeX)."""
+    """Draw in matplotlib's default style, whatever the user's matplotlibrc sets (usetex would parse names as TeX).
+
+    One thread draws at a time: the style is global, and some figures are kept for the next picture.
+    """
     from matplotlib import style  # noqa: PLC0415 - matplotlib is slow to load
 
-    with style.context("default"):
+    with _DRAWING, style.context("default"):
         yield
 
 
@@ -138,7 +144,7 @@ def new_figure(
     from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
 
     engine = None if layout is None else ConstrainedLayoutEngine(compress=layout == "compressed", w_pad=0.08, h_pad=0.1)
-    figure = Figure(figsize=(width, height), layout=engine)
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout=engine)
     FigureCanvasAgg(figure)
     return figure
 
@@ -179,6 +185,12 @@ def draw_image(
     axes.set_xlim(-0.5, shape[1] - 0.5)
     axes.set_ylim(-0.5, shape[0] - 0.5)
     return drawn
+
+
+def redraw_image(drawn: Any, image: NDArray[np.float64], limits: tuple[float, float]) -> None:
+    """Put another image of the same shape, and its limits, into what `draw_image` returned."""
+    drawn.set_data(np.ma.masked_invalid(image))
+    drawn.set_clim(*limits)
 
 
 def colour_bar(figure: Figure, drawn: Any, place: Axes, label: str) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, PixelRing
 from sbcdark.pipeline.detector.regions import BOX, QUIET
@@ -23,6 +26,7 @@ from sbcdark.pipeline.views.drawing import (
     panel,
     plain_text,
     rate_label,
+    redraw_image,
     save,
     stretch,
 )
@@ -113,22 +117,40 @@ def _bar(bottom: float) -> tuple[float, float, float, float]:
     return 10.75, bottom, 0.17, _SIDE
 
 
+class _PairSheet:
+    """The figure of an exposure and its dark, kept for the next pair: axes take longer to make than to fill."""
+
+    def __init__(self, shapes: tuple[tuple[int, ...], ...], block: int) -> None:
+        self.figure = new_figure(12.0, 0.6 + _SIDE + 0.6, None)
+        self._block = block
+        self._panels = _pair(self.figure, 0.6)
+        self._drawn = []
+        for axes, shape in zip(self._panels, shapes, strict=True):
+            empty = np.zeros([-(-side // block) for side in shape])
+            self._drawn.append(draw_image(axes, empty, shape, block, (0.0, 1.0)))
+            _draw_region(axes, BOX, "-")
+            _draw_region(axes, QUIET, "--")
+            axes.set_xlabel("detector x (pixel)")
+        self._panels[0].set_ylabel("detector y (pixel)")
+        colour_bar(self.figure, self._drawn[1], panel(self.figure, *_bar(0.6)), rate_label(block))
+
+    def fill(self, frames: tuple[FramePicture, FramePicture]) -> Figure:
+        """Return the figure with an exposure and its dark."""
+        images = [block_mean(frame.counts, self._block, frame.exptime_s * UNIT) for frame in frames]
+        limits = stretch(images)
+        for axes, drawn, image, frame, kind in zip(
+            self._panels, self._drawn, images, frames, ("Exposure", "Dark"), strict=True
+        ):
+            redraw_image(drawn, image, limits)
+            axes.set_title(_frame_title(kind, frame), fontsize=11, parse_math=False)
+        return self.figure
+
+
+_pair_sheet = lru_cache(maxsize=1)(_PairSheet)
+
+
 def _exposure_and_dark_figure(science: FramePicture, dark: FramePicture, block: int) -> Figure:
-    figure = new_figure(12.0, 0.6 + _SIDE + 0.6, None)
-    panels = _pair(figure, 0.6)
-    frames = (science, dark)
-    images = [block_mean(frame.counts, block, frame.exptime_s * UNIT) for frame in frames]
-    limits = stretch(images)
-    drawn = None
-    for axes, frame, image, kind in zip(panels, frames, images, ("Exposure", "Dark"), strict=True):
-        drawn = draw_image(axes, image, frame.counts.shape, block, limits)
-        _draw_region(axes, BOX, "-")
-        _draw_region(axes, QUIET, "--")
-        axes.set_title(_frame_title(kind, frame), fontsize=11, parse_math=False)
-        axes.set_xlabel("detector x (pixel)")
-    panels[0].set_ylabel("detector y (pixel)")
-    colour_bar(figure, drawn, panel(figure, *_bar(0.6)), rate_label(block))
-    return figure
+    return _pair_sheet((science.counts.shape, dark.counts.shape), block).fill((science, dark))
 
 
 def plot_exposure_and_dark(path: Path, science: FramePicture, dark: FramePicture, *, block: int = 16) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sbcdark.pipeline.views.drawing import (
+    COLOUR_MAP,
     PALETTE,
     UNIT,
     block_mean,
@@ -19,6 +21,7 @@ from sbcdark.pipeline.views.drawing import (
     panel,
     plain_text,
     rate_label,
+    redraw_image,
     save,
     stretch,
 )
@@ -156,43 +159,77 @@ def plot_fit(path: Path, fit: FitPicture, *, block: int = 16, written_as: str = 
         save(_fit_figure(fit, block), path, written_as)
 
 
+class _FitSheet:
+    """The figure of a fit, kept for the next one: axes take longer to make than to fill."""
+
+    def __init__(self, shape: tuple[int, int], block: int) -> None:
+        self.figure = new_figure(12.0, 7.0, None)
+        self._block = block
+        self._panels = tuple(panel(self.figure, left, 3.65, 3.0, 3.0) for left in (0.8, 4.0, 8.0))
+        science, model, residual = self._panels
+        empty = np.zeros((-(-shape[0] // block), -(-shape[1] // block)))
+        self._drawn = [
+            draw_image(axes, empty, shape, block, (0.0, 1.0), colours=colours)
+            for axes, colours in ((science, COLOUR_MAP), (model, COLOUR_MAP), (residual, "RdBu_r"))
+        ]
+        for axes in self._panels:
+            axes.set_xlabel("detector x (pixel)")
+        science.set_ylabel("detector y (pixel)")
+        for axes in (model, residual):
+            axes.tick_params(labelleft=False)
+        model.set_title("dark + sky", fontsize=11)
+        science_bar, residual_bar = (panel(self.figure, left, 3.65, 0.12, 3.0) for left in (7.12, 11.12))
+        colour_bar(self.figure, self._drawn[0], science_bar, rate_label(block))
+        colour_bar(self.figure, self._drawn[2], residual_bar, "(science - model) / sqrt(model)")
+        self._of_one: list[Any] = []
+
+    def fill(self, fit: FitPicture) -> Figure:
+        """Return the figure with a fit."""
+        while self._of_one:
+            self._of_one.pop().remove()
+        science, _, residual = self._panels
+        means = fit.rates(self._block)
+        limits = stretch(means)
+        for drawn, image, between in zip(
+            self._drawn, (*means, fit.residual(self._block)), (limits, limits, (-SIGMAS, SIGMAS)), strict=True
+        ):
+            redraw_image(drawn, image, between)
+        for axes, ground in zip(self._panels, ("white", "white", "black"), strict=True):
+            for _, style, mask in fit.left_out:
+                colour, line = (_LEFT_OUT, "solid") if style == "orange" else (ground, style)
+                self._of_one += _outline(axes, mask, colour, line)
+        science.set_title(plain_text(fit.rootname, _TITLE), fontsize=11, parse_math=False)
+        residual.set_title(fit.residual_title, fontsize=11)
+        if masks := ", ".join(f"{name} ({style})" for name, style, _ in fit.left_out):
+            text = f"left out of the fit: {masks}"
+            self._of_one.append(self.figure.text(0.5, 2.95 / 7.0, text, fontsize=9, ha="center"))
+        along_x, along_y = (panel(self.figure, left, 0.6, 4.95, 2.15) for left in (0.8, 6.8))
+        self._of_one += [along_x, along_y]
+        _profile(along_x, fit, axis=0, name="x")
+        _profile(along_y, fit, axis=1, name="y")
+        return self.figure
+
+
+_fit_sheet = lru_cache(maxsize=1)(_FitSheet)
+
+
 def _fit_figure(fit: FitPicture, block: int) -> Figure:
-    figure = new_figure(12.0, 7.0, None)
-    science, model, residual = (panel(figure, left, 3.65, 3.0, 3.0) for left in (0.8, 4.0, 8.0))
-    along_x, along_y = (panel(figure, left, 0.6, 4.95, 2.15) for left in (0.8, 6.8))
-    means = fit.rates(block)
-    limits = stretch(means)
-    shape = fit.counts.shape
-    drawn = [draw_image(axes, mean, shape, block, limits) for axes, mean in zip((science, model), means, strict=True)]
-    left = draw_image(residual, fit.residual(block), shape, block, (-SIGMAS, SIGMAS), colours="RdBu_r")
-    for axes, ground in ((science, "white"), (model, "white"), (residual, "black")):
-        for _, style, mask in fit.left_out:
-            _outline(axes, mask, _LEFT_OUT if style == "orange" else ground, "solid" if style == "orange" else style)
-        axes.set_xlabel("detector x (pixel)")
-    science.set_ylabel("detector y (pixel)")
-    for axes in (model, residual):
-        axes.tick_params(labelleft=False)
-    science.set_title(plain_text(fit.rootname, _TITLE), fontsize=11, parse_math=False)
-    model.set_title("dark + sky", fontsize=11)
-    residual.set_title(fit.residual_title, fontsize=11)
-    colour_bar(figure, drawn[0], panel(figure, 7.12, 3.65, 0.12, 3.0), rate_label(block))
-    colour_bar(figure, left, panel(figure, 11.12, 3.65, 0.12, 3.0), "(science - model) / sqrt(model)")
-    if masks := ", ".join(f"{name} ({style})" for name, style, _ in fit.left_out):
-        figure.text(0.5, 2.95 / 7.0, f"left out of the fit: {masks}", fontsize=9, ha="center")
-    _profile(along_x, fit, axis=0, name="x")
-    _profile(along_y, fit, axis=1, name="y")
-    return figure
+    ny, nx = fit.counts.shape
+    return _fit_sheet((ny, nx), block).fill(fit)
 
 
-def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str) -> None:
+def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str) -> list[Any]:
+    """Outline a mask; return what is drawn."""
+    if not mask.any() or mask.all():
+        return []
     # Only the part with the mask, and a pixel around it: the contour of a frame takes as long as the whole figure.
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     top, first = max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0)
     part = mask[top : int(rows[-1]) + 2, first : int(columns[-1]) + 2]
     if min(part.shape) < 2:  # a contour needs two pixels each way
-        return
+        return []
     x, y = np.arange(part.shape[1]) + first, np.arange(part.shape[0]) + top
-    axes.contour(x, y, part, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=[style])
+    return [axes.contour(x, y, part, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=[style])]
 
 
 def _profile(axes: Axes, fit: FitPicture, *, axis: int, name: str) -> None:
