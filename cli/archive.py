@@ -13,7 +13,7 @@ import typer
 from sbcdark.catalog.errors import RejectedFilesError, UsageError
 from sbcdark.catalog.text import number
 from sbcdark.catalog.times import utc_time
-from sbcdark.cli.app import app, catalog
+from sbcdark.cli.app import FlatOption, app, catalog
 from sbcdark.cli.ingest import print_report
 from sbcdark.cli.output import (
     Column,
@@ -67,6 +67,7 @@ def fetch(
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Folder for the files; default: your data folder."),
     ] = None,
+    flat: FlatOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Get new files from MAST and ingest them."""
@@ -86,6 +87,7 @@ def fetch(
             since=utc_time(since),
             renew=renew,
             folder=folder,
+            flat=flat,
             dry_run=dry_run,
             talk=Talk(say, bytes_here, files_read),
         )

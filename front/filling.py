@@ -102,6 +102,7 @@ class FillingCatalog(OpenCatalog):
         since: Moment = None,
         renew: bool = False,
         folder: Folder | None = None,
+        flat: Folder | None = None,
         dry_run: bool = False,
         talk: Talk | None = None,
     ) -> FetchReport:
@@ -117,6 +118,8 @@ class FillingCatalog(OpenCatalog):
             Also get local files that differ from the archive's.
         folder : str or Path, optional
             Folder for the files; by default in the user's data folder.
+        flat : str or Path, optional
+            A flat, or a folder of flats, as for `ingest`.
         dry_run : bool
             Report the files to fetch; get nothing.
         talk : Talk, optional
@@ -131,7 +134,9 @@ class FillingCatalog(OpenCatalog):
                 "Give a program or ask for an update, not both.",
                 "Run: sbcdark fetch --program N [--visit V], or sbcdark fetch --update",
             )
-        options = fetch.FetchOptions(None if folder is None else Path(folder), dry_run, renew, talk or fetch.Talk())
+        options = fetch.FetchOptions(
+            None if folder is None else Path(folder), dry_run, renew, talk or fetch.Talk(), flat_from(flat)
+        )
         engine = self._to_fill(dry_run=dry_run)
         if number is None:
             return programs.fetch_update(engine, options, since=moment_from(since, "since"))

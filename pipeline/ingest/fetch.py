@@ -97,12 +97,15 @@ class FetchOptions:
         Report the files to download; download nothing.
     renew : bool
         Also download files whose local copy differs in size from the archive's or is older.
+    flat : Path, optional
+        A flat, or a folder of flats, for the ingest of the files.
     """
 
     folder: Path | None = None
     dry_run: bool = False
     renew: bool = False
     talk: Talk = field(default_factory=Talk)
+    flat: Path | None = None
 
 
 def default_folder() -> Path:
@@ -198,7 +201,7 @@ class Fetch:
             return report
         unreachable = self._download(missing, whole)
         if whole:
-            report.ingest = ingest(self._engine, whole, progress=self._talk.files_read)
+            report.ingest = ingest(self._engine, whole, flat=self._options.flat, progress=self._talk.files_read)
         if unreachable and not report.fetched:
             raise UnreachableError(
                 f"0 of {number(len(missing), 'file')} arrived: {unreachable}.",

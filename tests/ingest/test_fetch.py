@@ -360,3 +360,11 @@ def test_an_archive_that_is_lost_is_not_asked_for_every_file(
     assert "refused" in str(told.value)
     assert sum("not tried" in failure["reason"] for failure in fetch.report.failures) >= 12 - 2 * AT_ONCE
     assert not list(tmp_path.glob("*.part*")), "nothing is left of what never began"
+
+
+def test_fetched_science_frames_are_measured_with_their_flat(
+    asking_sqlite: Callable[..., Done], mast: MastServer, shared_data: Path, flats: Path
+) -> None:
+    mast.add_real_visit(shared_data)
+    assert asking_sqlite("fetch", "--program", "13655", "--science", "--flat", flats).code == 0
+    assert "of FLT x sbc_standin_pfl.fits" in asking_sqlite("show", "jcmc11e6q").stdout
