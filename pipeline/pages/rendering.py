@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from contextlib import suppress
@@ -208,5 +207,14 @@ def _minute(value: datetime | None) -> str:
     return "" if value is None else f"{value:%Y-%m-%d %H:%M}"
 
 
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _as_text(value: Any, between: str = "; ") -> str:
+    """Return a value of JSON for reading: without brackets and quotes, and in words where it is empty."""
+    if value is None or value in ([], {}, ""):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return between.join(f"{key}: {_as_text(one, ', ')}" for key, one in value.items())
+    if isinstance(value, list):
+        return between.join(_as_text(one, ", ") for one in value)
+    return str(value)

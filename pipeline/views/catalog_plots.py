@@ -56,7 +56,7 @@ def plot_coverage(path: Path, coverage: Coverage, written_as: str) -> None:
         axes.set_ylabel("contrast, box - quiet rows\n(1e-6 count/s/pixel)")
         axes.set_yscale("symlog", linthresh=2.0)
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.margins(0.06, 0.12)
+        axes.margins(0.06, 0.06)
         axes.legend(frameon=False, fontsize=9, loc="upper left")  # where the glow is never: it grows with temperature
         notes = [one.note for one in coverage.holes[:_NAMED]]
         if len(coverage.holes) > _NAMED:
@@ -96,7 +96,7 @@ def plot_match(path: Path, points: MatchPoints, written_as: str) -> None:
         for dark in match.darks:
             axes.annotate(
                 str(dark.rank), (dark.delta_days, dark.delta_sigma or 0.0), fontsize=8,
-                xytext=(0, 5), textcoords="offset points", ha="center",
+                xytext=(5, 0), textcoords="offset points", va="center_baseline",
             )  # fmt: skip
         if points.tolerance is not None:
             axes.axhspan(-points.tolerance, points.tolerance, color="0.92", zorder=0)

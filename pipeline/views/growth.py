@@ -66,8 +66,10 @@ def _growth_figure(growth: Sequence[GrowthPoint]) -> Figure:
         above = axes.secondary_xaxis("top", functions=(lambda x: np.multiply(x, scale), lambda x: np.divide(x, scale)))
         above.tick_params(labelsize=8)
         above.set_xlabel("product pixels", fontsize=8)
-    for axes in panels[len(shown) :]:
-        axes.set_visible(False)
+    for number, axes in enumerate(panels):
+        axes.set_visible(number < len(shown))
+        if number + columns >= len(shown):  # nothing below it has the numbers of the shared axis
+            axes.tick_params(labelbottom=True)
     figure.supxlabel("radius or semi-major axis (arcsec)", fontsize=10)
     first = growth[0].record
     title = " ".join(text for text in (first.association, first.target, first.filter) if text)

@@ -146,7 +146,7 @@ def page_of_match(path: Path, points: MatchPoints) -> None:
     plot = new_plot("science - dark, time (days)", "science - dark (sigma)")
     plot.xaxis.ticker = BasicTicker(desired_num_ticks=5)  # they have room on a narrow screen, too
     ends: Any = plot.y_range
-    ends.range_padding = 0.2  # room for the ranks above the points
+    ends.range_padding = 0.2
     if points.tolerance is not None:
         plot.add_layout(BoxAnnotation(bottom=-points.tolerance, top=points.tolerance, fill_color=GREY, fill_alpha=0.2))
     temperatures = [dark.delta_temperature_c for dark in match.darks]
@@ -161,7 +161,7 @@ def page_of_match(path: Path, points: MatchPoints) -> None:
     })  # fmt: skip
     colours = linear_cmap("temperature", "Cividis256", min(temperatures), max(temperatures))
     drawn = plot.scatter("x", "y", source=source, size=12, color=colours, line_color=INK)
-    ranks = plot.text("x", "y", text="rank", source=source, y_offset=-8, text_align="center", text_font_size="12px")
+    ranks = plot.text("x", "y", text="rank", source=source, x_offset=9, text_baseline="middle", text_font_size="12px")
     drawn.tags, ranks.tags = ["line_color:ink"], ["text_color:ink"]
     tips = [("rank", "@rank"), ("dark", "@name"), ("program", "@program"), ("sigma", "@y{0.00}")]
     tips += [("time (days)", "@x{0.00}"), ("temperature (C)", "@temperature{0.00}"), ("exposure (s)", "@exptime{0}")]

@@ -107,14 +107,14 @@ def _frame_title(kind: str, frame: FramePicture) -> str:
 
 def _pair(figure: Figure, bottom: float) -> tuple[Axes, Axes]:
     """Return two panels side by side with one scale; `bottom` in inches."""
-    left, right = panel(figure, 0.8, bottom, _SIDE, _SIDE), panel(figure, 5.8, bottom, _SIDE, _SIDE)
+    left, right = panel(figure, 0.8, bottom, _SIDE, _SIDE), panel(figure, 5.95, bottom, _SIDE, _SIDE)
     right.tick_params(labelleft=False)
     return left, right
 
 
 def _bar(bottom: float) -> tuple[float, float, float, float]:
     """Return the place of the colour bar beside a pair, inches."""
-    return 10.75, bottom, 0.17, _SIDE
+    return 10.9, bottom, 0.17, _SIDE
 
 
 class _PairSheet:

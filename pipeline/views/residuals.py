@@ -165,7 +165,7 @@ class _FitSheet:
     def __init__(self, shape: tuple[int, int], block: int) -> None:
         self.figure = new_figure(12.0, 7.0, None)
         self._block = block
-        self._panels = tuple(panel(self.figure, left, 3.65, 3.0, 3.0) for left in (0.8, 4.0, 8.0))
+        self._panels = tuple(panel(self.figure, left, 3.65, 3.0, 3.0) for left in (0.8, 4.1, 8.2))
         science, model, residual = self._panels
         empty = np.zeros((-(-shape[0] // block), -(-shape[1] // block)))
         self._drawn = [
@@ -178,7 +178,7 @@ class _FitSheet:
         for axes in (model, residual):
             axes.tick_params(labelleft=False)
         model.set_title("dark + sky", fontsize=11)
-        science_bar, residual_bar = (panel(self.figure, left, 3.65, 0.12, 3.0) for left in (7.12, 11.12))
+        science_bar, residual_bar = (panel(self.figure, left, 3.65, 0.12, 3.0) for left in (7.22, 11.32))
         colour_bar(self.figure, self._drawn[0], science_bar, rate_label(block))
         colour_bar(self.figure, self._drawn[2], residual_bar, "(science - model) / sqrt(model)")
         self._of_one: list[Any] = []

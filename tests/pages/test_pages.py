@@ -39,6 +39,27 @@ class _Page(HTMLParser):
         self.inline_scripts += tag == "script" and "src" not in given
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({}, "none"),
+        (None, "none"),
+        (False, "no"),
+        (0.025, "0.025"),
+        ("model", "model"),
+        (["circle:7,8,9", "box:1,2,3,4"], "circle:7,8,9; box:1,2,3,4"),
+        (
+            {"jcmc11e6q": {"name": "a.fits", "sha256": "0f"}, "jcmc11ctq": []},
+            "jcmc11e6q: name: a.fits, sha256: 0f; jcmc11ctq: none",
+        ),
+    ],
+)
+def test_parameters_are_written_for_reading(value: object, text: str) -> None:
+    from sbcdark.pipeline.pages.rendering import _as_text  # noqa: PLC0415
+
+    assert _as_text(value) == text
+
+
 def test_every_link_of_every_page_leads_to_a_file_of_the_report(real_catalog: sa.Engine, tmp_path: Path) -> None:
     folder = tmp_path / "report"
     made = Catalog(real_catalog).report(folder)
