@@ -366,5 +366,6 @@ def test_fetched_science_frames_are_measured_with_their_flat(
     asking_sqlite: Callable[..., Done], mast: MastServer, shared_data: Path, flats: Path
 ) -> None:
     mast.add_real_visit(shared_data)
-    assert asking_sqlite("fetch", "--program", "13655", "--science", "--flat", flats).code == 0
+    done = asking_sqlite("fetch", "--program", "13655", "--science", "--visit", "11", "--flat", flats)
+    assert done.code == 0, done.stderr
     assert "of FLT x sbc_standin_pfl.fits" in asking_sqlite("show", "jcmc11e6q").stdout
