@@ -29,14 +29,17 @@ $(VENV)/.installed-lint: $(VENV)/.installed-test
 	$(BIN)/python -m pip install -qq --constraint constraints.txt --group lint
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed-test
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --group docs
+	touch $@
+
 demo: $(VENV)/.installed
 	$(BIN)/sbcdark demo -o demo
 
 test: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow" $(PYTEST_ARGUMENTS)
 
-docs: $(VENV)/.installed-test
-	$(BIN)/python -m pip install -qq --constraint constraints.txt --group docs
+docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -q -W --keep-going -E -b html docs build/docs
 
 # Axe-core checks the accessibility of the pages in a browser. Where npm is missing, or fetches nothing, that test is skipped.

@@ -40,7 +40,10 @@ def pull_width(
 
 
 @pytest.mark.parametrize("sky", [False, True])
-@pytest.mark.parametrize(("number", "largest"), [(10, 1.5), (11, 1.5), (12, 1.5), (13, 1.1)])
+@pytest.mark.parametrize(
+    ("number", "largest"),
+    [(10, 1.5), *(pytest.param(*more, marks=pytest.mark.long) for more in ((11, 1.5), (12, 1.5), (13, 1.1)))],
+)
 def test_glow_hotter_than_every_dark_is_no_source(
     darks: list[DarkFrame], number: int, largest: float, *, sky: bool
 ) -> None:

@@ -39,7 +39,9 @@ def circles(rng: np.random.Generator) -> list[NDArray[np.bool_]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("how", "number"), [(Combine.NEAREST, 1), (Combine.MEAN, 3)])
+@pytest.mark.parametrize(
+    ("how", "number"), [(Combine.NEAREST, 1), pytest.param(Combine.MEAN, 3, marks=pytest.mark.long)]
+)
 def test_errors_hold_for_darks_left_out(darks: list[DarkFrame], how: Combine, number: int) -> None:
     rng = np.random.default_rng(1)
     squares, without = [], []
