@@ -44,7 +44,7 @@ def plot_coverage(path: Path, coverage: Coverage, written_as: str) -> None:
         The file cannot be written.
     """
     with own_style():
-        figure = new_figure(COLUMN, 4.2)
+        figure = new_figure(COLUMN, 4.8)
         axes = figure.subplots()
         for group in coverage.groups:
             _points(axes, group.darks, group.colour, group.label)
@@ -57,7 +57,7 @@ def plot_coverage(path: Path, coverage: Coverage, written_as: str) -> None:
         axes.set_yscale("symlog", linthresh=2.0)
         axes.yaxis.set_major_formatter("{x:g}")
         axes.margins(0.06, 0.06)
-        axes.legend(frameon=False, fontsize=9, loc="upper left")  # where the glow is never: it grows with temperature
+        figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9, columnspacing=1.2)
         notes = [one.note for one in coverage.holes[:_NAMED]]
         if len(coverage.holes) > _NAMED:
             notes.append(f"and {len(coverage.holes) - _NAMED} more in a hole")

@@ -81,7 +81,7 @@ def plot_history(path: Path, history: History, written_as: str) -> None:
             panels[1].tick_params(axis="y", which="minor", labelsize=7)
         else:
             panels[1].text(
-                0.5, 0.5, "no program has three good darks\nwith glow around it", ha="center", va="center",
+                0.5, 0.5, "no program has three good darks\nthat surround it", ha="center", va="center",
                 transform=panels[1].transAxes, fontsize=9,
             )  # fmt: skip
             panels[1].set_yticks([])
@@ -92,6 +92,8 @@ def plot_history(path: Path, history: History, written_as: str) -> None:
         formatter: Any = ConciseDateFormatter
         panels[2].xaxis.set_major_formatter(formatter(panels[2].xaxis.get_major_locator()))
         figure.align_ylabels(panels)
+        low, high = panels[2].get_ylim()
+        panels[2].set_ylim(min(low, (low + high) / 2 - 1.5), max(high, (low + high) / 2 + 1.5))
         panels[2].yaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=9, columnspacing=1.2)
         save(figure, path, written_as)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import ExposureRecord
-    from sbcdark.pipeline.views.catalog_points import Coverage, MatchPoints
+    from sbcdark.pipeline.views.catalog_points import Coverage, Group, MatchPoints
     from sbcdark.pipeline.views.dark_history import History
 
 _NAME = 24
@@ -72,6 +72,8 @@ def page_of_history(path: Path, history: History) -> None:
     OSError
         The file cannot be written.
     """
+    from bokeh.models.tickers import BasicTicker  # noqa: PLC0415 - bokeh is slow to load
+
     labels = (f"base ({_RATES})", f"glow at {REFERENCE_C:g} C ({_RATES})", "hot pixels (number)")
     plots = [
         new_plot(
@@ -81,6 +83,7 @@ def page_of_history(path: Path, history: History) -> None:
     ]
     for later in plots[1:]:
         later.x_range = plots[0].x_range
+    plots[2].yaxis.ticker = BasicTicker(min_interval=1, mantissas=[1, 2, 5], num_minor_ticks=0)
     tips = [*_HEAD, ("temperature (C)", "@temperature{0.00}"), ("value", "@y{0.00} +- @error{0.00}")]
     tips.append(("quality", "@quality"))
     for group in history.groups:
@@ -96,17 +99,24 @@ def page_of_history(path: Path, history: History) -> None:
             hot = [one.temperature_mean_c > HOT_ABOVE_C for one in those]
             values[0]["alpha"] = [FAINT if warm else 1.0 for warm in hot]
             shared = _columns(those) | {"x": [one.start_utc.replace(tzinfo=None) for one in those]}
-            label = group.label if quality == "good" else f"{group.label}, {quality}"
+            label = _short(group) if quality == "good" else f"{_short(group)}, {quality}"
             for plot, value in zip(plots, values, strict=True):
                 filled = quality not in {"untested", "suspect"}
                 draw_points(plot, shared | value, label, group.colour, marker, tips, filled=filled)
     _programs(plots[1], history)
     place_legend(plots[0], plots[1:])
-    note = (
-        f"Bases of darks above {HOT_ABOVE_C:g} C are faint: the glow raises them. Diamonds are programs, with the "
-        "scatter of their darks. A click on the legend hides points."
-    )
-    write_page(path, "History of the SBC dark", plots, note)
+    note = f"Programs of darks. Bases above {HOT_ABOVE_C:g} C are faint: the glow raises them. "
+    if history.glows:
+        note += "Diamonds are programs, with the scatter of their darks. "
+    else:
+        note += f"No program has three good darks that surround {REFERENCE_C:g} C, so no glow is shown. "
+        del plots[1]
+    write_page(path, "History of the SBC dark", plots, f"{note}A click on the legend hides points.")
+
+
+def _short(group: Group) -> str:
+    """Return the label of a group for a legend that has to fit a narrow screen."""
+    return group.label.removeprefix("darks of ")
 
 
 def _programs(plot: Figure, history: History) -> None:
@@ -126,7 +136,7 @@ def _programs(plot: Figure, history: History) -> None:
             }
             tips = [("program", str(program)), (f"glow at {REFERENCE_C:g} C", "@y{0.00}")]
             tips += [("scatter of its darks", "@low{0.00} to @high{0.00}"), ("darks of the fit", "@darks")]
-            draw_points(plot, columns, group.label, group.colour, "diamond", tips, size=16, edge=INK)
+            draw_points(plot, columns, _short(group), group.colour, "diamond", tips, size=16, edge=INK)
 
 
 def page_of_match(path: Path, points: MatchPoints) -> None:
