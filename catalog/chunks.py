@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_CHUNK = 500
+LARGEST_IN = 500
 """Values in one IN (...): SQLite accepts 32,766 parameters, older builds 999."""
 
 
-def chunks(values: Sequence[Any], size: int = _CHUNK) -> Iterable[Sequence[Any]]:
+def chunks(values: Sequence[Any], size: int = LARGEST_IN) -> Iterable[Sequence[Any]]:
     """Split values into chunks, by default of a size that fits one IN (...)."""
     return (values[start : start + size] for start in range(0, len(values), size))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from sbcdark.catalog import models
-from sbcdark.catalog.chunks import chunks
+from sbcdark.catalog.chunks import LARGEST_IN, chunks
 from sbcdark.catalog.records import (
     AssociationRecord,
     ExposureRecord,
@@ -23,7 +23,7 @@ from sbcdark.catalog.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -56,6 +56,10 @@ class ExposureFilter:
         Only exposures whose mean temperature is above 25 C.
     quality : tuple of str
         good, suspect, untested or retired; any by default.
+    target, association : str
+        TARGNAME, and name of the association, in upper or lower case.
+    names : frozenset of str
+        Root names; any by default.
     """
 
     kind: str | None = None
@@ -66,6 +70,9 @@ class ExposureFilter:
     until: datetime | None = None
     hot: bool = False
     quality: tuple[str, ...] = ()
+    target: str | None = None
+    association: str | None = None
+    names: frozenset[str] | None = None
 
 
 HOT_ABOVE_C = 25.0
@@ -106,31 +113,35 @@ def list_exposures(
 ) -> list[ExposureRecord]:
     """Return all exposures that pass a filter, sorted by one of `SORT_KEYS`."""
     table = models.Exposure
-    query = sa.select(table)
-    if wanted.kind is not None:
-        query = query.where(table.kind == wanted.kind)
-    if wanted.program is not None:
-        query = query.where(table.program == wanted.program)
-    if wanted.filter is not None:
-        query = query.where(table.filter == wanted.filter.upper())
-    low, high = wanted.temperature_c
-    if low is not None:
-        query = query.where(table.temperature_mean_c >= low)
-    if high is not None:
-        query = query.where(table.temperature_mean_c <= high)
-    if wanted.since is not None:
-        query = query.where(table.start_utc >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(table.start_utc <= wanted.until)
-    if wanted.hot:
-        query = query.where(table.temperature_mean_c > HOT_ABOVE_C)
-    if wanted.quality:
-        query = query.where(table.quality.in_(wanted.quality))
+    query = sa.select(table).where(*_conditions(wanted))
     column = getattr(table, sort)
     # NULLs last on both engines, in either direction.
     order = column.desc() if descending else column.asc()
     query = query.order_by(sa.case((column.is_(None), 1), else_=0), order, table.rootname)
-    return [exposure_record(row) for row in session.scalars(query)]
+    found = (exposure_record(row) for row in session.scalars(query))
+    return [record for record in found if wanted.names is None or record.rootname in wanted.names]
+
+
+def _conditions(wanted: ExposureFilter) -> list[sa.ColumnElement[bool]]:
+    """Return a filter as conditions; many names are left to the caller, since one statement cannot take them."""
+    table = models.Exposure
+    low, high = wanted.temperature_c
+    names = wanted.names if wanted.names is not None and len(wanted.names) <= LARGEST_IN else None
+    conditions: tuple[tuple[Any, Callable[[Any], sa.ColumnElement[bool]]], ...] = (
+        (wanted.kind, lambda kind: table.kind == kind),
+        (wanted.program, lambda program: table.program == program),
+        (wanted.filter, lambda name: table.filter == name.upper()),
+        (low, lambda limit: table.temperature_mean_c >= limit),
+        (high, lambda limit: table.temperature_mean_c <= limit),
+        (wanted.since, lambda moment: table.start_utc >= moment),
+        (wanted.until, lambda moment: table.start_utc <= moment),
+        (wanted.hot or None, lambda _: table.temperature_mean_c > HOT_ABOVE_C),
+        (wanted.quality or None, table.quality.in_),
+        (wanted.target, lambda name: sa.func.lower(table.target) == name.strip().lower()),
+        (wanted.association, lambda name: table.association == name.strip().lower()),
+        (names, lambda chosen: table.rootname.in_(sorted(chosen))),
+    )
+    return [condition(value) for value, condition in conditions if value is not None]
 
 
 def find_exposure(session: Session, rootname: str) -> ExposureRecord | None:
@@ -178,6 +189,41 @@ def science_names(
     if target is not None:
         query = query.where(sa.func.lower(table.target) == target.strip().lower())
     return [(row.rootname, row.association) for row in session.execute(query.order_by(table.start_mjd, table.rootname))]
+
+
+def target_names(session: Session) -> list[str]:
+    """Return the targets of the science exposures."""
+    table = models.Exposure
+    query = sa.select(table.target).where(table.kind == "science", table.target.is_not(None)).distinct()
+    return sorted(name for name in session.scalars(query) if name)
+
+
+def associations_of(session: Session, *, program: int | None, target: str | None) -> list[str]:
+    """Return the associations of a program, a target or both; none if neither is given."""
+    if program is None and target is None:
+        return []
+    table = models.Association
+    query = sa.select(table.name)
+    if program is not None:
+        query = query.where(table.program == program)
+    if target is not None:
+        query = query.where(sa.func.lower(table.target) == target.strip().lower())
+    return list(session.scalars(query.order_by(table.name)))
+
+
+def association_members(session: Session, name: str) -> list[str]:
+    """Return the exposures of an association that are in the catalog, in the order of its table, else of time.
+
+    Darks name their association in the header; the archive does not ship its table.
+    """
+    if not name.isalnum():
+        return []
+    found = find_association(session, name)
+    if found is not None:
+        return list(found.present)
+    table = models.Exposure
+    query = sa.select(table.rootname).where(table.association == name).order_by(table.start_mjd, table.rootname)
+    return list(session.scalars(query))
 
 
 def find_association(session: Session, name: str) -> AssociationRecord | None:

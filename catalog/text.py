@@ -1,7 +1,13 @@
 """Words for messages."""
 
+from __future__ import annotations
+
 import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _NO_CHARACTER = re.compile("[\\udc80-\\udcff]")
 
@@ -11,6 +17,12 @@ def number(count: int, noun: str) -> str:
     if count == 1:
         return f"{count} {noun}"
     return f"{count} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+
+
+def listed(words: Sequence[str], most: int = 8) -> str:
+    """Return words separated by commas, the first few of many."""
+    more = len(words) - most
+    return ", ".join(words) if more <= 0 else f"{', '.join(words[:most])} and {more} more"
 
 
 def characters(text: str) -> str:

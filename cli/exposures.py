@@ -23,6 +23,7 @@ from sbcdark.cli.output import (
     minute,
     scaled,
 )
+from sbcdark.cli.selectors import NamesArgument
 from sbcdark.cli.shared_options import with_options
 from sbcdark.pipeline.views import listings
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 ProgramOption = Annotated[
     int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="Only this program.")
+]
+AssociationOption = Annotated[str | None, typer.Option("--association", metavar="A", help="Only this association.")]
+TargetOption = Annotated[
+    str | None, typer.Option("--target", metavar="NAME", help="Only this target, by its TARGNAME.")
 ]
 FilterOption = Annotated[str | None, typer.Option("--filter", metavar="NAME", help="Only this filter, e.g. F165LP.")]
 TemperatureOption = Annotated[
@@ -90,7 +95,10 @@ _UNITS = (
 class ListingOptions:
     """The options of a listing of exposures."""
 
+    names: NamesArgument = None
     program: ProgramOption = None
+    association: AssociationOption = None
+    target: TargetOption = None
     filter: FilterOption = None
     temperature: TemperatureOption = None
     since: SinceOption = None
@@ -108,6 +116,8 @@ class ListingOptions:
         """Return what is wanted as keywords of `Catalog`."""
         return {
             "program": self.program,
+            "association": self.association,
+            "target": self.target,
             "filter": self.filter,
             "temperature_c": self.temperature,
             "since": self.since,
@@ -137,7 +147,9 @@ def darks(options: ListingOptions) -> None:
 def _list(kind: str | None, options: ListingOptions) -> None:
     forms: dict[str, Any] = {name: getattr(options, name) for name in ("as_json", "as_csv", "output", "overwrite")}
     check_forms(**forms)
-    found = catalog().list_exposures(kind, **options.keywords())
+    wanted = options.keywords()
+    wanted["kind"] = kind
+    found = catalog().list_exposures(options.names or (), **wanted)
     # A dark has no filter and no target, whatever its header says.
     rows = [asdict(one) | {"shown_filter": "dark" if one.kind == "dark" else one.filter} for one in found]
     hot = sum(listings.is_hot(one) for one in found)

@@ -12,6 +12,8 @@ from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import Column, JsonOption, print_json, print_table, progress_bar, tell
+from sbcdark.cli.selectors import SelectorOptions
+from sbcdark.cli.shared_options import with_options
 
 _FINDING_COLUMNS = (
     Column("name", "exposure"),
@@ -26,18 +28,20 @@ _RELOCATED_COLUMNS = (Column("name", "exposure"), Column("kind", "kind"), Column
 
 
 @app.command()
+@with_options(SelectorOptions)
 def verify(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Exposures or associations; default: every file.")
-    ] = None,
+    options: SelectorOptions,
     checksum: Annotated[
         bool, typer.Option("--checksum", help="Read every file in full and compare its sha256.", show_default=False)
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check whether files are where and what the catalog says. Missing and changed files are no longer selected."""
+    """Check whether files (all by default) are where and what the catalog says.
+
+    Missing and changed files are no longer selected.
+    """
     with progress_bar("checking files") as progress:
-        report = catalog().verify(names or (), checksum=checksum, progress=progress)
+        report = catalog().verify(options.selector, checksum=checksum, progress=progress)
     if as_json:
         print_json(report)
     else:

@@ -25,17 +25,14 @@ from sbcdark.cli import (  # noqa: F401  the imports register the commands
     validate,
 )
 from sbcdark.cli.app import app
-from sbcdark.cli.errors import FAILED, INTERRUPTED, exit_code, print_error
+from sbcdark.cli.errors import FAILED, INTERRUPTED, WRONG_USAGE, exit_code, print_error
+from sbcdark.cli.usage import MISTYPED, usage_error
 
 
 def run() -> int:
     """Run the command of the arguments and return the exit code."""
     try:
-        app()
-    except SystemExit as leaving:
-        if leaving.code == INTERRUPTED:  # typer converts Ctrl-C to this code and prints nothing
-            print_error(_interrupted())
-        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        return _answer()
     except SbcdarkError as error:
         print_error(error)
         return exit_code(error)
@@ -64,7 +61,23 @@ def run() -> int:
             )
         )
         return FAILED
-    return 0
+
+
+def _answer() -> int:
+    """Run the command and return the exit code; what is mistyped is said as any other error."""
+    try:
+        code = app(standalone_mode=False)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except MISTYPED as mistyped:
+        if type(mistyped).__name__ == "NoArgsIsHelpError":
+            mistyped.show()
+        else:
+            print_error(usage_error(mistyped))
+        return WRONG_USAGE
+    if code == INTERRUPTED:  # typer converts Ctrl-C to this code and prints nothing
+        print_error(_interrupted())
+    return code if isinstance(code, int) else 0
 
 
 def _interrupted() -> SbcdarkError:

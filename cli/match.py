@@ -27,6 +27,7 @@ from sbcdark.cli.output import (
     scaled,
     tell,
 )
+from sbcdark.cli.selectors import AssociationOption, NamesArgument, ProgramOption, TargetOption
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Rule
 from sbcdark.pipeline.views.json_forms import DARK_KEYS, dark_forms, match_form
 
@@ -37,15 +38,6 @@ if TYPE_CHECKING:
     from sbcdark.keywords import MatchKeywords
     from sbcdark.pipeline.products.aperture_preview import Outlook
 
-ProgramOption = Annotated[
-    int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="All science of a program.")
-]
-AssociationOption = Annotated[
-    str | None, typer.Option("--association", metavar="A", help="All exposures of an association.")
-]
-TargetOption = Annotated[
-    str | None, typer.Option("--target", metavar="NAME", help="All science of a target, by its TARGNAME.")
-]
 AllOption = Annotated[bool, typer.Option("--all", help="All science exposures of the catalog.", show_default=False)]
 MaskOption = Annotated[
     Path | None,
@@ -101,9 +93,7 @@ _ROLES = {
 
 @app.command()
 def match(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Exposures, associations, or their files.")
-    ] = None,
+    names: NamesArgument = None,
     program: ProgramOption = None,
     association: AssociationOption = None,
     target: TargetOption = None,

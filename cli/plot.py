@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.app import FlatOption, app, catalog
 from sbcdark.cli.errors import shown
 from sbcdark.cli.match import RuleOption
+from sbcdark.cli.selectors import AssociationOption, NamesArgument, OfProgramOption, OfTargetOption
+from sbcdark.pipeline.selection.names import Selector
 from sbcdark.pipeline.selection.rules import Rule
 
 
@@ -28,9 +29,10 @@ class Kind(StrEnum):
 @app.command()
 def plot(
     kind: Annotated[Kind, typer.Argument(help="What to draw.")],
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[EXPOSURE]", help="For match, fit and templates.")
-    ] = None,
+    names: NamesArgument = None,
+    program: OfProgramOption = None,
+    association: AssociationOption = None,
+    target: OfTargetOption = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="FILE.png, .pdf, .svg, or .html to zoom in.")
     ] = Path("sbcdark.png"),
@@ -40,10 +42,11 @@ def plot(
         bool, typer.Option("--overwrite", help="Replace an existing file.", show_default=False)
     ] = False,
 ) -> None:
-    """Draw coverage and history of the catalog, or match, fit and templates of an exposure."""
-    if len(names or ()) > 1:
-        raise UsageError("A picture shows one exposure.", f"sbcdark plot {kind} EXPOSURE -o FILE.png")
-    path = catalog().plot(
-        kind.value, output, exposure=names[0] if names else None, rule=rule, flat=flat, overwrite=overwrite
-    )
-    typer.echo(shown(str(path)))
+    """Draw coverage and history of the catalog, or match, fit and templates of exposures.
+
+    The files of several exposures have the root names in theirs.
+    """
+    selector = Selector(tuple(names or ()), program, association, target)
+    made = catalog().plot(kind.value, selector, path=output, rule=rule, flat=flat, overwrite=overwrite)
+    for path in made if isinstance(made, list) else [made]:
+        typer.echo(shown(str(path)))

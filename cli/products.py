@@ -16,15 +16,12 @@ from sbcdark.cli.errors import shown
 from sbcdark.cli.match import (
     AllOption,
     ApertureOption,
-    AssociationOption,
     MaskOption,
     MaxDaysOption,
     MaxSigmaOption,
     MinExptimeOption,
-    ProgramOption,
     RuleOption,
     SkyOption,
-    TargetOption,
 )
 from sbcdark.cli.output import (
     Column,
@@ -40,6 +37,7 @@ from sbcdark.cli.output import (
     say_warnings,
     scaled,
 )
+from sbcdark.cli.selectors import AssociationOption, ProgramOption, TargetOption
 from sbcdark.cli.shared_options import with_options
 from sbcdark.keywords import apertures_from, radii_from
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS

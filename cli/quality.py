@@ -10,7 +10,7 @@ import typer
 
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.catalog.text import number
-from sbcdark.cli.app import app, catalog
+from sbcdark.cli.app import FlatOption, app, catalog
 from sbcdark.cli.output import (
     Column,
     CsvOption,
@@ -22,27 +22,32 @@ from sbcdark.cli.output import (
     print_json,
     print_table,
 )
+from sbcdark.cli.selectors import SelectorOptions
+from sbcdark.cli.shared_options import with_options
 
-NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Exposures.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="The reason; it is stored and shown.")]
 
 
 @app.command()
-def retire(names: NamesArgument, reason: ReasonOption) -> None:
-    """Exclude an exposure from all future selections. Stored selections stay as they are."""
-    for rootname in catalog().retire(names, reason):
+@with_options(SelectorOptions)
+def retire(options: SelectorOptions, reason: ReasonOption) -> None:
+    """Exclude exposures from all future selections. Stored selections stay as they are."""
+    for rootname in catalog().retire(options.selector, reason):
         typer.echo(f"{rootname} is retired")
 
 
 @app.command()
-def restore(names: NamesArgument, reason: ReasonOption) -> None:
-    """Allow a retired or flagged exposure to be selected again."""
-    for rootname in catalog().restore(names, reason):
+@with_options(SelectorOptions)
+def restore(options: SelectorOptions, reason: ReasonOption) -> None:
+    """Allow retired or flagged exposures to be selected again."""
+    for rootname in catalog().restore(options.selector, reason):
         typer.echo(f"{rootname} can be selected again")
 
 
 @app.command()
+@with_options(SelectorOptions)
 def changes(
+    options: SelectorOptions,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     output: FileOption = None,
@@ -52,7 +57,7 @@ def changes(
     from sbcdark.pipeline.selection.changes import Change  # noqa: PLC0415  used only here
 
     check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
-    found = [asdict(change) for change in catalog().changes()]
+    found = [asdict(change) for change in catalog().changes(options.selector)]
     keys = [column.name for column in fields(Change)]
     columns = (
         Column("selection", "selection"),
@@ -67,17 +72,21 @@ def changes(
 @app.command()
 def replay(
     selection: Annotated[
-        int,
-        typer.Argument(metavar="ID", min=1, max=2**31 - 1, help="A stored selection; `sbcdark show NAME` lists them."),
+        str,
+        typer.Argument(
+            metavar="ID|NAME",
+            help="A stored selection (`sbcdark show NAME` lists them), or the newest of an exposure or association.",
+        ),
     ],
     folder: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the products.")],
+    flat: FlatOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing products.", show_default=False)
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make the products of a stored selection again and compare every pixel."""
-    found = catalog().replay(selection, folder, overwrite=overwrite)
+    found = catalog().replay(selection, folder, flat=flat, overwrite=overwrite)
     if as_json:
         print_json(found)
     else:
@@ -86,10 +95,16 @@ def replay(
             Column("answer", "pixels"),
             Column("largest_difference_count_s", "largest difference (count/s)", lambda value: f"{value:.3g}", spare=1),
             Column("made", "new file", spare=3),
-            Column("note", "note", spare=2, folds=True),
+            Column("own_note", "note", spare=2, folds=True),
         )
-        print_table([asdict(one) | {"answer": "identical" if one.identical else "DIFFER"} for one in found], columns)
+        rows = [
+            asdict(one)
+            # The error below says why they differ, once for all.
+            | {"answer": "identical" if one.identical else "DIFFER", "own_note": one.note if one.identical else None}
+            for one in found
+        ]
+        print_table(rows, columns)
     different = [one for one in found if not one.identical]
     if different:
         kinds = ", ".join(one.kind for one in different)
-        raise SbcdarkError(f"Selection {selection}: the new {kinds} differ from the stored ones: {different[0].note}.")
+        raise SbcdarkError(f"{selection}: the new {kinds} differ from the stored ones: {different[0].note}.")

@@ -11,17 +11,21 @@ from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.errors import shown
 from sbcdark.cli.output import progress_bar, say
+from sbcdark.cli.selectors import SelectorOptions
+from sbcdark.cli.shared_options import with_options
 
 
 @app.command()
+@with_options(SelectorOptions)
 def report(
+    options: SelectorOptions,
     folder: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the pages.")],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the report in the folder.", show_default=False)
     ] = False,
 ) -> None:
-    """Write pages about the catalog, its exposures and its products, to look at in a browser."""
+    """Write pages about the catalog, its exposures (all by default) and its products, to look at in a browser."""
     with progress_bar("writing pages") as progress:
-        made = catalog().report(folder, overwrite=overwrite, progress=progress)
+        made = catalog().report(folder, options.selector, overwrite=overwrite, progress=progress)
     say(f"{number(made.files, 'file')} written to {folder}")
     typer.echo(shown(str(made.index)))

@@ -20,6 +20,8 @@ from sbcdark.cli.output import (
     scaled,
     tell,
 )
+from sbcdark.cli.selectors import SelectorOptions
+from sbcdark.cli.shared_options import with_options
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.views import listings
 
@@ -84,10 +86,9 @@ _LABEL = 12
 
 
 @app.command()
+@with_options(SelectorOptions)
 def show(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Exposures (8 or 9 characters) or associations.")
-    ] = None,
+    options: SelectorOptions,
     selection: Annotated[
         list[int] | None,
         typer.Option("--selection", metavar="ID", min=1, max=2**31 - 1, help="A stored selection; repeatable."),
@@ -95,9 +96,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show everything that the catalog has about exposures, associations or stored selections."""
-    if not names and not selection:
+    if options.selector.is_empty and not selection:
         raise UsageError("Nothing to show is given.", "Give exposures or associations, or --selection ID.")
-    known = [catalog().show(name) for name in names or ()]
+    known = [] if options.selector.is_empty else catalog().show(options.selector)
     stored = [catalog().selection(one) for one in selection or ()]
     if as_json:
         print_json([*known, *stored])

@@ -21,6 +21,8 @@ from sbcdark.cli.output import (
     scaled,
     tell,
 )
+from sbcdark.cli.selectors import SelectorOptions
+from sbcdark.cli.shared_options import with_options
 
 _COLUMNS = (
     Column("sky_count_s_pix", "sky", scaled(1e6, 0)),
@@ -35,10 +37,9 @@ _COLUMNS = (
 
 
 @app.command()
+@with_options(SelectorOptions)
 def validate(
-    program: Annotated[
-        int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="Only the darks of this program.")
-    ] = None,
+    options: SelectorOptions,
     sky: Annotated[
         str, typer.Option("--sky", metavar="LEVELS", help="Levels of sky to add, count/s/pixel: 0,1e-6,5e-6")
     ] = "0,5e-6",
@@ -51,7 +52,7 @@ def validate(
     """Test the dark model on the catalog's darks: predict each from the others, and compare with its own counts."""
     with progress_bar("predicting darks") as progress:
         found, warnings = catalog().validate(
-            program=program, skies=_levels(sky), apertures=apertures, seed=seed, progress=progress
+            options.selector, skies=_levels(sky), apertures=apertures, seed=seed, progress=progress
         )
     say_warnings(warnings)
     if as_json:
@@ -59,7 +60,7 @@ def validate(
         return
     source = f"each year ({', '.join(found.groups)}) from the others" if found.groups else "each dark from the others"
     title = (
-        f"Predicting {source}: 1 is the photon limit. Sky in 1e-6 count/s/pixel;\n"
+        f"Predicting {source}: 1 is the photon limit. Sky in 1e-6 count/s/pixel; "
         "with a sky, dark and sky are predicted together, as they are subtracted from a source."
     )
     print_table([asdict(row) for row in found.rows], _COLUMNS, title)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -18,8 +18,10 @@ from sbcdark.keywords import (
     paths_from,
     program_from,
     qualities_from,
+    selector_from,
     temperatures_from,
     texts_from,
+    wrong_type,
 )
 from sbcdark.progress import progress_of
 from sbcdark.results import Records, Status
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.ingest.fetch import FetchReport, Talk
     from sbcdark.pipeline.ingest.programs import DarkProgram
     from sbcdark.pipeline.ingest.report import IngestReport, Progress
+    from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.views.dark_history import ProgramHistory
 
 
@@ -155,15 +158,17 @@ class FillingCatalog(OpenCatalog):
         exposure = None if near is None else names_from(near, "near")[0]
         return Records(DarkProgram, programs(self._opened(create=near is None), near=exposure))
 
-    def exposures(self, kind: str | None = None, **wanted: Unpack[ExposureKeywords]) -> QTable:
+    def exposures(self, names: Names | Selector = (), **wanted: Unpack[ExposureKeywords]) -> QTable:
         """List exposures.
 
         Parameters
         ----------
+        names : str, Path or iterable of these
+            Only these exposures or associations; by default all.
         kind : {"dark", "science"}, optional
             Both by default.
-        program, filter : optional
-            Only this program or filter.
+        program, association, target, filter : optional
+            Only this program, association, target (TARGNAME) or filter.
         quality : str or iterable of str
             Only these: good, suspect, untested, retired.
         hot : bool
@@ -185,21 +190,26 @@ class FillingCatalog(OpenCatalog):
         from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415  astropy is slow to import
 
         columns = [column.name for column in fields(records.ExposureRecord)]
-        return to_qtable([asdict(record) for record in self.list_exposures(kind, **wanted)], columns)
+        return to_qtable([asdict(record) for record in self.list_exposures(names, **wanted)], columns)
 
-    def darks(self, **wanted: Unpack[ExposureKeywords]) -> QTable:
+    def darks(self, names: Names | Selector = (), **wanted: Unpack[ExposureKeywords]) -> QTable:
         """List darks: see `exposures`."""
-        return self.exposures("dark", **wanted)
+        wanted["kind"] = "dark"
+        return self.exposures(names, **wanted)
 
     def list_exposures(
-        self, kind: str | None = None, **wanted: Unpack[ExposureKeywords]
+        self, names: Names | Selector = (), **wanted: Unpack[ExposureKeywords]
     ) -> list[records.ExposureRecord]:
         """List exposures as records: see `exposures`."""
         from sbcdark.catalog.queries import ExposureFilter  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.selection.names import as_root_name  # noqa: PLC0415
         from sbcdark.pipeline.views.listings import exposures  # noqa: PLC0415
 
-        check_keywords(wanted, ExposureKeywords)
+        check_keywords(wanted, ExposureKeywords, ("names",))
         given: dict[str, Any] = dict(wanted)
+        kind = given.get("kind")
+        if kind not in {None, "dark", "science"}:
+            raise wrong_type("kind", "'dark' or 'science'", kind)
         known = ExposureFilter(
             kind,
             program=program_from(given.get("program")),
@@ -209,23 +219,31 @@ class FillingCatalog(OpenCatalog):
             until=moment_from(given.get("until"), "until", end_of_day=True),
             hot=bool(given.get("hot")),
             quality=qualities_from(given.get("quality")),
+            target=given.get("target"),
+            association=None if given.get("association") is None else as_root_name(given["association"]),
         )
         return exposures(
             self.engine,
             known,
+            selector=selector_from(names),
             where=texts_from(given.get("where"), "where"),
             sort=given.get("sort", "start_mjd"),
             descending=bool(given.get("descending")),
         )
 
-    def history(self) -> Records[ProgramHistory]:
+    def history(self, names: Names | Selector = ()) -> Records[ProgramHistory]:
         """Return what the good darks of each program tell: base, glow at 27 C with its scatter, hot pixels.
 
         `plot` draws it as ``history``.
+
+        Parameters
+        ----------
+        names : str, Path or iterable of these
+            Only these darks or their associations.
         """
         from sbcdark.pipeline.views.dark_history import ProgramHistory, history_of  # noqa: PLC0415
 
-        return Records(ProgramHistory, history_of(self.engine).programs)
+        return Records(ProgramHistory, history_of(self.engine, selector_from(names)).programs)
 
     def status(self) -> Status:
         """Return an overview of the catalog; the archive is not contacted."""
@@ -242,8 +260,8 @@ class FillingCatalog(OpenCatalog):
     @overload
     def show(self, names: One) -> dict[str, Any]: ...
     @overload
-    def show(self, names: Several) -> list[dict[str, Any]]: ...
-    def show(self, names: Names) -> dict[str, Any] | list[dict[str, Any]]:
+    def show(self, names: Several | Selector) -> list[dict[str, Any]]: ...
+    def show(self, names: Names | Selector) -> dict[str, Any] | list[dict[str, Any]]:
         """Return everything known about an exposure (files, measurements, selections) or an association (members).
 
         Parameters
@@ -251,9 +269,15 @@ class FillingCatalog(OpenCatalog):
         names : str, Path or iterable of these
             Exposures or associations; for several a list is returned.
         """
-        from sbcdark.pipeline.views.listings import show  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.catalog.engine import reading  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.selection.names import selected_exposures  # noqa: PLC0415
+        from sbcdark.pipeline.views.listings import known_of  # noqa: PLC0415
 
-        known = [show(self.engine, name) for name in names_from(names)]
+        selector = selector_from(names)
+        with reading(self.engine) as session:
+            named = [*selector.names, *filter(None, [selector.association])]
+            named += selected_exposures(session, replace(selector, names=(), association=None))
+            known = [known_of(session, name) for name in dict.fromkeys(named)]
         return known[0] if is_one(names) else known
 
     def selection(self, selection: int) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from sbcdark.choosing import ChoosingCatalog
 from sbcdark.filling import FillingCatalog
 from sbcdark.keeping import KeepingCatalog
 from sbcdark.making import MakingCatalog
+from sbcdark.showing import ShowingCatalog
 
 
-class Catalog(FillingCatalog, ChoosingCatalog, MakingCatalog, KeepingCatalog):
+class Catalog(FillingCatalog, ChoosingCatalog, MakingCatalog, ShowingCatalog, KeepingCatalog):
     """A catalog of SBC exposures, and the jobs that use it.
 
     Nothing is opened before the first call. `ingest` and `fetch` create the catalog if it does not exist.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sbcdark.base import OpenCatalog
-from sbcdark.keywords import names_from, path_from, paths_from
+from sbcdark.keywords import path_from, paths_from, selector_from
 from sbcdark.progress import progress_of
 
 if TYPE_CHECKING:
@@ -15,40 +15,50 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.ingest.relocation import Relocation
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.ingest.verification import Verification
+    from sbcdark.pipeline.selection.names import Selector
 
 
 class KeepingCatalog(OpenCatalog):
     """The jobs that keep a catalog true, and copy it."""
 
-    def retire(self, names: Names, reason: str) -> list[str]:
+    def retire(self, names: Names | Selector, reason: str) -> list[str]:
         """Exclude exposures from all future selections; return their root names. Stored selections stay as they are.
 
         Parameters
         ----------
-        names : str or iterable of str
-            Exposures; all of them or, where one is unknown, none.
+        names : str, Path or iterable of these
+            Exposures or associations; all of them or, where one is unknown, none.
         reason : str
             Why; it is stored and shown.
         """
         from sbcdark.pipeline.ingest.quality import retire  # noqa: PLC0415  each job loads what it needs
 
-        return retire(self.engine, names_from(names), reason)
+        return retire(self.engine, selector_from(names), reason)
 
-    def restore(self, names: Names, reason: str) -> list[str]:
+    def restore(self, names: Names | Selector, reason: str) -> list[str]:
         """Allow retired or flagged exposures to be selected again; return their root names. Parameters as `retire`."""
         from sbcdark.pipeline.ingest.quality import restore  # noqa: PLC0415  each job loads what it needs
 
-        return restore(self.engine, names_from(names), reason)
+        return restore(self.engine, selector_from(names), reason)
 
     def verify(
-        self, names: Names = (), *, checksum: bool = False, progress: Progress | bool | None = None
+        self,
+        names: Names | Selector = (),
+        *,
+        program: int | str | None = None,
+        association: str | None = None,
+        target: str | None = None,
+        checksum: bool = False,
+        progress: Progress | bool | None = None,
     ) -> Verification:
         """Compare files with the catalog; missing and changed files are no longer selected.
 
         Parameters
         ----------
-        names : str or iterable of str
+        names : str, Path or iterable of these
             Exposures or associations; by default every file.
+        program, association, target : optional
+            Further exposures: all of a program, of an association, of a target (TARGNAME).
         checksum : bool
             Read every file in full and compare its sha256.
         progress : callable or bool, optional
@@ -56,8 +66,9 @@ class KeepingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.ingest.verification import verify  # noqa: PLC0415  each job loads what it needs
 
+        selector = selector_from(names, program=program, association=association, target=target)
         with progress_of(progress, "checking files") as shown:
-            return verify(self.engine, names_from(names), checksum=checksum, progress=shown)
+            return verify(self.engine, selector, checksum=checksum, progress=shown)
 
     def relocate(self, folders: Folder | Iterable[Folder], *, progress: Progress | bool | None = None) -> Relocation:
         """Find moved files below some folders by their sha256, and store their new place."""

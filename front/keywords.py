@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
+from difflib import get_close_matches
 from inspect import get_annotations
 from numbers import Integral, Real
 from pathlib import Path
@@ -38,10 +39,21 @@ class MatchKeywords(TypedDict, total=False):
     min_exptime_s: float
 
 
+class SelectorKeywords(TypedDict, total=False):
+    """Exposures beside those that are named: all of a program, of an association, of a target (TARGNAME)."""
+
+    program: int | str | None
+    association: str | None
+    target: str | None
+
+
 class ExposureKeywords(TypedDict, total=False):
     """Options of a listing: see `Catalog.exposures`."""
 
+    kind: str | None
     program: int | str | None
+    association: str | None
+    target: str | None
     filter: str | None
     hot: bool
     temperature_c: str | tuple[float | None, float | None] | None
@@ -58,18 +70,27 @@ def wrong_type(name: str, expected: str, value: object) -> TypeError:
     return TypeError(f"{name}: expected {expected}, got {type(value).__name__}: {value!r:.80}")
 
 
-def check_keywords(given: Mapping[str, object], known: type) -> None:
+def check_keywords(given: Mapping[str, object], known: type, more: Iterable[str] = ()) -> None:
     """Check the names of keywords.
+
+    Parameters
+    ----------
+    known : type
+        The TypedDict of the keywords.
+    more : iterable of str
+        Keywords that the method names itself.
 
     Raises
     ------
     TypeError
         There is no such keyword; the message lists those that there are.
     """
-    names = list(get_annotations(known))
+    names = [*get_annotations(known), *more]
     for name in given:
         if name not in names:
-            raise TypeError(f"There is no keyword {name!r}; expected some of: {', '.join(names)}")
+            near = get_close_matches(name, names, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise TypeError(f"There is no keyword {name!r}; {hint}Expected some of: {', '.join(names)}")
 
 
 def is_one(names: object) -> bool:
@@ -242,17 +263,37 @@ def qualities_from(quality: str | Iterable[str] | None) -> tuple[str, ...]:
     return names
 
 
-def selector_from(names: Names | Selector) -> Selector:
-    """Return what is selected: names, or a selector as it is.
+def selector_from(
+    names: Names | Selector,
+    *,
+    program: int | str | None = None,
+    association: str | None = None,
+    target: str | None = None,
+) -> Selector:
+    """Return what is selected: names, and what is named beside them; or a selector as it is.
 
     Raises
     ------
     TypeError
-        A name is not a str.
+        A name is not a str, or a program not a number.
     """
     from sbcdark.pipeline.selection.names import Selector  # noqa: PLC0415  each job loads what it needs
 
-    return names if isinstance(names, Selector) else Selector(tuple(names_from(names)))
+    if isinstance(names, Selector):
+        return names
+    for name, value in (("association", association), ("target", target)):
+        if value is not None and not isinstance(value, str):
+            raise wrong_type(name, "a name (str)", value)
+    return Selector(tuple(names_from(names)), program_from(program), association, target)
+
+
+def selected_from(wanted: SelectorKeywords) -> SelectorKeywords:
+    """Return those keywords of a method that select exposures beside names."""
+    return {
+        "program": wanted.get("program"),
+        "association": wanted.get("association"),
+        "target": wanted.get("target"),
+    }
 
 
 def apertures_from(

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 from sbcdark.base import OpenCatalog
 from sbcdark.keywords import (
+    SelectorKeywords,
     apertures_from,
     check_keywords,
     flat_from,
     is_one,
     names_from,
     path_from,
-    program_from,
     radii_from,
+    selected_from,
     selector_from,
 )
 from sbcdark.progress import progress_of
@@ -21,19 +22,16 @@ from sbcdark.results import Products, Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from sbcdark.keywords import Apertures, Folder, Names, One, Radii, Several
     from sbcdark.pipeline.estimation.exposure_dark import DarkOfExposure
     from sbcdark.pipeline.estimation.options import BuildKeywords
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.model.validation import Validation
-    from sbcdark.pipeline.pages.report import Report
     from sbcdark.pipeline.products.replay import Replayed
     from sbcdark.pipeline.products.subtraction import Subtracted
     from sbcdark.pipeline.selection.changes import Change
     from sbcdark.pipeline.selection.names import Selector
-    from sbcdark.pipeline.selection.rules import Rule
 
 
 class MakingCatalog(OpenCatalog):
@@ -49,7 +47,7 @@ class MakingCatalog(OpenCatalog):
         Parameters
         ----------
         exposures : str, Path or iterable of these
-            A science exposure in the catalog; for several a list is returned.
+            A science exposure in the catalog; for several, or an association, a list is returned.
         **options
             As for `run`.
 
@@ -57,15 +55,20 @@ class MakingCatalog(OpenCatalog):
         -------
         DarkOfExposure or list of DarkOfExposure
             `rate` and `error` (1024 x 1024, count/s/pixel on the detector; `image` has both with the unit), `base`,
-            `amplitude`, `sky`, `covariance`.
+            `amplitude`, `sky`, `covariance`; `table` has the parameters with errors, units and descriptions.
         """
+        from sbcdark.catalog.engine import reading  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.estimation.exposure_dark import dark_of_exposure  # noqa: PLC0415
         from sbcdark.pipeline.estimation.options import BuildKeywords, build_options  # noqa: PLC0415
+        from sbcdark.pipeline.selection.names import Selector, named_exposures  # noqa: PLC0415
 
         check_keywords(options, BuildKeywords)
         built = build_options(**options)
-        found = [dark_of_exposure(self.engine, name, built) for name in names_from(exposures, "exposures")]
-        return found[0] if is_one(exposures) else found
+        wanted = Selector(names_from(exposures, "exposures"))
+        with reading(self.engine) as session:
+            named = named_exposures(session, wanted)
+        found = [dark_of_exposure(self.engine, name, built) for name in named]
+        return found[0] if is_one(exposures) and len(found) == 1 else found
 
     @overload
     def run(
@@ -88,9 +91,12 @@ class MakingCatalog(OpenCatalog):
     @overload
     def run(
         self,
-        names: Several | Selector,
-        folder: Folder,
+        names: Several | Selector = ...,
+        folder: Folder | None = ...,
         *,
+        program: int | str | None = ...,
+        association: str | None = ...,
+        target: str | None = ...,
         apertures: Apertures = ...,
         regions: Folder | None = ...,
         sky: str | None = ...,
@@ -105,9 +111,12 @@ class MakingCatalog(OpenCatalog):
     ) -> list[Products]: ...
     def run(
         self,
-        names: Names | Selector,
-        folder: Folder,
+        names: Names | Selector = (),
+        folder: Folder | None = None,
         *,
+        program: int | str | None = None,
+        association: str | None = None,
+        target: str | None = None,
         apertures: Apertures = (),
         regions: Folder | None = None,
         sky: str | None = None,
@@ -125,10 +134,11 @@ class MakingCatalog(OpenCatalog):
         Parameters
         ----------
         names : str, Path, iterable of these or Selector
-            Associations, or their files; all single exposures together form one more target. A
-            `sbcdark.pipeline.selection.names.Selector` selects by program or target, too.
+            Associations, or their files; all single exposures together form one more target.
         folder : str or Path
             Folder for the products.
+        program, association, target : optional
+            Further targets: all science of a program, an association, all science of a target (TARGNAME).
         apertures : str, photutils aperture, region, ApertureSpec, or iterable of these
             Apertures to measure: ``circle:x,y,r``, ``ellipse@ra,dec,a,b,pa``, text of DS9, pixel or sky apertures of
             photutils, pixel or sky regions of regions.
@@ -170,7 +180,7 @@ class MakingCatalog(OpenCatalog):
         from sbcdark.pipeline.views.growth import plot_growth  # noqa: PLC0415
         from sbcdark.pipeline.views.product_pictures import draw_products  # noqa: PLC0415
 
-        check_keywords(options, BuildKeywords)
+        check_keywords(options, BuildKeywords, ("apertures", "regions", "sky", "growth", "pictures", "overwrite"))
         built = build_options(**options)
         notes: list[str] = []
         specs = apertures_from(apertures, regions, notes)
@@ -179,107 +189,24 @@ class MakingCatalog(OpenCatalog):
             path_from(folder, "folder"), built, specs, pictures, draw_products, chosen, overwrite, tuple(notes),
             radii_from(growth), plot_growth,
         )  # fmt: skip
-        selector = selector_from(names)
+        selector = selector_from(names, program=program, association=association, target=target)
         with progress_of(progress, "making products") as shown:
             outcomes = make(self.engine, selector, job, workers=workers, scheduler=scheduler, talk=talk, progress=shown)
-        if not is_one(names):
+        if not is_one(names) or len(outcomes) > 1:
             return [Products(outcome) for outcome in outcomes]
         (outcome,) = outcomes
         if outcome.failure is not None:
             raise outcome.failure
         return Products(outcome)
 
-    def plot(
-        self,
-        kind: str,
-        path: Folder,
-        *,
-        exposure: str | None = None,
-        rule: str | Rule = "glow",
-        flat: Folder | None = None,
-        overwrite: bool = False,
-    ) -> Path:
-        """Draw the catalog.
-
-        Parameters
-        ----------
-        kind : {"coverage", "history", "match", "fit", "templates"}
-            ``coverage``: all darks and science exposures on the plane of temperature and glow; ``history``: the darks
-            over time; ``match``: the ranked darks of one exposure; ``fit``: an exposure, the model of its dark and
-            sky, and the residual; ``templates``: base, glow, their errors and the hot pixels, of its darks.
-        path : str or Path
-            The picture: PNG, PDF or SVG by its ending; HTML is a page to zoom in.
-        exposure : str, optional
-            The exposure of a match, a fit or templates.
-        rule : {"glow", "box", "temperature", "notebook"}
-            What ranks the darks of an exposure.
-        flat : str or Path, optional
-            For a fit, a flat or a folder of flats; by default the folder of the environment variable ``jref``.
-        overwrite : bool
-            Replace an existing file.
-
-        Returns
-        -------
-        Path
-            The picture.
-        """
-        from sbcdark.pipeline.views.catalog_pictures import draw_catalog  # noqa: PLC0415  each job loads what it needs
-
-        return draw_catalog(
-            self.engine,
-            kind,
-            path_from(path, "path"),
-            exposure=exposure,
-            rule=rule,
-            flat=flat_from(flat),
-            overwrite=overwrite,
-        )
-
-    def report(self, folder: Folder, *, overwrite: bool = False, progress: Progress | bool | None = None) -> Report:
-        """Write pages about the catalog: an index, and a page for each association and each exposure.
-
-        Parameters
-        ----------
-        folder : str or Path
-            Folder for the pages; open its ``index.html`` in a browser.
-        overwrite : bool
-            Replace the report that is in the folder.
-        progress : callable or bool, optional
-            Called with the number of finished files and the total; True shows a bar.
-
-        Returns
-        -------
-        Report
-            The path of the index and the number of files.
-        """
-        from sbcdark.pipeline.pages.report import write_report  # noqa: PLC0415  each job loads what it needs
-
-        with progress_of(progress, "writing pages") as shown:
-            return write_report(self.engine, path_from(folder, "folder"), overwrite=overwrite, progress=shown)
-
-    def serve(
-        self, host: str = "127.0.0.1", port: int = 8765, *, started: Callable[[str], None] = lambda _: None
-    ) -> None:
-        """Serve the pages of `report` live, with JSON under ``/api/``, until interrupted; the catalog is only read.
-
-        Parameters
-        ----------
-        host : str
-            The address; by default only this machine can reach it.
-        port : int
-            The port; 0 takes a free one.
-        started : callable
-            Called with the address of the pages.
-        """
-        from sbcdark.pipeline.pages.server import serve  # noqa: PLC0415  each job loads what it needs
-
-        serve(self.engine, host, port, started=started)
-
     def subtract(
         self,
-        names: Names | Selector,
-        folder: Folder,
+        names: Names | Selector = (),
+        folder: Folder | None = None,
         *,
+        program: int | str | None = None,
+        association: str | None = None,
+        target: str | None = None,
         sky: bool = False,
         overwrite: bool = False,
         **options: Unpack[BuildKeywords],
@@ -292,6 +219,8 @@ class MakingCatalog(OpenCatalog):
             Associations or exposures, of any filter or prism.
         folder : str or Path
             Folder for ``ROOTNAME_flt.fits`` and ``ROOTNAME_drk.fits``; never the folder of the inputs.
+        program, association, target : optional
+            Further exposures: all science of a program, of an association, of a target (TARGNAME).
         sky : bool
             Subtract the fitted sky, too.
         overwrite : bool
@@ -302,10 +231,10 @@ class MakingCatalog(OpenCatalog):
         from sbcdark.pipeline.estimation.options import BuildKeywords, build_options  # noqa: PLC0415
         from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415  each job loads what it needs
 
-        check_keywords(options, BuildKeywords)
+        check_keywords(options, BuildKeywords, ("sky", "overwrite"))
         return subtract(
             self.engine,
-            selector_from(names),
+            selector_from(names, program=program, association=association, target=target),
             path_from(folder, "folder"),
             build_options(**options),
             sky=sky,
@@ -314,8 +243,11 @@ class MakingCatalog(OpenCatalog):
 
     def validate(
         self,
+        names: Names | Selector = (),
         *,
         program: int | str | None = None,
+        association: str | None = None,
+        target: str | None = None,
         skies: Iterable[float] = (0.0,),
         apertures: int = 40,
         seed: int = 1,
@@ -325,8 +257,10 @@ class MakingCatalog(OpenCatalog):
 
         Parameters
         ----------
-        program : int, optional
-            Only the darks of this program.
+        names : str, Path or iterable of these
+            Darks or their associations; by default all good darks.
+        program, association, target : optional
+            Further darks: of a program, an association, a target.
         skies : iterable of float
             Levels of sky to add, count/s/pixel.
         apertures : int
@@ -345,24 +279,44 @@ class MakingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.estimation.catalog_validation import validate_catalog  # noqa: PLC0415
 
+        selector = selector_from(names, program=program, association=association, target=target)
         with progress_of(progress, "predicting darks") as shown:
             return validate_catalog(
                 self.engine,
-                program=program_from(program),
+                selector=selector,
                 skies=tuple(skies),
                 apertures=apertures,
                 seed=seed,
                 progress=shown,
             )
 
-    def replay(self, selection: int, folder: Folder, *, overwrite: bool = False) -> list[Replayed]:
-        """Make the products of a stored selection again and compare every pixel."""
+    def replay(
+        self, selection: int | str, folder: Folder, *, flat: Folder | None = None, overwrite: bool = False
+    ) -> list[Replayed]:
+        """Make the products of a stored selection again and compare every pixel.
+
+        Parameters
+        ----------
+        selection : int or str
+            The number of a stored selection; or an exposure or association, for its newest selection with products.
+        folder : str or Path
+            Folder for the new products.
+        flat : str or Path, optional
+            The flat, or a folder of flats, where the one of that time has moved.
+        """
         from sbcdark.pipeline.products.replay import replay  # noqa: PLC0415  each job loads what it needs
 
-        return replay(self.engine, selection, path_from(folder, "folder"), overwrite=overwrite)
+        return replay(self.engine, selection, path_from(folder, "folder"), flat=flat_from(flat), overwrite=overwrite)
 
-    def changes(self) -> Records[Change]:
-        """Return the stored selections that the current catalog would make differently, and why."""
+    def changes(self, names: Names | Selector = (), **wanted: Unpack[SelectorKeywords]) -> Records[Change]:
+        """Return the stored selections that the current catalog would make differently, and why.
+
+        Parameters
+        ----------
+        names : str, Path or iterable of these
+            Only the selections of these exposures or associations, and of those of `program`, `association`, `target`.
+        """
         from sbcdark.pipeline.selection.changes import Change, changes  # noqa: PLC0415  each job loads what it needs
 
-        return Records(Change, changes(self.engine))
+        check_keywords(wanted, SelectorKeywords, ("names",))
+        return Records(Change, changes(self.engine, selector_from(names, **selected_from(wanted))))

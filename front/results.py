@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sbcdark.catalog import records
+from sbcdark.catalog.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,9 +47,14 @@ class Records(list[T]):
         return to_qtable([asdict(one) for one in rows], [column.name for column in fields(self._kind)])  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Match(records.Match):
     """The ranked darks of one exposure."""
+
+    def __repr__(self) -> str:
+        """Name the exposure and its darks; `table` has the terms."""
+        darks = ", ".join(dark.dark for dark in self.darks) or "no dark fits"
+        return f"<{type(self).__name__} {self.exposure}: rule {self.rule}, tier {self.tier}: {darks}>"
 
     @property
     def table(self) -> QTable:
@@ -69,7 +75,7 @@ def _table_of_darks(darks: Sequence[records.ScoredDark], *more: str) -> QTable:
     return to_qtable([asdict(dark) for dark in darks], [*columns, *more])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Products:
     """The products of one association.
 
@@ -81,12 +87,21 @@ class Products:
 
     outcome: Outcome
 
+    def __repr__(self) -> str:
+        """Name the association, and what there is or why there is nothing."""
+        one = self.outcome
+        if one.failure is not None:
+            return f"<{type(self).__name__} {one.name}: failed: {one.failure.what}>"
+        made = f"{number(len(one.photometry), 'aperture')}, {number(len(one.warnings), 'warning')}"
+        return f"<{type(self).__name__} {one.name}: {made}, {self.science}>"
+
     @property
     def photometry(self) -> QTable:
         """One row per aperture, with units."""
         from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, to_qtable  # noqa: PLC0415
 
-        return to_qtable([asdict(record) for record in self.outcome.photometry], PHOTOMETRY_KEYS)
+        rows = [asdict(one) | {"warnings": "; ".join(one.warnings) or None} for one in self.outcome.photometry]
+        return to_qtable(rows, PHOTOMETRY_KEYS)
 
     @property
     def growth(self) -> QTable:

@@ -64,6 +64,10 @@ def test_listing_takes_texts(cat: Catalog) -> None:
     assert len(cat.darks(temperature_c="25:")) == len(cat.darks(temperature_c=(25.0, None))) == 12
     assert len(cat.darks(quality="good,untested")) == len(cat.darks(quality=["good", "untested"])) == 20
     assert cat.exposures(where="contrast > 40", sort="T mean")["rootname"][0] == "jcmc11e6q"
+    assert list(cat.exposures("jcmc11e6q")["rootname"]) == ["jcmc11e6q"]
+    assert list(cat.exposures("jcmc11010")["rootname"]) == list(cat.exposures(association="JCMC11010")["rootname"])
+    assert len(cat.darks(Path("raw/jcrx01iiq_raw.fits"), program="13961")) == 1
+    assert len(cat.exposures(target="irasf10594+3818", kind="science")) == 8
 
 
 def test_tables_have_units_times_and_descriptions(cat: Catalog) -> None:
@@ -95,7 +99,10 @@ def test_empty_results_are_empty_tables_with_columns(cat: Catalog) -> None:
 WRONG: tuple[tuple[Callable[[Any], Any], str], ...] = (
     (lambda cat: cat.match(5), "names: expected a root name or the path of a file"),
     (lambda cat: cat.match(["jcmc11e6q", None]), "names: expected a root name"),
-    (lambda cat: cat.match("jcmc11e6q", tpo=2), "There is no keyword 'tpo'; expected some of: rule, top"),
+    (
+        lambda cat: cat.match("jcmc11e6q", tpo=2),
+        "There is no keyword 'tpo'; did you mean 'top'?",
+    ),
     (lambda cat: cat.match("jcmc11e6q", top="many"), "top: expected an integer, got str: 'many'"),
     (lambda cat: cat.match("jcmc11e6q", max_sigma="2"), "max_sigma: expected a number"),
     (lambda cat: cat.match("jcmc11e6q", rule=3), "rule: expected a rule such as 'glow'"),
@@ -104,8 +111,14 @@ WRONG: tuple[tuple[Callable[[Any], Any], str], ...] = (
     (lambda cat: cat.darks(temperature_c=25), "temperature_c: expected a pair"),
     (lambda cat: cat.darks(quality=3), "quality: expected a str"),
     (lambda cat: cat.darks(colour="red"), "There is no keyword 'colour'"),
+    (lambda cat: cat.run("jcmc11010", "out", aperture="circle:1,2,3"), "did you mean 'apertures'?"),
+    (lambda cat: cat.run("jcmc11010"), "folder: expected a path"),
+    (lambda cat: cat.exposures(kind="darks"), "kind: expected 'dark' or 'science'"),
     (lambda cat: cat.run("jcmc11010", 7), "folder: expected a path"),
-    (lambda cat: cat.run("jcmc11010", "out", tpo=1), "There is no keyword 'tpo'; expected some of: combine"),
+    (
+        lambda cat: cat.run("jcmc11010", "out", tpo=1),
+        "There is no keyword 'tpo'; did you mean 'top'?",
+    ),
     (lambda cat: cat.dark("jcmc11e6q", tpo=1), "There is no keyword 'tpo'"),
     (lambda cat: cat.ingest(3), "paths: expected a path or an address"),
     (lambda _: Catalog(3), "catalog: expected a path, a URL or an engine"),  # type: ignore[arg-type]
@@ -140,6 +153,30 @@ def test_dark_is_an_image(cat: Catalog) -> None:
     assert np.array_equal(image.uncertainty.array, dark.error)
     (again,) = cat.dark([Path("jcmc11e6q_flt.fits")], combine="nearest")
     assert np.array_equal(again.rate, dark.rate)
+
+
+def test_dark_of_an_association_is_a_list_with_tables(cat: Catalog) -> None:
+    first, second = cat.dark("jcmc11010")
+    assert (first.exposure, second.exposure) == ("jcmc11ctq", "jcmc11e6q")
+    table = second.table
+    assert table["fit_amplitude_count_s_pix"].unit == u.ct / u.s / u.pix
+    assert table["fit_amplitude_count_s_pix"][0].value == second.amplitude
+    assert all(table[name].info.description for name in table.colnames)
+    assert len(repr(second)) < 200
+    assert "jcmc11e6q: model, base " in repr(second)
+
+
+def test_what_a_notebook_shows_is_short(cat: Catalog) -> None:
+    assert repr(cat.match("jcmc11e6q")) == "<Match jcmc11e6q: rule glow, tier 2 sigma: jcrx01ixq>"
+    assert "no dark fits" in repr(cat.match("jcmc11e6q", max_days=1))
+
+
+def test_values_are_quantities_and_masked_only_where_one_is_absent(cat: Catalog) -> None:
+    darks = cat.darks()
+    assert type(darks["contrast_count_s_pix"]) is u.Quantity
+    assert not hasattr(darks["rootname"], "mask")
+    mixed = cat.exposures()
+    assert list(mixed["hot_pixels"].mask) == [kind == "science" for kind in mixed["kind"]]
 
 
 def test_progress_is_a_bar_or_a_callable(real_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

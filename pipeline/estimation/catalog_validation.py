@@ -10,6 +10,7 @@ from sbcdark.catalog.errors import BadFileError, UsageError
 from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files
 from sbcdark.pipeline.estimation.chosen_darks import read_dark_file
 from sbcdark.pipeline.model.validation import validate
+from sbcdark.pipeline.selection.names import Selector, selected_exposures
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _MOST = 100
 def validate_catalog(
     engine: sa.Engine,
     *,
-    program: int | None = None,
+    selector: Selector | None = None,
     skies: Sequence[float] = (0.0,),
     apertures: int = 40,
     seed: int = 1,
@@ -40,8 +41,8 @@ def validate_catalog(
     ----------
     engine : Engine
         The catalog.
-    program : int, optional
-        Only the darks of this program.
+    selector : Selector, optional
+        Only the darks among these exposures.
     skies, apertures, seed, progress
         As for `model.validation.validate`.
 
@@ -56,8 +57,9 @@ def validate_catalog(
     UsageError
         There are fewer than 3 darks, or more than one test can take.
     """
-    wanted = queries.ExposureFilter("dark", program=program, quality=("good",))
     with reading(engine) as session:
+        named = None if selector is None or selector.is_empty else frozenset(selected_exposures(session, selector))
+        wanted = queries.ExposureFilter("dark", quality=("good",), names=named)
         records = [one for one in queries.list_exposures(session, wanted) if one.exptime_s >= MIN_EXPTIME_S]
         if len(records) > _MOST:
             raise UsageError(

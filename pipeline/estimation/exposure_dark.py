@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import sqlalchemy as sa
     from astropy.nddata import CCDData
+    from astropy.table import QTable
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import Match
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.model.combination import DarkEstimate, ExposureDark
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DarkOfExposure:
     """The dark of one exposure.
 
@@ -70,6 +71,25 @@ class DarkOfExposure:
         from sbcdark.pipeline.frames.images import detector_image  # noqa: PLC0415  astropy.nddata is slow to import
 
         return detector_image(self.rate, self.error)
+
+    @property
+    def table(self) -> QTable:
+        """The fitted parameters with their errors, units and descriptions; one row."""
+        from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415  astropy is slow to import
+
+        values: dict[str, object] = {"exposure": self.exposure, "method": self.method}
+        errors = () if self.covariance is None else self.covariance.diagonal() ** 0.5
+        for number, name in enumerate(("base", "amplitude", "sky")):
+            values[f"fit_{name}_count_s_pix"] = getattr(self, name)
+            values[f"fit_{name}_err_count_s_pix"] = float(errors[number]) if number < len(errors) else None
+        values["chi2_per_dof"] = self.chi2_per_dof
+        return to_qtable([values], list(values))
+
+    def __repr__(self) -> str:
+        """Say whose dark it is, how it was made, and the parameters; the arrays are too long."""
+        fitted = [f"{name} {value:.3g}" for name in ("base", "amplitude", "sky") if (value := getattr(self, name))]
+        unit = " count/s/pixel" if fitted else ""
+        return f"<{type(self).__name__} {self.exposure}: {', '.join([self.method, *fitted])}{unit}>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

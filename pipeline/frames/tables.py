@@ -68,6 +68,15 @@ _DESCRIPTIONS = {
     "glow_27c_low_count_s_pix": "lower end of the scatter of single darks",
     "glow_27c_high_count_s_pix": "upper end of the scatter of single darks",
     "hot_pixels_median": "median number of hot pixels",
+    "method": "how the dark was made",
+    "fit_base_count_s_pix": "fitted base",
+    "fit_base_err_count_s_pix": "its error",
+    "fit_amplitude_count_s_pix": "fitted amplitude of the glow",
+    "fit_amplitude_err_count_s_pix": "its error",
+    "fit_sky_count_s_pix": "fitted sky, uniform in front of the flat",
+    "fit_sky_err_count_s_pix": "its error",
+    "chi2_per_dof": "chi2 per degree of freedom of the fit",
+    "warnings": "what to know before trusting the numbers",
     "quality": "good, suspect, untested or retired",
     "quality_reason": "reason of a quality other than good",
     "rank": "rank of the dark, 1 is best",
@@ -169,7 +178,7 @@ def to_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table
 
 
 def to_qtable(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> QTable:
-    """Return rows as a QTable: quantities with units, times as `Time` (UTC), absent values masked.
+    """Return rows as a QTable: quantities with units, times as `Time` (UTC); columns with absent values are masked.
 
     Parameters
     ----------
@@ -179,7 +188,9 @@ def to_qtable(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> QTab
     from astropy.table import QTable  # noqa: PLC0415  slow to import, needed only for tables
     from astropy.time import Time  # noqa: PLC0415
 
-    table = QTable(to_table(rows, columns))
+    table = QTable(
+        [column if column.mask.any() else column.filled() for column in to_table(rows, columns).columns.values()]
+    )
     for name in columns:
         if name.endswith("_utc") and not any(row.get(name) is None for row in rows):
             moments = [row[name].replace(tzinfo=None) for row in rows]

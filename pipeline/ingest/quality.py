@@ -11,7 +11,7 @@ from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.frames.untrusted_fits import clean
 from sbcdark.pipeline.ingest.outliers import judge
-from sbcdark.pipeline.selection.names import resolve_exposure
+from sbcdark.pipeline.selection.names import Selector, selected_exposures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def _changes(session: Session) -> list[tuple[str, str, str]]:
     return changes
 
 
-def retire(catalog: sa.Engine | str | Path, names: str | Sequence[str], reason: str) -> list[str]:
+def retire(catalog: sa.Engine | str | Path, names: Selector | str | Sequence[str], reason: str) -> list[str]:
     """Exclude exposures from all future selections, with a reason. Stored selections stay as they are.
 
     Returns
@@ -81,7 +81,7 @@ def retire(catalog: sa.Engine | str | Path, names: str | Sequence[str], reason: 
     return _set(catalog, names, "retired", reason)
 
 
-def restore(catalog: sa.Engine | str | Path, names: str | Sequence[str], reason: str) -> list[str]:
+def restore(catalog: sa.Engine | str | Path, names: Selector | str | Sequence[str], reason: str) -> list[str]:
     """Allow retired or flagged exposures to be selected again; the outlier test then leaves them alone.
 
     Returns
@@ -97,14 +97,20 @@ def restore(catalog: sa.Engine | str | Path, names: str | Sequence[str], reason:
     return _set(catalog, names, "good", reason)
 
 
-def _set(catalog: sa.Engine | str | Path, names: str | Sequence[str], quality: str, reason: str) -> list[str]:
+def _set(
+    catalog: sa.Engine | str | Path, names: Selector | str | Sequence[str], quality: str, reason: str
+) -> list[str]:
     engine = as_engine(catalog)
     said = clean(reason)[:_LONGEST_REASON]
     if not said:
         raise UsageError("The reason is empty.", 'Give e.g. --reason "edge of the SAA".')
     with writing(engine) as session:
         given = [names] if isinstance(names, str) else names
-        rootnames = list(dict.fromkeys(resolve_exposure(session, name) for name in given))
+        rootnames = selected_exposures(session, given if isinstance(given, Selector) else Selector(given))
+        if not rootnames:
+            raise UsageError(
+                "No exposure is given.", "Give root names, --program N, --association NAME or --target NAME."
+            )
         run = writes.start_run(session, "retire" if quality == "retired" else "restore", SOFTWARE_VERSION)
         for rootname in rootnames:
             quality_marks.set_quality(session, rootname, quality, said, by_hand=True, run_id=run)

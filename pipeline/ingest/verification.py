@@ -6,7 +6,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sbcdark.catalog import file_changes, writes
+from sbcdark.catalog import file_changes, queries, writes
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import BadFileError, UnreachableError
 from sbcdark.catalog.opening import as_engine
@@ -14,7 +14,7 @@ from sbcdark.catalog.records import FileChange
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.urls import host_of, is_remote
 from sbcdark.pipeline.frames.untrusted_fits import UnsoundError, file_sha256, local_path, modified_ns
-from sbcdark.pipeline.selection.names import resolve_target
+from sbcdark.pipeline.selection.names import Selector, as_root_name, selected_exposures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,7 +77,7 @@ class _Look:
 
 def verify(
     catalog: sa.Engine | str | Path,
-    names: Sequence[str] = (),
+    names: Selector | Sequence[str] = (),
     *,
     checksum: bool = False,
     progress: Progress | None = None,
@@ -90,8 +90,8 @@ def verify(
 
     Parameters
     ----------
-    names : sequence of str
-        Exposures or associations; empty for every file.
+    names : Selector or sequence of str
+        Exposures, darks among them, and associations; empty for every file.
     checksum : bool
         Read every file in full and compare its sha256.
     progress : callable, optional
@@ -152,12 +152,16 @@ def _count(report: Verification, file: StoredFile, look: _Look, selections: tupl
         report.findings.append(Finding(file.name, file.kind, file.uri, state, file.state, reason, selections))
 
 
-def _named(engine: sa.Engine, names: Sequence[str]) -> list[str] | None:
-    if not names:
+def _named(engine: sa.Engine, names: Selector | Sequence[str]) -> list[str] | None:
+    """Return the names of exposures and of associations, which have files of their own; None for all."""
+    wanted = names if isinstance(names, Selector) else Selector(names)
+    if wanted.is_empty:
         return None
+    given = [as_root_name(name) for name in [*wanted.names, *filter(None, [wanted.association])]]
     with reading(engine) as session:
-        targets = resolve_target(session, names)
-    return [name for target in targets for name in (target.name, *target.exposures)]
+        exposures = selected_exposures(session, wanted)
+        of = queries.associations_of(session, program=wanted.program, target=wanted.target)
+    return list(dict.fromkeys([*given, *of, *exposures]))
 
 
 def _pages(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from sqlalchemy.orm import Session
 
+    from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.views.catalog_points import Coverage
     from sbcdark.pipeline.views.dark_history import History
 
@@ -43,20 +44,23 @@ class Pages:
         The catalog; it is only read.
     live : bool
         Whether the pages are served, with JSON beside them.
+    selector : Selector, optional
+        The exposures that have pages, and their associations; by default all.
     """
 
-    def __init__(self, engine: sa.Engine, *, live: bool = False) -> None:
+    def __init__(self, engine: sa.Engine, *, live: bool = False, selector: Selector | None = None) -> None:
         self._engine, self._live = engine, live
+        self._selector = selector
 
     def paths(self, session: Session) -> Iterator[str]:
         """Return the paths of all pages and of the files that they link to."""
         yield from ("index.html", "exposures.html", *sorted(_ASSETS))
         yield from sorted(name for name in _DRAWN if self._points(name) is not None)
-        for exposure in queries.list_exposures(session, queries.ExposureFilter()):
+        for exposure in queries.list_exposures(session, self._shown):
             if content.has_page(exposure.rootname):
                 yield f"exposures/{exposure.rootname}.html"
         for row in content.association_rows(session):
-            if content.has_page(row.name):
+            if row.name in self._associations:
                 yield f"associations/{row.name}.html"
                 if row.apertures:
                     yield f"tables/{row.name}.ecsv"
@@ -80,7 +84,7 @@ class Pages:
             changed = changes(self._engine)
             return self._page(path, read=content.read_index(session, self._coverage, changed))
         if path == "exposures.html":
-            exposures = queries.list_exposures(session, queries.ExposureFilter())
+            exposures = queries.list_exposures(session, self._shown)
             return self._page(path, exposures=exposures)
         if folder == "exposures" and name.endswith(".html"):
             found = content.read_exposure(session, name.removesuffix(".html"))
@@ -104,14 +108,29 @@ class Pages:
             "root": root,
             "hot_above_c": queries.HOT_ABOVE_C,
             "associations": self._associations,
+            "linked": self._shown.names,
         }
         return made.render(**about, **given).encode("utf-8", "backslashreplace")
 
     @cached_property
     def _associations(self) -> frozenset[str]:
         """The names that have a page of an association."""
+        shown = self._shown.names
         with reading(self._engine) as session:
-            return frozenset(one.name for one in content.association_rows(session) if content.has_page(one.name))
+            found = [one.name for one in content.association_rows(session) if content.has_page(one.name)]
+            if shown is None:
+                return frozenset(found)
+            return frozenset(
+                name
+                for name in found
+                if shown.intersection(one.rootname for one in content.read_association(session, name).exposures)
+            )
+
+    @cached_property
+    def _shown(self) -> queries.ExposureFilter:
+        """The exposures that have a page."""
+        with reading(self._engine) as session:
+            return queries.ExposureFilter(names=catalog_points.names_of(session, self._selector))
 
     @cached_property
     def _coverage(self) -> Coverage | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from sbcdark.pipeline.ingest.report import Progress
+    from sbcdark.pipeline.selection.names import Selector
 
 _MANIFEST = "sbcdark-report.json"
 """Lists the files of a report, so that a later one replaces these and no others."""
@@ -43,7 +44,12 @@ class Report:
 
 
 def write_report(
-    engine: sa.Engine, folder: Path, *, overwrite: bool = False, progress: Progress | None = None
+    engine: sa.Engine,
+    folder: Path,
+    selector: Selector | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Report:
     """Write the pages of a catalog into a folder.
 
@@ -53,6 +59,8 @@ def write_report(
         The catalog; it is only read.
     folder : Path
         The folder; created if missing.
+    selector : Selector, optional
+        The exposures that have pages, and their associations; by default all.
     overwrite : bool
         Replace the report that is in the folder.
     progress : callable, optional
@@ -69,7 +77,7 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
         with workspace(folder) as work:
             old = _old_files(folder, overwrite=overwrite)
-            new = _render(engine, work, progress)
+            new = _render(engine, work, selector, progress)
             with locked(folder):
                 _refuse_others(folder, new, old)
                 _publish(work, folder, new, old)
@@ -80,8 +88,8 @@ def write_report(
     return Report(folder / "index.html", len(new))
 
 
-def _render(engine: sa.Engine, work: Path, progress: Progress | None) -> list[str]:
-    pages = Pages(engine)
+def _render(engine: sa.Engine, work: Path, selector: Selector | None, progress: Progress | None) -> list[str]:
+    pages = Pages(engine, selector=selector)
     with reading(engine) as session:
         paths = list(pages.paths(session))
     done = 0
@@ -91,7 +99,9 @@ def _render(engine: sa.Engine, work: Path, progress: Progress | None) -> list[st
         (work / path).parent.mkdir(exist_ok=True)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         url = engine.url.render_as_string(hide_password=False)
-        waiting = [pool.submit(_write, url, work, apart[i : i + _CHUNK]) for i in range(0, len(apart), _CHUNK)]
+        waiting = [
+            pool.submit(_write, url, work, selector, apart[i : i + _CHUNK]) for i in range(0, len(apart), _CHUNK)
+        ]
         for path in paths:
             if not waiting or not path.startswith("exposures/"):
                 (work / path).write_bytes(read_page(pages, engine, path))
@@ -103,10 +113,10 @@ def _render(engine: sa.Engine, work: Path, progress: Progress | None) -> list[st
     return paths
 
 
-def _write(url: str, work: Path, paths: list[str]) -> int:
+def _write(url: str, work: Path, selector: Selector | None, paths: list[str]) -> int:
     """Write some pages in a process of their own, and return how many."""
     engine = as_engine(url)
-    pages = Pages(engine)
+    pages = Pages(engine, selector=selector)
     with reading(engine) as session:
         for path in paths:
             (work / path).write_bytes(pages.read(session, path))

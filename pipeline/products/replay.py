@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sbcdark.catalog import results
+from sbcdark.catalog import queries, results
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import BadFileError, SbcdarkError, UsageError
 from sbcdark.catalog.opening import as_engine
@@ -26,7 +26,7 @@ from sbcdark.pipeline.products.masterdark import build
 from sbcdark.pipeline.products.product_files import ProductFiles
 from sbcdark.pipeline.products.run import write_products
 from sbcdark.pipeline.products.stored_results import circumstances, pixels_sha256
-from sbcdark.pipeline.selection.names import Target
+from sbcdark.pipeline.selection.names import Selector, Target, selected_exposures
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
     from numpy.typing import NDArray
+    from sqlalchemy.orm import Session
 
     from sbcdark.catalog.result_records import StoredProduct, StoredSelection
 
@@ -61,11 +62,23 @@ class Replayed:
 
 
 def replay(
-    catalog: sa.Engine | str | Path, selection_id: int, folder: Path, *, overwrite: bool = False
+    catalog: sa.Engine | str | Path,
+    selection: int | str,
+    folder: Path,
+    *,
+    flat: Path | None = None,
+    overwrite: bool = False,
 ) -> list[Replayed]:
     """Make the products of a stored selection again from its darks and parameters, and compare their pixels.
 
     Nothing is recorded, and the stored products do not change.
+
+    Parameters
+    ----------
+    selection : int or str
+        The number of a stored selection; or an exposure or association, for the newest selection with products.
+    flat : Path, optional
+        The flat, or a folder of flats; by default that of the stored products.
 
     Raises
     ------
@@ -76,12 +89,7 @@ def replay(
     """
     engine = as_engine(catalog)
     with reading(engine) as session:
-        products = results.products_of_selection(session, selection_id)
-        if not products:
-            raise UsageError(
-                f"No product uses selection {selection_id}.",
-                "See the selections of an exposure: sbcdark show NAME",
-            )
+        products = _products(session, selection)
         # A selection belongs to one run, whose three products were stored together.
         stored = results.stored_selections(session, products[0].selection_ids)
     for one in stored:
@@ -98,7 +106,7 @@ def replay(
     options = BuildOptions(
         Combine(parameters["combine"]),
         top=max(len(one.darks) for one in stored),
-        flat=None if parameters["flat"] is None else Path(parameters["flat"]),
+        flat=flat or (None if parameters["flat"] is None else Path(parameters["flat"])),
         mask=tuple(parse_aperture(text) for text in parameters["mask"]),
         mixed=parameters.get("mixed", False),
         grid=Grid(**{**grid, "reference": Path(grid["reference"])} if "reference" in grid else grid),
@@ -131,6 +139,35 @@ def replay(
                 [path.name for path in files.there()],
             )
     return compared
+
+
+_LARGEST = 2**31 - 1
+"""The largest number of a row on both engines."""
+
+
+def _products(session: Session, selection: int | str) -> list[StoredProduct]:
+    """Return the products that use a selection, or the newest one with products of an exposure or association.
+
+    Raises
+    ------
+    UsageError
+        There is no such selection or name, or no product uses it.
+    """
+    if isinstance(selection, str) and not selection.strip().isdecimal():
+        exposures = selected_exposures(session, Selector((selection,)))
+        stored = sorted(one["selection"] for name in exposures for one in queries.selections_of(session, name))
+        for number in reversed(stored):
+            products = results.products_of_selection(session, number)
+            if products:
+                return products
+        raise UsageError(f"The catalog has no products of {selection}.", f"Make some: sbcdark run {selection} -o DIR")
+    number = int(selection)
+    products = results.products_of_selection(session, number) if number <= _LARGEST else []
+    if products:
+        return products
+    if number > _LARGEST or not results.stored_selections(session, [number]):
+        raise UsageError(f"The catalog has no selection {number}.", "`sbcdark show NAME` lists those of an exposure.")
+    raise UsageError(f"No product uses selection {number}.", "See the selections of an exposure: sbcdark show NAME")
 
 
 def _changed_since(stored: StoredProduct, now: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from sbcdark.catalog import results
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.opening import as_engine
 from sbcdark.pipeline.selection import choice, rules
+from sbcdark.pipeline.selection.names import selected_exposures
 from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import Match
     from sbcdark.catalog.result_records import StoredSelection
+    from sbcdark.pipeline.selection.names import Selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,23 @@ class Change:
     reasons: tuple[str, ...]
 
 
-def changes(catalog: sa.Engine | str | Path) -> list[Change]:
+def changes(catalog: sa.Engine | str | Path, selector: Selector | None = None) -> list[Change]:
     """Return the stored selections that the current catalog would make differently, and why.
 
     Each one is repeated with its own rule and parameters; for a selection forced by the user, only the files are
     checked.
+
+    Parameters
+    ----------
+    selector : Selector, optional
+        Only the selections of these exposures.
     """
     found = []
     with reading(as_engine(catalog)) as session:
+        named = None if selector is None or selector.is_empty else set(selected_exposures(session, selector))
         for stored in results.stored_selections(session):
+            if named is not None and stored.exposure not in named:
+                continue
             change = _change(session, stored)
             if change is not None:
                 found.append(change)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sbcdark.catalog import queries
 from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 _FILE = re.compile(r"(?:.*[/\\])?([A-Za-z0-9]{8,9})(?:_[A-Za-z0-9]+)?\.fits(?:\.(?:gz|bz2|xz))?", re.DOTALL)
 """A file of the archive: its name begins with the root name of its exposure or association."""
+
+NAME_THEM = "Give root names, --program N, --association NAME or --target NAME."
+
+_SELECTION_DIGITS = 3
+"""Programs with SBC data have numbers of four or five digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,11 @@ class Selector:
     target: str | None = None
     everything: bool = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is selected."""
+        return not (self.names or self.everything or any((self.program, self.association, self.target)))
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -69,9 +80,25 @@ def resolve_exposure(session: Session, name: str) -> str:
         complete = queries.completions(session, wanted)
         if len(complete) == 1:
             return complete[0]
+    raise _unknown(session, name, wanted, plain=plain)
+
+
+def _unknown(session: Session, name: str, wanted: str, *, plain: bool) -> UsageError:
+    """Return the error of a name that is no exposure: what it may be instead, and what to type."""
+    what = f"The catalog has no exposure {name!r}."
+    if wanted.isdecimal():
+        return UsageError(
+            what,
+            f"A program is given by --program {wanted}."
+            if len(wanted) > _SELECTION_DIGITS
+            else "A list of numbers has commas and no blanks: 10,20,30. A stored selection: sbcdark show --selection N",
+        )
+    members = queries.association_members(session, wanted) if plain else []
+    if members:
+        return UsageError(f"{wanted} is an association of {listed(members)}.", f"Name one of them, e.g. {members[0]}.")
     near = queries.similar_names(session, wanted) if plain else []
     hint = f" Did you mean {', '.join(near)}?" if near else ""
-    raise UsageError(f"The catalog has no exposure {name!r}.{hint}", "List them: sbcdark exposures")
+    return UsageError(f"{what}{hint}", "List them: sbcdark exposures")
 
 
 def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list[Target]:
@@ -110,7 +137,7 @@ def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list
         for one in _of_program_or_target(session, wanted):
             targets.setdefault(one.name, one)
     if not targets:
-        raise UsageError("No exposure is given.", "Give root names, --program N, --association NAME or --target NAME.")
+        raise UsageError("No exposure is given.", NAME_THEM)
     return list(targets.values())
 
 
@@ -126,7 +153,9 @@ def _of_program_or_target(session: Session, wanted: Selector) -> list[Target]:
             if text is not None
         )
         what = f"The catalog has no science exposure{f' {what}' if what else ''}."
-        raise UsageError(what, "Ingest its FLT files: sbcdark ingest PATH")
+        there = queries.target_names(session) if wanted.target is not None else []
+        known = f" Its targets are: {listed(there)}." if there else ""
+        raise UsageError(f"{what}{known}", "Ingest its FLT files: sbcdark ingest PATH")
     targets: dict[str, Target] = {}
     for rootname, name in found:
         association = None if name is None else queries.find_association(session, name)
@@ -141,6 +170,35 @@ def as_root_name(text: str) -> str:
     """Return the root name that a user typed, by itself or as the name or path of a file, in lower case."""
     match = _FILE.fullmatch(text.strip())
     return (text.strip() if match is None else match[1]).lower()
+
+
+def selected_exposures(session: Session, selector: Selector) -> list[str]:
+    """Return the exposures of a selector, science exposures and darks, in the order of the names, then of time.
+
+    An association stands for its exposures, also one of darks, whose table the archive does not ship.
+
+    Raises
+    ------
+    UsageError
+        A name is neither an association nor an exposure; the association, program or target has no exposure.
+    """
+    names = [selector.names] if isinstance(selector.names, str) else selector.names
+    found: dict[str, None] = {}
+    for name in [*names, *filter(None, [selector.association])]:
+        members = queries.association_members(session, as_root_name(name))
+        found |= dict.fromkeys(members or [resolve_exposure(session, name)])
+    if selector.everything or selector.program is not None or selector.target is not None:
+        wanted = queries.ExposureFilter(program=selector.program, target=selector.target)
+        records = queries.list_exposures(session, wanted)
+        if not records:
+            what = " and ".join(
+                f"{word} {value!r}"
+                for word, value in (("program", selector.program), ("target", selector.target))
+                if value is not None
+            )
+            raise UsageError(f"The catalog has no exposure of {what}.", "List them: sbcdark exposures")
+        found |= dict.fromkeys(record.rootname for record in records)
+    return list(found)
 
 
 def named_exposures(session: Session, selector: Selector) -> list[str]:

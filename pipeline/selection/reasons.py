@@ -95,7 +95,11 @@ def why(
             raise UsageError("An exposure was removed during the read.", "Run it again.")
         candidate = with_current_file(session, candidate)
         if candidate.kind != "dark":
-            raise UsageError(f"{candidate.rootname} is not a dark.", "List the darks: sbcdark darks")
+            turned = science.kind == "dark"
+            raise UsageError(
+                f"{candidate.rootname} is not a dark{' and comes first' if turned else ''}.",
+                f"Type: sbcdark why {candidate.rootname} {science.rootname}" if turned else "sbcdark darks lists them.",
+            )
         terms = rules.score(rule, science, candidate)
         if terms is None:
             raise UsageError(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from sbcdark.catalog.records import ExposureRecord
     from sbcdark.pipeline.views.catalog_points import Coverage, MatchPoints
@@ -23,7 +24,7 @@ _LABEL = 60
 _NAMED = 3  # exposures in a hole that are named
 
 
-def plot_coverage(path: Path, coverage: Coverage, written_as: str) -> None:
+def plot_coverage(path: Path | None, coverage: Coverage, written_as: str) -> Figure:
     """Draw all darks, coloured by program, and the science exposures on the plane of temperature and glow.
 
     A science exposure far from every dark lies in a hole and is drawn open: no dark of the catalog fits it. The program
@@ -31,8 +32,8 @@ def plot_coverage(path: Path, coverage: Coverage, written_as: str) -> None:
 
     Parameters
     ----------
-    path : Path
-        The file.
+    path : Path or None
+        The file; None only draws the figure.
     coverage : Coverage
         What is drawn.
     written_as : {"png", "pdf", "svg"}
@@ -64,16 +65,16 @@ def plot_coverage(path: Path, coverage: Coverage, written_as: str) -> None:
         if notes:
             text = "\n".join(plain_text(note, _LABEL + 20) for note in notes)
             figure.supxlabel(text, fontsize=8, parse_math=False, x=0.02, ha="left")
-        save(figure, path, written_as)
+        return save(figure, path, written_as)
 
 
-def plot_match(path: Path, points: MatchPoints, written_as: str) -> None:
+def plot_match(path: Path | None, points: MatchPoints, written_as: str) -> Figure:
     """Draw the ranked darks of an exposure: their deviation in sigma over their distance in time, with temperatures.
 
     Parameters
     ----------
-    path : Path
-        The file.
+    path : Path or None
+        The file; None only draws the figure.
     points : MatchPoints
         The exposure and the darks nearest to it; the tolerance of the tier is shaded.
     written_as : {"png", "pdf", "svg"}
@@ -112,7 +113,7 @@ def plot_match(path: Path, points: MatchPoints, written_as: str) -> None:
         names = [f"{dark.rank} {plain_text(dark.dark, _LABEL)}" for dark in match.darks]
         rows = "\n".join("   ".join(names[i : i + 4]) for i in range(0, len(names), 4))
         figure.supxlabel(rows, fontsize=8, parse_math=False, x=0.02, ha="left")
-        save(figure, path, written_as)
+        return save(figure, path, written_as)
 
 
 def _points(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import ExposureRecord, Match
+    from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.rules import Rule
 
 _COLOURS = PALETTE[:-1]
@@ -87,8 +88,10 @@ class MatchPoints:
         return float(word) if word.replace(".", "", 1).isdigit() else None
 
 
-def coverage_of(engine: sa.Engine) -> Coverage:
-    """Return all darks and science exposures on the plane of temperature and glow.
+def coverage_of(engine: sa.Engine, selector: Selector | None = None) -> Coverage:
+    """Return the darks and science exposures on the plane of temperature and glow.
+
+    Where science exposures are selected, only these; where darks are selected, only these.
 
     Raises
     ------
@@ -96,10 +99,23 @@ def coverage_of(engine: sa.Engine) -> Coverage:
         There is nothing to draw.
     """
     with reading(engine) as session:
-        groups = by_program(measured(list_exposures(session, ExposureFilter("dark"))))
-        science = [covered(session, one) for one in measured(list_exposures(session, ExposureFilter("science")))]
+        darks, exposures = (_of_kind(session, kind, names_of(session, selector)) for kind in ("dark", "science"))
+        groups = by_program(darks)
+        science = [covered(session, one) for one in exposures]
     require(groups or science)
     return Coverage(groups, tuple(science))
+
+
+def names_of(session: Session, selector: Selector | None) -> frozenset[str] | None:
+    """Return the selected exposures; None for all."""
+    from sbcdark.pipeline.selection.names import selected_exposures  # noqa: PLC0415  only here
+
+    return None if selector is None or selector.is_empty else frozenset(selected_exposures(session, selector))
+
+
+def _of_kind(session: Session, kind: str, names: frozenset[str] | None) -> list[ExposureRecord]:
+    selected = [] if names is None else list_exposures(session, ExposureFilter(kind, names=names))
+    return measured(selected or list_exposures(session, ExposureFilter(kind)))
 
 
 def covered(session: Session, exposure: ExposureRecord) -> Covered:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import HOT_ABOVE_C, ExposureFilter, list_exposures
 from sbcdark.pipeline.detector.reference_glow import ReferenceGlow, reference_glow
-from sbcdark.pipeline.views.catalog_points import Group, by_program, measured, numbers_of, require
+from sbcdark.pipeline.views.catalog_points import Group, by_program, measured, names_of, numbers_of, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import ExposureRecord
+    from sbcdark.pipeline.selection.names import Selector
 
 _CONTRAST, _CONTRAST_ERROR = "contrast_count_s_pix", "contrast_err_count_s_pix"
 
@@ -77,8 +79,8 @@ class History:
         return factors
 
 
-def history_of(engine: sa.Engine) -> History:
-    """Return the history of the dark.
+def history_of(engine: sa.Engine, selector: Selector | None = None) -> History:
+    """Return the history of the dark, of all darks or of those among the selected exposures.
 
     Raises
     ------
@@ -86,7 +88,9 @@ def history_of(engine: sa.Engine) -> History:
         There is nothing to draw.
     """
     with reading(engine) as session:
-        darks = measured(list_exposures(session, ExposureFilter("dark")))
+        darks = measured(list_exposures(session, ExposureFilter("dark", names=names_of(session, selector))))
+    if not darks and selector is not None and not selector.is_empty:
+        raise UsageError("There is no dark among these exposures.", "List the darks: sbcdark darks")
     require(darks)
     programs: dict[int | None, list[ExposureRecord]] = {}
     for dark in darks:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import cache
+from io import BytesIO
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -123,8 +125,10 @@ def own_style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path, written_as: str = "png") -> None:
-    """Write a figure, as PNG by default; the file appears once it is complete."""
+def save(figure: Figure, path: Path | None, written_as: str = "png") -> Figure:
+    """Write a figure if it has a path, as PNG by default, and return it; the file appears once it is complete."""
+    if path is None:
+        return figure
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         # Half the time of the strongest compression, for a file that is a seventh larger. PDF and SVG have no Pillow.
@@ -133,6 +137,22 @@ def save(figure: Figure, path: Path, written_as: str = "png") -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    return figure
+
+
+@cache
+def _figure_class() -> type[Figure]:
+    from matplotlib.figure import Figure  # noqa: PLC0415 - matplotlib is slow to load
+
+    class ShownFigure(Figure):
+        """A figure that a notebook shows, whether or not pyplot is imported there."""
+
+        def _repr_png_(self) -> bytes:
+            image = BytesIO()
+            self.savefig(image, format="png", dpi=_DPI)
+            return image.getvalue()
+
+    return ShownFigure
 
 
 def new_figure(
@@ -140,11 +160,10 @@ def new_figure(
 ) -> Figure:
     """Return an empty figure with a size in inches; with a layout without overlaps, else for `panel`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - matplotlib is slow to load
-    from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
 
     engine = None if layout is None else ConstrainedLayoutEngine(compress=layout == "compressed", w_pad=0.08, h_pad=0.1)
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout=engine)
+    figure = _figure_class()(figsize=(width, height), dpi=_DPI, layout=engine)
     FigureCanvasAgg(figure)
     return figure
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from sbcdark.catalog.records import ExposureRecord
     from sbcdark.pipeline.views.dark_history import History
@@ -28,7 +29,7 @@ _MARKS = (("good", "o", True), ("suspect", "s", False), ("untested", "o", False)
 """Quality, marker, and whether the marker is filled."""
 
 
-def plot_history(path: Path, history: History, written_as: str) -> None:
+def plot_history(path: Path | None, history: History, written_as: str) -> Figure:
     """Draw base (the rate of the quiet rows), glow at a reference temperature and number of hot pixels over time.
 
     A dark has one point in each panel, and in that of the glow if it is within the window of the reference
@@ -37,8 +38,8 @@ def plot_history(path: Path, history: History, written_as: str) -> None:
 
     Parameters
     ----------
-    path : Path
-        The file.
+    path : Path or None
+        The file; None only draws the figure.
     history : History
         The darks.
     written_as : {"png", "pdf", "svg"}
@@ -96,7 +97,7 @@ def plot_history(path: Path, history: History, written_as: str) -> None:
         panels[2].set_ylim(min(low, (low + high) / 2 - 1.5), max(high, (low + high) / 2 + 1.5))
         panels[2].yaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=9, columnspacing=1.2)
-        save(figure, path, written_as)
+        return save(figure, path, written_as)
 
 
 def _over_time(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import operator
 import re
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog import quality_marks, queries, results
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import as_engine
-from sbcdark.pipeline.selection.names import as_root_name, resolve_exposure
+from sbcdark.catalog.records import ExposureRecord
+from sbcdark.catalog.times import utc_time
+from sbcdark.pipeline.selection.names import as_root_name, resolve_exposure, selected_exposures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy.orm import Session
 
-    from sbcdark.catalog.records import ExposureRecord
+    from sbcdark.pipeline.selection.names import Selector
 
 
 HOT_ABOVE_C = queries.HOT_ABOVE_C
@@ -48,7 +51,25 @@ HEADINGS = {
 RATE_UNIT = 1e-6
 """The unit of rates under a heading, count/s/pixel."""
 
-_CONDITION = re.compile(r"\s*(.+?)\s*(<=|>=|!=|==|=|<|>)\s*(.+?)\s*")
+_OTHER_NAMES = {
+    "t": "temperature_mean_c",
+    "temp": "temperature_mean_c",
+    "temperature": "temperature_mean_c",
+    "date": "start_utc",
+    "mjd": "start_mjd",
+    "exptime": "exptime_s",
+    "quiet": "quiet_rate_count_s_pix",
+    "quiet rate": "quiet_rate_count_s_pix",
+    "glow": "contrast_count_s_pix",
+    "name": "rootname",
+    "dark": "rootname",
+}
+"""Other words that people use for columns."""
+
+_COMPARISON = r"(<=|>=|!=|==|=|<|>)"
+_CONDITION = re.compile(rf"\s*(.+?)\s*{_COMPARISON}\s*(.+?)\s*")
+_AND = re.compile(rf"\s+(?:and|&&?)\s+(?=[^<>=!]+{_COMPARISON})|\s*&&?\s*(?=[^<>=!]+{_COMPARISON})", re.IGNORECASE)
+_NUMBERS = {column.name for column in fields(ExposureRecord) if str(column.type).partition(" ")[0] in {"int", "float"}}
 _OPERATORS = {
     "<": operator.lt,
     "<=": operator.le,
@@ -72,8 +93,12 @@ def column_of(name: str) -> str:
     for key in queries.SORT_KEYS:
         if wanted in {key, _plain(HEADINGS.get(key, key))}:
             return key
-    headings = ", ".join(heading.partition(" (")[0] for heading in HEADINGS.values())
-    raise UsageError(f"There is no column {name!r}.", f"Use one of: {headings}; or a key of the JSON.")
+    if wanted in _OTHER_NAMES:
+        return _OTHER_NAMES[wanted]
+    headings = [heading.partition(" (")[0] for heading in HEADINGS.values()]
+    near = get_close_matches(wanted, [heading.lower() for heading in headings], 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise UsageError(f"There is no column {name!r}.{hint}", f"Use one of: {', '.join(headings)}; or a key of the JSON.")
 
 
 def _plain(name: str) -> str:
@@ -85,6 +110,7 @@ def exposures(
     catalog: sa.Engine | str | Path,
     wanted: queries.ExposureFilter | None = None,
     *,
+    selector: Selector | None = None,
     where: Sequence[str] = (),
     sort: str = "start_mjd",
     descending: bool = False,
@@ -93,6 +119,8 @@ def exposures(
 
     Parameters
     ----------
+    selector : Selector, optional
+        Only these exposures.
     where : sequence of str
         Conditions such as ``contrast > 10``. Rates are in 1e-6 count/s/pixel if the column is named by its heading,
         in count/s/pixel if by its key.
@@ -105,35 +133,59 @@ def exposures(
         There is no such column, or a condition cannot be read.
     """
     key = column_of(sort)
-    conditions = [_condition(text) for text in where]
+    conditions = [_condition(text) for several in where for text in _apart(several)]
+    known = wanted or queries.ExposureFilter()
     with reading(as_engine(catalog)) as session:
-        found = queries.list_exposures(session, wanted or queries.ExposureFilter(), sort=key, descending=descending)
+        if selector is not None and not selector.is_empty:
+            known = replace(known, names=frozenset(selected_exposures(session, selector)))
+        found = queries.list_exposures(session, known, sort=key, descending=descending)
     return [record for record in found if all(_holds(record, *condition) for condition in conditions)]
 
 
-def _condition(text: str) -> tuple[str, str, float | str]:
-    """Return the column, the comparison and the value of a condition."""
+def _apart(text: str) -> list[str]:
+    """Return the conditions of a text that joins several by ``and`` or ``&``."""
+    places = [match.span() for match in _AND.finditer(text)]
+    starts, ends = [0, *(end for _, end in places)], [*(start for start, _ in places), len(text)]
+    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _condition(text: str) -> tuple[str, str, Any]:
+    """Return the column, the comparison and the value of a condition: a number, a text, or a span of time."""
     match = _CONDITION.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is not a condition.", "Write e.g. 'contrast > 10' or 'hot pixels < 500'.")
+        raise UsageError(
+            f"{text!r} is not a condition.", "Write it in quotes: --where 'contrast > 10', --where 'hot pixels < 500'."
+        )
     name, comparison, written = match.groups()
     key = column_of(name)
+    if key == "start_utc":
+        return key, comparison, (utc_time(written), utc_time(written, end_of_day=True))
+    if key not in _NUMBERS:
+        return key, comparison, written.strip("'\"").lower()
     try:
-        value: float | str = float(written)
+        value = float(written)
     except ValueError:
-        value = written.lower()
-    if isinstance(value, float) and key.endswith("_count_s_pix") and name.strip().lower() != key:
-        value *= RATE_UNIT
-    return key, comparison, value
+        raise UsageError(
+            f"{written!r} is not a number, and {name!r} holds numbers.",
+            "Write e.g. --where 'contrast > 10'; several conditions: --where 'contrast > 10 and T mean < 28'.",
+        ) from None
+    return key, comparison, value * (RATE_UNIT if key.endswith("_count_s_pix") and name.strip().lower() != key else 1)
 
 
-def _holds(record: ExposureRecord, key: str, comparison: str, value: float | str) -> bool:
+def _holds(record: ExposureRecord, key: str, comparison: str, value: Any) -> bool:
     """Return whether a condition holds; not where a value was not measured."""
     ours = getattr(record, key)
     if ours is None:
         return False
-    if not isinstance(ours, int | float) or not isinstance(value, float):
-        ours, value = str(ours).lower(), str(value)
+    if key == "start_utc":
+        # A day is after another one if it begins after its end.
+        first, last = value
+        if comparison in {"=", "==", "!="}:
+            within: bool = first <= ours <= last
+            return within == (comparison != "!=")
+        value = last if comparison in {">", "<="} else first
+    elif key not in _NUMBERS:
+        ours = str(ours).lower()
     holds: bool = _OPERATORS[comparison](ours, value)
     return holds
 

@@ -134,13 +134,13 @@ class FitPicture:
         return Profile(place, seen[filled] / unit, error, expected[filled] / unit)
 
 
-def plot_fit(path: Path, fit: FitPicture, *, block: int = 16, written_as: str = "png") -> None:
+def plot_fit(path: Path | None, fit: FitPicture, *, block: int = 16, written_as: str = "png") -> Figure:
     """Draw science, model and residual of an exposure, block-summed, and profiles of the fitted pixels.
 
     Parameters
     ----------
-    path : Path
-        The file to write; an old one is replaced once the new one is complete.
+    path : Path or None
+        The file to write; an old one is replaced once the new one is complete. None only draws the figure.
     fit : FitPicture
         The data.
     block : int
@@ -156,7 +156,7 @@ def plot_fit(path: Path, fit: FitPicture, *, block: int = 16, written_as: str = 
         `block` is below 1.
     """
     with own_style():
-        save(_fit_figure(fit, block), path, written_as)
+        return save(_fit_figure(fit, block), path, written_as)
 
 
 class _FitSheet:

@@ -23,13 +23,13 @@ _RATE = 1e-6  # rates are shown in this many count/s/pixel
 _TITLE = 40
 
 
-def plot_templates(path: Path, exposure: str, templates: Templates, *, written_as: str = "png") -> None:
+def plot_templates(path: Path | None, exposure: str, templates: Templates, *, written_as: str = "png") -> Figure:
     """Draw the templates of an exposure's dark.
 
     Parameters
     ----------
-    path : Path
-        The file to write; an old one is replaced once the new one is complete.
+    path : Path or None
+        The file to write; an old one is replaced once the new one is complete. None only draws the figure.
     exposure : str
         The exposure whose darks make the templates.
     templates : Templates
@@ -43,7 +43,7 @@ def plot_templates(path: Path, exposure: str, templates: Templates, *, written_a
         The file cannot be written.
     """
     with own_style():
-        save(_figure(exposure, templates), path, written_as)
+        return save(_figure(exposure, templates), path, written_as)
 
 
 def _figure(exposure: str, templates: Templates) -> Figure:

@@ -40,7 +40,7 @@ def test_answers_are_those_of_the_command_line(
     assert served.json("/api/match?name=JCMC11E6Q&top=3") == printed
     assert served.json("/api/darks") == filled("darks", "--json").json()
     assert served.json("/api/exposures?kind=science&sort=contrast&descending=true&limit=2") == [
-        plain(one) for one in Catalog(real_catalog).list_exposures("science", sort="contrast", descending=True)[:2]
+        plain(one) for one in Catalog(real_catalog).list_exposures(kind="science", sort="contrast", descending=True)[:2]
     ]
     why: Any = filled("why", "jcmc11e6q", "jcrx01ixq", "--json").json()
     assert served.json("/api/why?exposure=jcmc11e6q&dark=jcrx01ixq") == why

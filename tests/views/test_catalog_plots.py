@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,10 @@ from sbcdark import Catalog
 from sbcdark.catalog.archive_listings import ArchivedExposure, record_listing
 from sbcdark.catalog.engine import writing
 from sbcdark.catalog.errors import UsageError
+from sbcdark.pipeline.selection.names import Selector
 from sbcdark.pipeline.views.catalog_points import coverage_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import sqlalchemy as sa
 
 
@@ -35,7 +35,8 @@ def test_pictures_are_drawn(real_catalog: sa.Engine, tmp_path: Path, kind: str, 
     from matplotlib.image import imread  # noqa: PLC0415
 
     catalog = Catalog(real_catalog)
-    path = catalog.plot(kind, tmp_path / f"{kind}.png", exposure=exposure)
+    path = catalog.plot(kind, exposure or (), tmp_path / f"{kind}.png")
+    assert isinstance(path, Path)
     image = imread(path)
     # A picture with axes, points and a margin: no edge is drawn upon, and some hundredths of it are ink.
     ink = image[..., :3].min(axis=2) < 0.9
@@ -44,15 +45,46 @@ def test_pictures_are_drawn(real_catalog: sa.Engine, tmp_path: Path, kind: str, 
         assert not edge.any()
     before = path.read_bytes()
     with pytest.raises(UsageError, match="already exists"):
-        catalog.plot(kind, path, exposure=exposure)
+        catalog.plot(kind, exposure or (), path)
     assert path.read_bytes() == before
-    assert catalog.plot(kind, path, exposure=exposure, overwrite=True) == path
+    assert catalog.plot(kind, exposure or (), path, overwrite=True) == path
 
 
 @pytest.mark.parametrize(("ending", "begins"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_the_ending_says_the_format(real_catalog: sa.Engine, tmp_path: Path, ending: str, begins: bytes) -> None:
-    path = Catalog(real_catalog).plot("coverage", tmp_path / f"x.{ending}")
+    path = Catalog(real_catalog).plot("coverage", path=tmp_path / f"x.{ending}")
+    assert isinstance(path, Path)
     assert path.read_bytes().startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("kind", "exposure"),
+    [("coverage", ()), ("history", ()), ("match", "jcmc11e6q"), ("fit", "jcmc11e6q"), ("templates", "jcmc11e6q")],
+)
+def test_a_picture_without_a_path_is_a_figure(real_catalog: sa.Engine, kind: str, exposure: Any) -> None:
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    drawn = Catalog(real_catalog).plot(kind, exposure)
+    assert isinstance(drawn, Figure)
+    assert drawn.axes
+    # A notebook shows it, also where pyplot is not imported.
+    assert drawn._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
+def test_pictures_of_an_association_have_the_names_of_its_exposures(real_catalog: sa.Engine, tmp_path: Path) -> None:
+    catalog = Catalog(real_catalog)
+    made = catalog.plot("match", "jcmc11010", tmp_path / "match.pdf")
+    assert made == [tmp_path / "match_jcmc11ctq.pdf", tmp_path / "match_jcmc11e6q.pdf"]
+    assert all(path.read_bytes().startswith(b"%PDF") for path in tmp_path.glob("*.pdf"))
+    assert len(catalog.plot("match", association="jcmc11010")) == 2  # type: ignore[arg-type]
+
+
+def test_a_selection_restricts_what_is_shown(real_catalog: sa.Engine) -> None:
+    only = coverage_of(real_catalog, Selector(association="jcmc11010"))
+    assert [one.exposure.rootname for one in only.science] == ["jcmc11ctq", "jcmc11e6q"]
+    assert sum(len(group.darks) for group in only.groups) == 20
+    darks = Catalog(real_catalog).history("jcrx01010")
+    assert [(one.good_darks, one.hot_darks) for one in darks] == [(5, 0)]
 
 
 def test_colours_are_told_apart() -> None:
@@ -72,9 +104,11 @@ def test_what_cannot_be_drawn_is_refused(real_catalog: sa.Engine, tmp_path: Path
         ("fit", "a.png", "of an exposure"),
     ):
         with pytest.raises(UsageError, match=reason):
-            catalog.plot(kind, tmp_path / name)
-    with pytest.raises(UsageError, match="shows the whole catalog"):
-        catalog.plot("history", tmp_path / "a.png", exposure="jcmc11e6q")
+            catalog.plot(kind, path=tmp_path / name)
+    with pytest.raises(UsageError, match="no dark among"):
+        catalog.plot("history", "jcmc11e6q", tmp_path / "a.png")
+    with pytest.raises(TypeError, match="give path='a"):
+        catalog.plot("history", "a.png")
     assert list(tmp_path.glob("a.*")) == []
 
 
@@ -82,7 +116,9 @@ def test_what_cannot_be_drawn_is_refused(real_catalog: sa.Engine, tmp_path: Path
 def test_pages_hold_all_that_they_need(
     real_catalog: sa.Engine, tmp_path: Path, kind: str, exposure: str | None
 ) -> None:
-    page = Catalog(real_catalog).plot(kind, tmp_path / f"{kind}.html", exposure=exposure).read_text(encoding="utf-8")
+    path = Catalog(real_catalog).plot(kind, exposure or (), tmp_path / f"{kind}.html")
+    assert isinstance(path, Path)
+    page = path.read_text(encoding="utf-8")
     assert re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=", page) == []
     assert ("jcmc11e6q" if kind == "fit" else "jcrx01ixq") in page
     assert len(page) < 3e6
@@ -91,7 +127,7 @@ def test_pages_hold_all_that_they_need(
 def test_an_exposure_in_a_hole_names_the_program_that_would_fill_it(real_catalog: sa.Engine) -> None:
     catalog = Catalog(real_catalog)
     assert coverage_of(real_catalog).holes == ()
-    warm = [dark.rootname for dark in catalog.list_exposures("dark", temperature_c=(24.0, None))]
+    warm = [dark.rootname for dark in catalog.list_exposures(kind="dark", temperature_c=(24.0, None))]
     catalog.retire(warm, "to make a hole")
     (hole,) = coverage_of(real_catalog).holes
     assert (hole.exposure.rootname, hole.program) == ("jcmc11e6q", None)
@@ -110,7 +146,7 @@ def test_the_history_gives_the_glow_at_the_reference_temperature(real_catalog: s
     assert (told.program, told.good_darks, told.hot_darks) == (13961, 20, 12)
     assert told.glow_27c_count_s_pix is not None
     # jcrx01ivq was taken at 26.97 C: it lies within the scatter.
-    (near,) = catalog.list_exposures("dark", temperature_c=(26.9, 27.1))
+    (near,) = catalog.list_exposures(kind="dark", temperature_c=(26.9, 27.1))
     assert near.contrast_count_s_pix is not None
     ends = told.glow_27c_low_count_s_pix, told.glow_27c_high_count_s_pix
     assert ends[0] is not None
@@ -119,7 +155,7 @@ def test_the_history_gives_the_glow_at_the_reference_temperature(real_catalog: s
     table = catalog.history().table
     assert table["glow_27c_count_s_pix"].unit == "ct / (s pix)"
     # Retired darks do not count, and where too few are left there is no value.
-    warm = catalog.list_exposures("dark", temperature_c=(25.0, 27.0))
+    warm = catalog.list_exposures(kind="dark", temperature_c=(25.0, 27.0))
     catalog.retire([dark.rootname for dark in warm], "to take one side")
     (told,) = catalog.history()
     assert (told.good_darks, told.glow_27c_count_s_pix) == (20 - len(warm), None)
@@ -127,13 +163,14 @@ def test_the_history_gives_the_glow_at_the_reference_temperature(real_catalog: s
 
 def test_a_history_without_a_reference_is_drawn(real_catalog: sa.Engine, tmp_path: Path) -> None:
     catalog = Catalog(real_catalog)
-    catalog.retire([dark.rootname for dark in catalog.list_exposures("dark", hot=True)], "to leave the cold ones")
-    assert catalog.plot("history", tmp_path / "cold.png").stat().st_size > 10_000
-    page = catalog.plot("history", tmp_path / "cold.html").read_text(encoding="utf-8")
+    catalog.retire([dark.rootname for dark in catalog.list_exposures(kind="dark", hot=True)], "to leave the cold ones")
+    pictures = [catalog.plot("history", path=tmp_path / f"cold.{ending}") for ending in ("png", "html")]
+    assert all(isinstance(path, Path) and path.stat().st_size > 10_000 for path in pictures)
+    page = (tmp_path / "cold.html").read_text(encoding="utf-8")
     assert "so no glow is shown" in page
     assert "glow at 27 C" not in page
 
 
 def test_an_empty_catalog_has_nothing_to_draw(empty_catalog: sa.Engine, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no darks to draw"):
-        Catalog(empty_catalog).plot("history", tmp_path / "a.png")
+        Catalog(empty_catalog).plot("history", path=tmp_path / "a.png")

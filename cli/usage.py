@@ -1,0 +1,78 @@
+"""Mistyped commands and options: what is wrong, and what to type instead, in the form of all other errors."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Any
+
+import typer
+
+from sbcdark.catalog.errors import UsageError
+
+MISTYPED: Any = typer.BadParameter.__base__
+"""The class of what typer says of a mistyped command line; typer keeps it to itself."""
+
+_SAID = (
+    ("Input should be a valid integer, unable to parse string as an integer", "it is not an integer"),
+    ("Input should be a valid number, unable to parse string as a number", "it is not a number"),
+    ("Value error, ", ""),
+)
+_OTHER_COMMANDS = {
+    "coverage": "plot coverage",
+    "delete": "retire",
+    "drizzle": "run",
+    "files": "verify",
+    "fit": "plot fit",
+    "history": "plot history",
+    "info": "show",
+    "list": "exposures",
+    "log": "status",
+    "remove": "retire",
+    "science": "exposures",
+    "select": "match",
+    "templates": "plot templates",
+    "upgrade": "db upgrade",
+}
+"""Words that people try, and the command that does it."""
+
+
+def usage_error(mistyped: Any) -> UsageError:
+    """Return the error of a mistyped command line.
+
+    Parameters
+    ----------
+    mistyped : MISTYPED
+        What typer raised: it has a message, the context of the command and perhaps the parameter.
+    """
+    what = re.sub(r"\s+", " ", mistyped.format_message()).strip()
+    for theirs, ours in _SAID:
+        what = what.replace(theirs, ours)
+    context = mistyped.ctx
+    if context is None:
+        return UsageError(what, "sbcdark -h lists the commands.")
+    todo = f"{context.command_path} -h lists the {'commands' if hasattr(context.command, 'commands') else 'options'}."
+    what = re.sub(r" \(Possible options?: .*\)", "", what)  # also those that are hardly alike
+    hint = None if "Did you mean" in what else _instead(context, mistyped)
+    if hint is not None:
+        what = f"{what.rstrip('.')}. Did you mean {hint}?"
+    parameter = getattr(mistyped, "param", None)
+    if parameter is not None and what.startswith("Missing option"):
+        todo = f"Give {max(parameter.opts, key=len)} {parameter.metavar or parameter.name.upper()}; {todo}"
+    return UsageError(what, todo)
+
+
+def _instead(context: Any, mistyped: Any) -> str | None:
+    """Return the command or option that is most like a mistyped one."""
+    option = getattr(mistyped, "option_name", None)
+    if option is not None:
+        known = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
+        near = get_close_matches(option, known, 1)
+        return near[0] if near else None
+    word = re.fullmatch(r"No such command '(.*)'\.?", mistyped.format_message())
+    if word is None:
+        return None
+    if word[1] in _OTHER_COMMANDS and context.command_path == "sbcdark":
+        return f"sbcdark {_OTHER_COMMANDS[word[1]]}"
+    near = get_close_matches(word[1], context.command.commands, 1)
+    return f"{context.command_path} {near[0]}" if near else None

@@ -1,0 +1,112 @@
+"""The same selectors on every command that works on exposures, and mistyped ones, as a user types them."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sbcdark.cli.main import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+_SELECTING = (
+    *("match", "run", "photometry", "masterdark", "subtract", "exposures", "darks", "show", "verify", "plot"),
+    *("report", "validate", "changes", "retire", "restore"),
+)
+
+
+def test_every_command_on_exposures_has_the_same_selectors() -> None:
+    import typer  # noqa: PLC0415  only here
+
+    commands = typer.main.get_group(app).commands
+    for name in _SELECTING:
+        options = {option for parameter in commands[name].params for option in parameter.opts}
+        assert {"names", "--program", "--association", "--target"} <= options, name
+
+
+def test_lists_take_names_associations_and_targets(filled: Any) -> None:
+    def names(command: str) -> list[str]:
+        return [row["rootname"] for row in filled(*shlex.split(command), "--json").json()]
+
+    assert names("darks JCRX01ISQ raw/jcrx01iiq_raw.fits.gz") == ["jcrx01iiq", "jcrx01isq"]
+    assert names("darks jcrx01010") == names("exposures --association jcrx01010")
+    assert len(names("darks jcrx01010")) == 5
+    assert names("exposures program/jcmc11010_asn.fits") == ["jcmc11ctq", "jcmc11e6q"]
+    assert names("exposures --target irasf10594+3818 --filter f165lp") == ["jcmc11ctq", "jcmc11e6q"]
+    assert names("exposures jcmc11010 --program 13961") == []
+
+
+@ON_SQLITE
+def test_upkeep_takes_programs_and_associations(filled: Any) -> None:
+    assert filled("verify", "--program", "13655").stdout.startswith("12 present")
+    assert filled("verify", "--association", "jcrx01010").stdout.startswith("5 present")
+    assert filled("verify", "--target", "IRASF10594+3818").stdout.startswith("12 present")
+    done = filled("retire", "jcrx01010", "--reason", "test of the whole association")
+    assert done.stdout.count("is retired") == 5
+    assert filled("restore", "--association", "JCRX01010", "--reason", "again").stdout.count("selected again") == 5
+    assert filled("retire", "--reason", "none").code == 2
+    assert filled("retire", "jcrx01isq", "jcrx99isq", "--reason", "one is mistyped").code == 2
+    assert filled("darks", "--quality", "retired", "--json").json() == []
+    assert [one["exposure"] for one in filled("match", "jcmc11010", "--save", "--json").json()] != []
+    assert filled("retire", "jcrx01ixq", "--reason", "a change").code == 0
+    assert [row["exposure"] for row in filled("changes", "jcmc11010", "--json").json()] == ["jcmc11e6q"]
+    assert filled("changes", "--association", "jcmc11020", "--json").json() == []
+    assert [one["rootname"] for one in filled("show", "--association", "jcmc11010", "--json").json()[0]["exposures"]]
+
+
+@ON_SQLITE
+def test_a_report_of_some_exposures_links_to_no_others(filled: Any, tmp_path: Path) -> None:
+    import re  # noqa: PLC0415  only here
+
+    assert filled("report", "jcmc11010", "-o", "pages").code == 0
+    pages = tmp_path / "pages"
+    assert sorted(path.stem for path in (pages / "exposures").iterdir()) == ["jcmc11ctq", "jcmc11e6q"]
+    assert [path.stem for path in (pages / "associations").iterdir()] == ["jcmc11010"]
+    for page in pages.rglob("*.html"):
+        for link in re.findall(r'href="([^"#:]+)"', page.read_text(encoding="utf-8")):
+            assert (page.parent / link).resolve().exists(), (page, link)
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("match 13655", "A program is given by --program 13655."),
+        ("show 1", "sbcdark show --selection N"),
+        ("match --target NGC1275", "Its targets are: IRASF10594+3818."),
+        ("why jcmc11010 jcrx01isq", "jcmc11010 is an association of jcmc11ctq, jcmc11e6q."),
+        ("why jcrx01isq jcmc11e6q", "sbcdark why jcmc11e6q jcrx01isq"),
+        ("match jcmc11e6q --use jcrx01isq", "No such option: --use"),
+        ("replay jcmc11010 -o new", "Make some: sbcdark run jcmc11010 -o DIR"),
+        ("replay 99 -o new", "The catalog has no selection 99."),
+        ("plot match -o m.png", "sbcdark plot match EXPOSURE"),
+        ("darks --where contrast>high", "'high' is not a number, and 'contrast' holds numbers."),
+        ("darks --where contrast", "Write it in quotes: --where 'contrast > 10'"),
+        ("darks --sort contrst", "Did you mean 'contrast'?"),
+    ],
+)
+def test_what_is_mistyped_is_answered_with_what_to_type(filled: Any, typed: str, said: str) -> None:
+    done = filled(*shlex.split(typed))
+    assert done.code == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@ON_SQLITE
+def test_conditions_are_joined_by_and(filled: Any) -> None:
+    def names(*arguments: str) -> list[str]:
+        return [row["rootname"] for row in filled("darks", *arguments, "--json").json()]
+
+    both = names("--where", "contrast > 50", "--where", "T mean < 28")
+    assert both == ["jcrx01iyq", "jcrx01j0q"]
+    assert names("--where", "contrast>50 and T mean<28") == both
+    assert names("--where", "contrast > 50 & temperature < 28") == both
+    assert names("--where", "start >= 2015-03-03 and start < 2015-03-03T02:20") == ["jcrx01iiq"]
+    assert names("--where", "date > 2015-03-03") == []
+    assert len(names("--where", "date = 2015-03-03")) == 20
+    assert names("--where", "quality != good") == []
