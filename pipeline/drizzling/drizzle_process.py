@@ -27,6 +27,7 @@ from sbcdark.pipeline.detector.constants import RESET_DQ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from importlib.machinery import ModuleSpec
 
     from numpy.typing import NDArray
 
@@ -149,19 +150,44 @@ def _output_to(path: str) -> Iterator[None]:
 
 
 def import_astrodrizzle() -> None:
-    """Import AstroDrizzle, without the tools for alignment and catalogs that drizzlepac imports with itself.
+    """Import AstroDrizzle, without the tools for alignment, catalogs and cosmic rays that are imported with it.
 
-    They and their libraries take half of the time, and AstroDrizzle does not use them.
+    They and their libraries take most of the time, and AstroDrizzle does not use them here.
     """
     os.environ |= ENVIRONMENT
     if "drizzlepac" not in sys.modules:
-        found = importlib.util.find_spec("drizzlepac")
-        if found is None:
-            raise ImportError("drizzlepac is not installed")
-        package = importlib.util.module_from_spec(found)
-        sys.modules["drizzlepac"] = package
-        package.__dict__["__version__"] = importlib.import_module("drizzlepac.version").__version__
+        package = _import_bare("drizzlepac")
+        package.__version__ = importlib.import_module("drizzlepac.version").__version__
+    if "stsci.image" not in sys.modules:
+        _import_bare("stsci.image")
+    if "scipy.signal" not in sys.modules:
+        _import_lazily("scipy.signal")
     import drizzlepac.astrodrizzle  # noqa: F401, PLC0415  in the worker only
+
+
+def _import_bare(name: str) -> Any:
+    """Import a package without what its `__init__` imports; its modules can be imported as usual."""
+    package = importlib.util.module_from_spec(_spec(name))
+    sys.modules[name] = package
+    return package
+
+
+def _import_lazily(name: str) -> None:
+    """Import a module of a package when it is first used."""
+    spec = _spec(name)
+    assert spec.loader is not None  # noqa: S101  it is a module of Python
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    parent, _, last = name.rpartition(".")
+    setattr(sys.modules[parent], last, module)  # `from parent import last` then does not look at it
+
+
+def _spec(name: str) -> ModuleSpec:
+    found = importlib.util.find_spec(name)
+    if found is None:
+        raise ImportError(f"{name} is not installed")
+    return found
 
 
 class _Mapping:

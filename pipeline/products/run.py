@@ -158,11 +158,9 @@ def make(
         with submitting():
             waiting = {executor.submit(_in_worker, url, target, *_portable(job)): target for target in targets}
         if job.options.combine is Combine.MODEL and scheduler is None:
-            # While the workers import their libraries; the first of them finds the templates in the cache.
-            with suppress(SbcdarkError, OSError):
-                plan = plan_build(engine, targets[0], job)
-                if earlier_products(engine, plan, job, ProductFiles(job.folder, targets[0].name)) is None:
-                    prepare(plan, job)
+            _prepare(engine, targets[:size], job)
+        import astropy.table  # noqa: F401, PLC0415  it joins the tables in the end: costly, and here beside other work
+
         for future in as_completed(waiting):
             name = waiting[future].name
             try:
@@ -176,6 +174,15 @@ def make(
             talk(_line(done[name]))
             advance(len(done), len(targets))
     return _joined([done[target.name] for target in targets], job.folder, talk)
+
+
+def _prepare(engine: sa.Engine, targets: Sequence[Target], job: Job) -> None:
+    """Make the templates of each worker's first target, while the workers import their libraries."""
+    for target in targets:
+        with suppress(SbcdarkError, OSError):
+            plan = plan_build(engine, target, job)
+            if earlier_products(engine, plan, job, ProductFiles(job.folder, target.name)) is None:
+                prepare(plan, job)
 
 
 def _portable(job: Job) -> tuple[Job, str, str | None]:
