@@ -41,6 +41,10 @@ class RunOverview:
     added: int
     updated: int
     rejected: int
+    marked: tuple[str, ...]
+    """The exposures that were retired or restored by hand."""
+    reason: str | None
+    """Why they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,7 @@ def overview(session: Session, *, hot_above_c: float, runs: int = 5) -> Overview
         .group_by(table.program)
         .order_by(sa.func.min(table.start_mjd))
     )
-    last = session.scalars(sa.select(models.IngestRun).order_by(models.IngestRun.id.desc()).limit(runs))
-    found = [RunOverview(run.id, run.action, run.started_utc, run.added, run.updated, run.rejected) for run in last]
+    found = _last_runs(session, runs)
     states = session.execute(sa.select(models.File.state, sa.func.count()).group_by(models.File.state))
 
     def rows(model: type[models.Base]) -> int:
@@ -108,3 +111,26 @@ def overview(session: Session, *, hot_above_c: float, runs: int = 5) -> Overview
         rows(models.Product),
         rows(models.Photometry),
     )
+
+
+def _last_runs(session: Session, count: int) -> list[RunOverview]:
+    table = models.QualityNote
+    last = session.scalars(sa.select(models.IngestRun).order_by(models.IngestRun.id.desc()).limit(count)).all()
+    query = (
+        sa.select(table.ingest_run_id, table.reason, models.Exposure.rootname)
+        .join(models.Exposure, models.Exposure.id == table.exposure_id)
+        .where(table.ingest_run_id.in_([run.id for run in last]), table.by_hand)
+        .order_by(table.id)
+    )
+    marked: dict[int, list[str]] = {}
+    reasons: dict[int, str] = {}
+    for run_id, reason, rootname in session.execute(query):
+        marked.setdefault(run_id, []).append(rootname)
+        reasons[run_id] = reason
+    return [
+        RunOverview(
+            run.id, run.action, run.started_utc, run.added, run.updated, run.rejected,
+            tuple(marked.get(run.id, ())), reasons.get(run.id),
+        )
+        for run in last
+    ]  # fmt: skip

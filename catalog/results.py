@@ -205,6 +205,14 @@ def has_product(session: Session, uri: str) -> bool:
     return session.scalar(sa.select(models.Product.id).where(models.Product.uri == uri).limit(1)) is not None
 
 
+def newest_product(session: Session, uri: str, kind: str) -> ListedProduct | None:
+    """Return the last stored product of a kind at a place, or None."""
+    table = models.Product
+    query = sa.select(table).where(table.uri == uri, table.kind == kind).order_by(table.id.desc()).limit(1)
+    row = session.scalars(query).one_or_none()
+    return None if row is None else ListedProduct(**product_values(row))
+
+
 def product_values(row: models.Product) -> dict[str, Any]:
     """Return the values of a `ListedProduct` from a product's row."""
     return {column.name: getattr(row, column.name) for column in fields(ListedProduct)}

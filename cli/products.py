@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -250,6 +251,8 @@ def photometry(
         raise UsageError("No aperture is given.", "Give --aperture ellipse:735,710,70,40,90 or --regions FILE.reg.")
     outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky, growth=growth)
     _print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
+    if not as_json and not as_csv:
+        _print_tables(outcomes)
     _finish(outcomes, apertures=True)
 
 
@@ -299,6 +302,16 @@ def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bo
                 typer.echo(f"  {word:11}{shown(str(path))}")
 
 
+def _print_tables(outcomes: list[Outcome]) -> None:
+    """Print the paths of the tables, and of the pictures of curves of growth."""
+    grown = [outcome for outcome in outcomes if outcome.growth_table is not None]
+    tables = [path for outcome in outcomes for path in (outcome.table, outcome.growth_table) if path is not None]
+    if tables:
+        typer.echo("")
+    for path in (*tables, *(outcome.pictures[-1] for outcome in grown if outcome.pictures)):
+        typer.echo(shown(str(path)))
+
+
 def _forced(texts: Sequence[str]) -> dict[str, list[str]]:
     forced: dict[str, list[str]] = {}
     for text in texts:
@@ -339,7 +352,8 @@ def _print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) -
         for outcome in outcomes
         for number, record in enumerate(outcome.photometry, 1)
     ]
-    title = f"\nPhotometry; rates in drizzled count/s, flux in erg/s/cm2/A\n{_subtracted(outcomes)}" if rows else ""
+    about = f"{_subtracted(outcomes)}{_counted_from(outcomes)}"
+    title = f"\nPhotometry; rates in drizzled count/s, flux in erg/s/cm2/A\n{about}" if rows else ""
     grown = any(outcome.growth for outcome in outcomes)
     keys = (*PHOTOMETRY_KEYS, "growth") if grown and as_json else PHOTOMETRY_KEYS
     emit(rows, keys, _COLUMNS, as_json=as_json, as_csv=as_csv, output=None, title=title)
@@ -361,10 +375,18 @@ def _subtracted(outcomes: list[Outcome]) -> str:
     methods = {record.sky_method for outcome in outcomes for record in outcome.photometry}
     if methods == {"none"}:
         return "source = science - dark; no sky is subtracted"
-    shown_methods = ["the fitted sky" if one == "fit" else f"the sky of {one}" for one in sorted(methods - {"none"})]
+    # 0.4 mas are enough: the digits of a position from hours and minutes would fill the screen.
+    texts = [re.sub(r"(\.[0-9]{7})[0-9]+", r"\1", one) for one in sorted(methods - {"none"})]
+    shown_methods = ["the fitted sky" if one == "fit" else f"the sky of {one}" for one in texts]
     sky = " or ".join(shown_methods)
     rests = "\nnet rests on the base expected from the darks, source does not" if "fit" in methods else ""
     return f"source = science - dark - sky; {sky} is subtracted{rests}"
+
+
+def _counted_from(outcomes: list[Outcome]) -> str:
+    """Say how pixels are counted, where an aperture is in pixels: DS9 counts them from 1."""
+    in_pixels = any(":" in record.shape for outcome in outcomes for record in outcome.photometry)
+    return "\napertures count pixels from 0, DS9 counts them from 1" if in_pixels else ""
 
 
 def print_warnings(outcomes: list[Outcome]) -> None:

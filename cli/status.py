@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sbcdark.catalog.text import number
+from sbcdark.catalog.text import listed, number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.ingest import spans
 from sbcdark.cli.output import Column, JsonOption, print_json, print_table, tell
@@ -26,6 +26,7 @@ _RUNS = (
     Column("added", "added", spare=1),
     Column("updated", "updated", spare=2),
     Column("rejected", "rejected", spare=3),
+    Column("marked", "exposures", spare=1, folds=True),
 )
 
 
@@ -50,4 +51,9 @@ def status(as_json: JsonOption = False) -> None:
         tell(f"{key:10}{value}")
     title = "\nPrograms; hot is a mean above 25 C, set aside is suspect, untested or retired"
     print_table([asdict(one) | spans(one) for one in seen.programs], _PROGRAMS, title)
-    print_table([asdict(one) for one in seen.last_runs], _RUNS, "\nLast changes")
+    runs = [
+        {name: value or None for name, value in asdict(one).items()}
+        | {"marked": f"{listed(one.marked)}: {one.reason}" if one.marked else None}
+        for one in seen.last_runs
+    ]
+    print_table(runs, _RUNS, "\nLast changes")

@@ -26,7 +26,14 @@ _OTHER_SHAPES = {
 _BEHIND = re.compile(r"\s*(text|composite|vector|ruler|compass|projection|segment|[be]?panda)\s*\(", re.IGNORECASE)
 _FRAMES = {"image": "image", "icrs": "icrs", "fk5": "fk5", "j2000": "fk5"}
 _OTHER_FRAMES = {"physical", "detector", "amplifier", "linear", "fk4", "b1950", "galactic", "ecliptic", "wcs"}
-_SHAPES = ("circle", "ellipse", "box", "polygon", "annulus")
+_TAKES = {
+    "circle": "x,y,r",
+    "ellipse": "x,y,a,b,angle",
+    "box": "x,y,width,height,angle",
+    "polygon": "x1,y1,x2,y2,x3,y3,…",
+    "annulus": "x,y,r_in,r_out",
+}
+_SHAPES = tuple(_TAKES)
 
 _DS9 = f"Save {', '.join(_SHAPES)} regions from DS9 in the coordinate system image, fk5 or icrs."
 
@@ -46,7 +53,9 @@ def _commands(text: str) -> Iterator[tuple[int, str, str]]:
                 yield line_number, comment.strip(), ""
 
 
-def read_ds9(text: str, name: str = "the region file", notes: list[str] | None = None) -> list[ApertureSpec]:
+def read_ds9(
+    text: str, name: str = "the region file", notes: list[str] | None = None, *, one_line: bool = False
+) -> list[ApertureSpec]:
     """Read the regions of a DS9 region file.
 
     DS9 counts pixels from 1, gives semi-axes of ellipses and full sizes of boxes, and measures the angle on the sky
@@ -62,6 +71,8 @@ def read_ds9(text: str, name: str = "the region file", notes: list[str] | None =
         Name of the file in messages.
     notes : list of str, optional
         Receives a warning for each region that is skipped: another shape or coordinate system, or an excluded region.
+    one_line : bool
+        Whether the text is one line, so that messages need not name it.
 
     Returns
     -------
@@ -87,7 +98,7 @@ def read_ds9(text: str, name: str = "the region file", notes: list[str] | None =
             included = _included(command, otherwise=included)
         if word in {"text", "global", *_FRAMES, *_OTHER_FRAMES}:
             continue
-        place = f"line {line} of {name}"
+        place = name if one_line else f"line {line} of {name}"
         reason = _unsupported(command, comment, word, frame, included=included)
         if reason is not None:
             skipped.append(f"{_capital(place)} is skipped: {reason}")
@@ -95,9 +106,15 @@ def read_ds9(text: str, name: str = "the region file", notes: list[str] | None =
         regions = _regions(command, comment, word, frame, place)
         (backgrounds if _BACKGROUND.search(_QUOTED.sub("", comment)) else sources).extend(regions)
     if not sources:
+        if one_line and len(skipped) == 1:
+            raise UsageError(f"{skipped[0]}.", _DS9)
         why = f": {'; '.join(skipped)}" if skipped else ""
-        what = "only background regions" if backgrounds else "no region"
-        raise UsageError(f"There is {what} in {name}{why}.", _DS9)
+        if backgrounds:
+            raise UsageError(
+                f"There are only background regions in {name}{why}.",
+                "Give the source, too, or take away DS9's property background.",
+            )
+        raise UsageError(f"There is no region in {name}{why}.", _DS9)
     if notes is not None:
         notes += skipped
     return [_with_background(source, backgrounds) for source in sources]
@@ -160,13 +177,21 @@ def _regions(command: str, comment: str, word: str, frame: str, place: str) -> l
             found = []
     sizes = len(re.findall(r"[^\s,()]+", re.sub(r"^[-+!]?\s*[a-zA-Z]+", "", command))) - 2
     if not found or (word == "circle" and sizes != 1):
-        raise UsageError(f"{_capital(place)} is not a valid {word}: {clean_label(command)}.", _DS9)
+        shown = "" if clean_label(command) in place else f": {clean_label(command)}"
+        takes = f"It takes {_TAKES[word]}, with sizes above 0."
+        raise UsageError(f"{_capital(place)} is not a valid {word}{shown}.", f"{takes} {_DS9}")
     label = _TEXT.search(comment)
     text = clean_label("".join(group or "" for group in label.groups())) if label else ""
     labels = [text] if len(found) == 1 or not text else [f"{text} {part}" for part in range(1, len(found) + 1)]
     if len(labels) < len(found):
         labels *= len(found)
-    return [aperture_of_region(one, f"of {place}", own) for one, own in zip(found, labels, strict=True)]
+    source = place.removeprefix("the aperture ") if place.startswith("the aperture ") else f"of {place}"
+    try:
+        return [aperture_of_region(one, source, own) for one, own in zip(found, labels, strict=True)]
+    except UsageError as error:
+        if frame == "image" or re.search(r"\d[\"'dp]", command):
+            raise
+        raise UsageError(error.what, 'A size without a mark is in degrees in DS9; 1.2" is in arcsec.') from None
 
 
 def aperture_of_region(region: Any, source: str = "", label: str = "") -> ApertureSpec:

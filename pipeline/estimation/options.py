@@ -174,8 +174,8 @@ def apertures_of(
     Parameters
     ----------
     given : iterable of str, ApertureSpec, photutils aperture or region
-        Texts have the form of `apertures.parse_aperture`, or DS9's: ``circle(735,710,30)``,
-        ``fk5; ellipse(11:02:14.1,+38:02:35,1.5",1",30)``.
+        Texts have the form of `apertures.parse_aperture`, or DS9's: ``circle(735,710,30)``, ``circle 735 710 30``,
+        ``fk5; ellipse(11:02:14.1,+38:02:35,1.5",1",30)``; or they name a file of DS9 regions, ``jet.reg``.
     regions : Path or None
         A file of DS9 regions.
     notes : list of str, optional
@@ -197,14 +197,18 @@ def apertures_of(
             found.append(one)
         elif not isinstance(one, str):
             found += apertures_of_object(one)
-        elif "(" in one:
+        elif one.strip().lower().endswith(".reg"):
+            found += read_regions(Path(one.strip()), notes)
+        elif "(" in one or _BARE.match(one) is not None:
             found += _ds9_text(one, notes)
         else:
             found.append(parse_aperture(one))
     return tuple(found if regions is None else [*found, *read_regions(regions, notes)])
 
 
-_SKY_MARKS = re.compile(r"\d:\d|\d[\"']")
+_SKY_MARKS = re.compile(r"\d:\d|\d[\"'hd]")
+_BARE = re.compile(r"(\s*(?:\w+\s*;\s*)?(?:circle|ellipse|box|polygon|annulus))\s+([-+.\d][^#;]*)", re.IGNORECASE)
+"""DS9 reads a region without parentheses, too."""
 
 
 def _ds9_text(text: str, notes: list[str] | None) -> list[ApertureSpec]:
@@ -212,11 +216,14 @@ def _ds9_text(text: str, notes: list[str] | None) -> list[ApertureSpec]:
 
     Without a coordinate system it is in image pixels, from 1, or on the sky if it has ``:`` or marks of arcsec in it.
     """
+    from sbcdark.pipeline.apertures.apertures import clean_label  # noqa: PLC0415  light commands
     from sbcdark.pipeline.apertures.ds9_regions import read_ds9  # noqa: PLC0415  only where regions are given
 
-    first = text.strip().partition(";")[0]
+    closed = text if "(" in text else _BARE.sub(lambda match: f"{match[1]}({match[2].strip()})", text, count=1)
+    first = closed.strip().partition(";")[0]
     frame = "icrs" if _SKY_MARKS.search(first) else "image"
-    return read_ds9(f"{frame}; {text}" if "(" in first else text, f"the aperture {text!r}", notes)
+    name = f"the aperture '{clean_label(text)}'"
+    return read_ds9(f"{frame}; {closed}" if "(" in first else closed, name, notes, one_line=True)
 
 
 def read_regions(path: Path, notes: list[str] | None = None) -> list[ApertureSpec]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sbcdark.catalog import results
+from sbcdark.catalog import result_listings, results
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.roots import uri_of
 from sbcdark.pipeline.apertures.sky import parse_sky
@@ -16,11 +17,12 @@ from sbcdark.pipeline.products.product_files import KEY_CARD
 from sbcdark.pipeline.products.records import Masterdark, Member
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import sqlalchemy as sa
 
-    from sbcdark.catalog.result_records import PhotometryRecord
+    from sbcdark.catalog.result_records import PhotometryRecord, StoredSelection
     from sbcdark.pipeline.products.job import Job
     from sbcdark.pipeline.products.masterdark import Plan
     from sbcdark.pipeline.products.product_files import ProductFiles
@@ -33,7 +35,7 @@ class EarlierProducts:
     Attributes
     ----------
     masterdark : Masterdark
-        The members have no selection.
+        The members have no selection where a table tells them.
     photometry : tuple of PhotometryRecord
     growth : tuple of GrowthPoint
     pictures : tuple of Path
@@ -60,14 +62,18 @@ def earlier_products(engine: sa.Engine, plan: Plan, job: Job, files: ProductFile
     files : ProductFiles
         The products of the target.
     """
-    if job.overwrite or not files.photometry.exists():
+    if job.overwrite:
+        return None
+    if not plan.apertures:
+        return _unmeasured(engine, plan, job, files)
+    if not files.photometry.exists():
         return None
     table = read_photometry(files.photometry)
     records = None if table is None else photometry_records(table)
     if table is None or records is None or not is_same(table.meta, plan, job):
         return None
     products = (files.science, files.dark, files.net)
-    if any(not path.exists() or read_cards(path).get(KEY_CARD) != plan.inputs_key for path in products):
+    if not _are_of(plan, products):
         return None
     growth = _growth(files, plan) if plan.growth else ()
     pictures = _pictures(files, plan, job)
@@ -80,6 +86,58 @@ def earlier_products(engine: sa.Engine, plan: Plan, job: Job, files: ProductFile
         files.name, job.options.combine.value, *products, _members(table.meta), tuple(table.meta["warnings"])
     )
     return EarlierProducts(made, tuple(records), growth, pictures)
+
+
+def _are_of(plan: Plan, products: Sequence[Path]) -> bool:
+    """Return whether products are there, and from the inputs of a plan."""
+    return all(path.exists() and read_cards(path).get(KEY_CARD) == plan.inputs_key for path in products)
+
+
+def _unmeasured(engine: sa.Engine, plan: Plan, job: Job, files: ProductFiles) -> EarlierProducts | None:
+    """Return products without apertures, which have no table: the catalog tells what they are."""
+    products = (files.science, files.dark, files.net)
+    pictures = _pictures(files, plan, job)
+    if pictures is None or not _are_of(plan, products):
+        return None
+    with reading(engine) as session:
+        stored = results.newest_product(session, uri_of(files.science.resolve()), "science")
+        if stored is None or stored.catalog_revision != plan.revision or stored.parameters.get("apertures"):
+            return None
+        fits = result_listings.fits_of(session, stored.id)
+        selections = {one.exposure: one for one in results.stored_selections(session, fits)}
+    if set(selections) != {one.rootname for one in plan.values}:
+        return None
+    flats = stored.parameters["flats"]
+    members = tuple(
+        _member(selections[one.rootname], fits[selections[one.rootname].id], flats[one.rootname]) for one in plan.values
+    )
+    warnings = tuple(stored.parameters["warnings"])
+    made = Masterdark(files.name, job.options.combine.value, *products, members, warnings)
+    return EarlierProducts(made, (), (), pictures)
+
+
+def _member(stored: StoredSelection, fit: dict[str, Any], flat: dict[str, str] | None) -> Member:
+    """Return the dark of an exposure from its stored selection and fit."""
+    covariance = fit["covariance"]
+    errors = [] if covariance is None else [math.sqrt(row[place]) for place, row in enumerate(covariance)]
+    base_err, amplitude_err, sky_err = [*errors, None, None, None][:3]
+    return Member(
+        exposure=stored.exposure,
+        darks=tuple(dark.dark for dark in stored.darks),
+        weights=tuple(dark.weight for dark in stored.darks),
+        method=fit["method"],
+        base=fit["base_count_s_pix"],
+        base_err=base_err,
+        amplitude=fit["amplitude_count_s_pix"],
+        amplitude_err=amplitude_err,
+        sky=fit["sky_count_s_pix"],
+        sky_err=sky_err,
+        chi2_per_dof=fit["chi2_per_dof"],
+        flat=None if flat is None else flat["name"],
+        rule=stored.rule,
+        tier=stored.tier,
+        selection=stored.id,
+    )
 
 
 def is_same(meta: dict[str, Any], plan: Plan, job: Job) -> bool:

@@ -28,6 +28,7 @@ from sbcdark.pipeline.frames.pixels import drizzle_input
 from sbcdark.pipeline.model.combination import DarkEstimate, Exposure, ExposureDark, combine_darks, shared_darks
 from sbcdark.pipeline.products.halos import without_halos
 from sbcdark.pipeline.products.net import net_error, variance_planes
+from sbcdark.pipeline.products.other_inputs import other_inputs
 from sbcdark.pipeline.products.placement import check_product, masked_regions, placed_apertures, probes
 from sbcdark.pipeline.products.product_files import ProductFiles, inputs_key, require_free
 from sbcdark.pipeline.products.records import Built, Masterdark, Member
@@ -154,7 +155,14 @@ def plan_build(engine: sa.Engine, target: Target, job: Job, stored: Sequence[Mat
     flats = tuple(shelf.flat_of(one, warnings) for one in values)
     key = inputs_key(values, matches, job.options, [None if flat is None else flat.sha256 for flat in flats])
     files = ProductFiles(job.folder, target.name)
-    apertures, growth = require_free(files, key, job.apertures, job.growth, overwrite=job.overwrite)
+    apertures, growth = require_free(
+        files,
+        key,
+        job.apertures,
+        job.growth,
+        overwrite=job.overwrite,
+        differ=lambda: other_inputs(engine, files.science, target.exposures, matches, job.options, flats),
+    )
     return Plan(values, matches, revision, flats, apertures, growth, key, tuple(warnings))
 
 

@@ -18,7 +18,7 @@ from sbcdark.pipeline.apertures.apertures import clean_label, parse_aperture
 from sbcdark.pipeline.frames.fits_output import read_cards
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from sbcdark.catalog.records import FileRecord, Match, MatchValues
@@ -153,12 +153,23 @@ def aperture_cards(apertures: Sequence[ApertureSpec], growth: Sequence[float]) -
 
 
 def require_free(
-    files: ProductFiles, key: str, apertures: Sequence[ApertureSpec], growth: Sequence[float], *, overwrite: bool
+    files: ProductFiles,
+    key: str,
+    apertures: Sequence[ApertureSpec],
+    growth: Sequence[float],
+    *,
+    overwrite: bool,
+    differ: Callable[[], str] = lambda: "",
 ) -> tuple[tuple[ApertureSpec, ...], tuple[float, ...]]:
     """Refuse to replace files made from other inputs, before any work is done.
 
     New apertures are added to products of the same inputs: all apertures are measured again, since the fit of the
     dark excludes all of them.
+
+    Parameters
+    ----------
+    differ : callable
+        Returns what differs from the inputs of the existing products, for the message.
 
     Returns
     -------
@@ -177,7 +188,7 @@ def require_free(
         return tuple({aperture.text: aperture for aperture in apertures}.values()), tuple(sorted(set(growth)))
     cards = read_cards(files.science) if files.science.exists() else {}
     if cards.get(KEY_CARD) != key:
-        why = "was made from other inputs" if KEY_CARD in cards else "already exists"
+        why = f"was made from other inputs{differ()}" if KEY_CARD in cards else "already exists"
         shown = files.science if files.science in there else there[0]
         raise UsageError(f"{shown} {why}.", "Give another folder with -o, or --overwrite to replace the products.")
     both = tuple({aperture.text: aperture for aperture in (*_apertures(cards), *apertures)}.values())
@@ -197,7 +208,10 @@ def parse_growth(text: str) -> tuple[float, ...]:
     except ValueError:
         radii = {-1.0}
     if not all(math.isfinite(radius) and radius > 0 for radius in radii):
-        raise UsageError(f"--growth {text!r} is not a list of radii.", "Write e.g. --growth 5,10,20,40.")
+        raise UsageError(
+            f"--growth {text!r} is not a list of radii.",
+            "Write e.g. --growth 5,10,20,40, in the unit of the aperture: pixels or arcsec.",
+        )
     return tuple(sorted(radii))
 
 

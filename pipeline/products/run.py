@@ -234,7 +234,8 @@ def _line(outcome: Outcome) -> str:
     if outcome.failure is not None:
         return f"{outcome.name}: failed: {outcome.failure.what}"
     if outcome.reused:
-        return f"{outcome.name}: nothing has changed; products and photometry are those in the folder"
+        what = "products and photometry" if outcome.photometry else "products"
+        return f"{outcome.name}: nothing has changed; {what} are those in the folder"
     made = [word for word, there in (("photometry", outcome.photometry), ("pictures", outcome.pictures)) if there]
     return f"{outcome.name}: " + ", ".join(["science product", "masterdark", *made])
 
@@ -284,7 +285,7 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
             target.name,
             earlier.masterdark,
             earlier.photometry,
-            files.photometry,
+            files.photometry if earlier.photometry else None,
             earlier.growth,
             files.growth if earlier.growth else None,
             earlier.pictures,

@@ -97,7 +97,7 @@ def why(
         if candidate.kind != "dark":
             turned = science.kind == "dark"
             raise UsageError(
-                f"{candidate.rootname} is not a dark{' and comes first' if turned else ''}.",
+                f"{candidate.rootname} is not a dark{'; the exposure comes first' if turned else ''}.",
                 f"Type: sbcdark why {candidate.rootname} {science.rootname}" if turned else "sbcdark darks lists them.",
             )
         terms = rules.score(rule, science, candidate)

@@ -96,7 +96,7 @@ def column_of(name: str) -> str:
     if wanted in _OTHER_NAMES:
         return _OTHER_NAMES[wanted]
     headings = [heading.partition(" (")[0] for heading in HEADINGS.values()]
-    near = get_close_matches(wanted, [heading.lower() for heading in headings], 1)
+    near = get_close_matches(wanted, [*(heading.lower() for heading in headings), *_OTHER_NAMES], 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UsageError(f"There is no column {name!r}.{hint}", f"Use one of: {', '.join(headings)}; or a key of the JSON.")
 

@@ -343,3 +343,68 @@ def test_each_shape_has_an_example_in_its_message() -> None:
             assert example.shape == shape
             names = number_names(shape, example.frame)
             assert len(example.numbers) == len(names) * (3 if shape == "polygon" else 1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "canonical"),
+    [
+        ("circle(736,711,30)", "circle:735,710,30"),
+        ("circle 736 711 30", "circle:735,710,30"),
+        ("image; circle 736 711 30", "circle:735,710,30"),
+        ("ellipse 736 711 40 20 30", "ellipse:735,710,40,20,30"),
+        ("annulus 736 711 40 60", "annulus:735,710,40,60"),
+    ],
+)
+def test_ds9_reads_regions_without_parentheses_and_so_do_we(typed: str, canonical: str) -> None:
+    assert [one.text for one in apertures_of([typed], None)] == [canonical]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        'J2000; circle 11:02:14.1 +38:02:35 1.2"',
+        'circle(11h02m14.1s,+38d02m35s,1.2")',
+        'fk5; circle 165.55875 38.0430556 1.2"',
+    ],
+)
+def test_ds9_positions_on_the_sky(typed: str) -> None:
+    (found,) = apertures_of([typed], None)
+    assert found.frame == "icrs"
+    # fk5 and ICRS differ by some 0.02 arcsec.
+    assert found.numbers == pytest.approx((165.55875, 38.0430556, 1.2), abs=2e-5)
+
+
+def test_a_region_file_may_be_given_as_an_aperture(tmp_path: Path) -> None:
+    file = tmp_path / "jet.reg"
+    file.write_text("image\ncircle(736,711,30) # text={jet}\n")
+    assert [one.label for one in apertures_of([str(file)], None)] == ["jet"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "what", "todo"),
+    [
+        (
+            "point(735,710)",
+            "The aperture 'point(735,710)' is skipped: the shape 'point' is not supported.",
+            "Save circle",
+        ),
+        (
+            "ellipse(735,710,40,20)",
+            "The aperture 'ellipse(735,710,40,20)' is not a valid ellipse.",
+            "It takes x,y,a,b,angle",
+        ),
+        ("circle(735,710,-3)", "is not a valid circle.", "with sizes above 0"),
+        ("circle(735,710,30) # background", "There are only background regions", "Give the source, too"),
+        (
+            "fk5;circle(165.5585,38.0431,0.02)",
+            "The aperture 'fk5;circle(165.5585,38.0431,0.02)' has r_arcsec = 72",
+            "in degrees in DS9",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_region_is_said_once(typed: str, what: str, todo: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        apertures_of([typed], None)
+    assert what in caught.value.what
+    assert todo in caught.value.todo
+    assert "Line 1" not in caught.value.what

@@ -35,4 +35,6 @@ def test_status_counts_what_is_there(empty_catalog: sa.Engine, shared_data: Path
     assert seen.rejected_files == 1
     assert [run.action for run in seen.last_runs] == ["retire", "ingest"]
     assert seen.revision == seen.last_runs[0].id
+    # By hand, with the reason; what a test of the ingest judged is not a change by itself.
+    assert [(run.marked, run.reason) for run in seen.last_runs] == [(("jcrx01iiq",), "edge of the SAA"), ((), None)]
     assert json.dumps(catalog.status().catalog)

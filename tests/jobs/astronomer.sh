@@ -17,3 +17,10 @@ sbcdark photometry jcmc11020 -o products --aperture panda:700,680,40
 sbcdark photometry jcmc11020 -o products --aperture annulus:700,680,90,60
 sbcdark photometry jcmc11020 -o products --aperture circle:700,680,40 --growth 5;10
 sbcdark photometry jcmc11020 -o products --regions points.reg
+sbcdark photometry jcmc11020 -o products --aperture 'ellipse(735,710,40,20)'
+sbcdark photometry jcmc11020 -o products --aperture 'fk5; circle(165.5585,38.0431,0.02)'
+sbcdark photometry jcmc11020 -o products --aperture 'circle 736 711 40' --growth 5 10 20
+sbcdark match 13655
+sbcdark run jcmc11010 --aperture circle:700,680,40
+# Other darks make other products: the message says what differs.
+sbcdark run jcmc11010 -o products --combine mean

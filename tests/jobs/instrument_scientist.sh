@@ -13,9 +13,19 @@ sbcdark show --selection 1
 sbcdark retire jcrx01ixq jcrx01iyq --reason "edge of the South Atlantic Anomaly"
 sbcdark darks --quality retired
 sbcdark changes
+sbcdark changes jcmc11020
+sbcdark status
 sbcdark match jcmc11e6q --max-sigma 3
 sbcdark restore jcrx01ixq jcrx01iyq --reason "no anomaly at that time"
 sbcdark show jcrx01ixq
 sbcdark darks --until 57085 -o darks.csv
 sbcdark darks --since yesterday
 sbcdark verify
+sbcdark verify --program 13655
+sbcdark darks jcrx01010 --where "contrast > 0.05 and T mean < 22"
+# What is mistyped is answered with what to type.
+sbcdark history
+sbcdark retire jcrx01ixq
+sbcdark darks --sort temprature
+sbcdark darks --where "contrast > high"
+sbcdark why jcrx01ixq jcmc11e6q

@@ -240,3 +240,34 @@ def test_radii_are_read(text: str, radii: tuple[float, ...]) -> None:
 def test_wrong_radii_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a list of radii"):
         parse_growth(text)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_run_without_apertures_is_not_made_again(catalog: Catalog, tmp_path: Path) -> None:
+    first = catalog.run("jcmc11010", tmp_path)
+    before = stamps(tmp_path)
+    again = catalog.run("jcmc11010", tmp_path)
+    assert (first.outcome.reused, again.outcome.reused) == (False, True)
+    assert stamps(tmp_path) == before
+    assert again.outcome.masterdark == first.outcome.masterdark
+    assert (again.warnings, again.pictures, len(again.photometry)) == (first.warnings, first.pictures, 0)
+    # Without a picture, or after a change of the catalog, they are made.
+    again.pictures[0].unlink()
+    assert not catalog.run("jcmc11010", tmp_path).outcome.reused
+    catalog.retire("jcrx01iiq", "a change")
+    catalog.restore("jcrx01iiq", "back again")
+    assert not catalog.run("jcmc11010", tmp_path).outcome.reused
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_products_of_other_inputs_are_refused_with_what_differs(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.run("jcmc11010", tmp_path, pictures=False)
+    with pytest.raises(UsageError) as caught:
+        catalog.run("jcmc11010", tmp_path, combine="mean", pictures=False)
+    assert "was made from other inputs: --combine was model, now mean; without jcrx01" in caught.value.what
+    catalog.retire("jcrx01ixq", "a dark less")
+    with pytest.raises(UsageError, match=r"other inputs: .*without jcrx01ixq"):
+        catalog.run("jcmc11010", tmp_path, pictures=False)
+    catalog.restore("jcrx01ixq", "back again")
