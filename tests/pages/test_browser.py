@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from serving import serving
+from twin_archive import CHECKOUT
 
 from sbcdark import Catalog
 from sbcdark.catalog import models
@@ -208,6 +210,18 @@ def test_pictures_follow_the_scheme(browser: Browser, demo: Path) -> None:
         page.emulate_media(color_scheme="dark")
     assert watched.wrong == []
     watched.context.close()
+
+
+def test_the_picture_of_the_readme_is_that_of_the_demonstration(demo: Path) -> None:
+    """After a change of the picture: its size in docs, 256 colours. They alone change it by less than a level."""
+    from PIL import Image  # noqa: PLC0415  only here
+
+    with Image.open(CHECKOUT / "docs" / "fit.png") as kept:
+        shown = np.asarray(kept.convert("RGB"), dtype=np.float64)
+        size = kept.size
+    with Image.open(demo / "products" / "jzzs11020_sbcdark_jzzs11b1q_fit.png") as made:
+        drawn = np.asarray(made.convert("RGB").resize(size, Image.Resampling.LANCZOS), dtype=np.float64)
+    assert np.abs(shown - drawn).mean() < 1.0
 
 
 def test_the_served_pages_are_the_same(browser: Browser, demo: Path) -> None:
