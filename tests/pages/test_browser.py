@@ -82,7 +82,7 @@ def demo(made_once: MadeOnce) -> Path:
         catalog.report(folder / "report", overwrite=True)
         (folder / "plots").mkdir()
         for kind, exposure in _PLOTS.items():
-            catalog.plot(kind, folder / "plots" / f"{kind}.html", exposure=exposure, flat=folder / "archive")
+            catalog.plot(kind, exposure or (), folder / "plots" / f"{kind}.html", flat=folder / "archive")
 
     return made_once("pages-demo", make)
 
