@@ -36,13 +36,6 @@ Candidate = tuple[tuple[float, ...], int]
 """Sort key and id of a dark; equal keys are ties that only the root name breaks."""
 
 
-class Tie(NamedTuple):
-    """What breaks ties: the temperature (deg C) and the start (MJD) of the exposure."""
-
-    temperature_c: float
-    start_mjd: float
-
-
 class _Walk(NamedTuple):
     """An outward walk: the columns, those fixed first, and the targets of the others."""
 
@@ -50,12 +43,6 @@ class _Walk(NamedTuple):
     columns: tuple[str, ...]
     targets: tuple[float, ...]
     fixed: tuple[Any, ...]
-
-
-def outward(session: Session, columns: tuple[str, ...], fixed: tuple[Any, ...], tie: Tie) -> Iterator[Candidate]:
-    """Return the darks with these values of these columns, nearest in temperature first, then in time."""
-    columns = (*columns, "temperature_mean_c", "start_mjd")
-    return _both_ways(_Walk(session, columns, (*fixed, *tie), fixed))
 
 
 def darks_by_column(

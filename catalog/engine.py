@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from sbcdark.catalog.errors import SbcdarkError, SchemaError, UnreachableError, UsageError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
-HEAD = "0007"
+HEAD = "0008"
 """The schema revision of this program; a test checks that it is Alembic's head."""
 
 BUSY_TIMEOUT_MS = 60_000
@@ -63,7 +63,7 @@ def redacted(url: str) -> str:
     return plain.render_as_string(hide_password=True)
 
 
-def make_engine(url: str, *, create: bool = False) -> sa.Engine:
+def make_engine(url: str, *, create: bool = False, pooled: bool = False) -> sa.Engine:
     """Return an engine for a catalog.
 
     Parameters
@@ -72,6 +72,8 @@ def make_engine(url: str, *, create: bool = False) -> sa.Engine:
         ``sqlite:///path`` or ``postgresql://…`` (psycopg 3).
     create : bool
         Whether a missing SQLite file may be created.
+    pooled : bool
+        Whether connections to a server stay open until the engine is disposed of: a new one takes longer than a match.
 
     Raises
     ------
@@ -93,12 +95,29 @@ def make_engine(url: str, *, create: bool = False) -> sa.Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
         if "connect_timeout" not in parsed.query:
             parsed = parsed.update_query_dict({"connect_timeout": _CONNECT_TIMEOUT_S})
-        # No pool: a command opens few sessions, and no connection may outlive it or be inherited by another process.
-        return sa.create_engine(parsed, poolclass=sa.NullPool, connect_args={"application_name": "sbcdark"})
+        how = {"pool_pre_ping": True} if pooled else {"poolclass": sa.NullPool}
+        engine = sa.create_engine(parsed, connect_args={"application_name": "sbcdark"}, **how)
+        if pooled:
+            _keep_to_this_process(engine)
+        return engine
     raise UsageError(
         f"A catalog is stored in SQLite or PostgreSQL, not in {backend}.",
         "Give --db sqlite:///path/catalog.db or --db postgresql://host/name.",
     )
+
+
+def _keep_to_this_process(engine: sa.Engine) -> None:
+    """Let a forked process open connections of its own: two that share one would mix their messages."""
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(_connection: DBAPIConnection, record: Any) -> None:
+        record.info["process"] = os.getpid()
+
+    @sa.event.listens_for(engine, "checkout")
+    def _checkout(_connection: DBAPIConnection, record: Any, proxy: Any) -> None:
+        if record.info["process"] != os.getpid():
+            record.dbapi_connection = proxy.dbapi_connection = None
+            raise DisconnectionError("another process opened this connection")
 
 
 def _sqlite_engine(url: sa.URL, *, create: bool) -> sa.Engine:

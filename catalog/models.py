@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sbcdark.catalog.rate_blocks import block_by_default
@@ -40,6 +40,11 @@ EXPOSURE_FACTS = (
 Rows written before 0003 lack `observation_quality`, `guide_star_lock` and `hot_pixels`.
 """
 
+_TIES = ("temperature_mean_c", "start_mjd", "id")
+_BOX = ("box_rate_count_s_pix", "box_rate_err_count_s_pix")
+_GATES = ("rootname", "quality", "has_raw", "exptime_s", "quiet_rate_count_s_pix", "quiet_rate_err_count_s_pix")
+"""Columns in the indexes of rankings, beside what orders: ranks are counted without a look at the rows."""
+
 QUALITIES = "quality IN ('good', 'suspect', 'retired', 'untested')"
 
 
@@ -51,18 +56,16 @@ class Exposure(Base):
         CheckConstraint("kind IN ('dark', 'science')", name="kind"),
         CheckConstraint(QUALITIES, name="quality"),
         CheckConstraint("exptime_s > 0", name="exptime"),
-        # For ranking by a rate and its error: within each block of the rate in order of the error;
-        # what follows the rate breaks ties.
+        # For ranking by a rate and its error: the darks of each block of the rate in order of the error.
         Index("ix_exposures_kind_contrast_block", "kind", "contrast_block", "contrast_err_count_s_pix",
-              "contrast_count_s_pix", "temperature_mean_c", "start_mjd", "id"),
+              "contrast_count_s_pix", *_TIES, *_GATES, *_BOX),
         Index("ix_exposures_kind_box_rate_block", "kind", "box_rate_block", "box_rate_err_count_s_pix",
-              "box_rate_count_s_pix", "temperature_mean_c", "start_mjd", "id"),
-        # For the nearest by the rate alone, and for counting those that cost less.
+              "box_rate_count_s_pix", *_TIES, *_GATES, "contrast_count_s_pix"),
         Index("ix_exposures_kind_contrast", "kind", "contrast_count_s_pix", "id", "contrast_err_count_s_pix"),
         Index("ix_exposures_kind_box_rate", "kind", "box_rate_count_s_pix", "id", "box_rate_err_count_s_pix"),
-        # For ranking by a column alone; what follows it breaks ties.
-        Index("ix_exposures_kind_box_count", "kind", "box_count", "temperature_mean_c", "start_mjd", "id"),
-        Index("ix_exposures_kind_temperature", "kind", "temperature_mean_c", "start_mjd", "id"),
+        # For ranking by a column alone.
+        Index("ix_exposures_kind_box_count", "kind", "box_count", *_TIES, *_GATES, "contrast_count_s_pix", *_BOX),
+        Index("ix_exposures_kind_temperature", "kind", *_TIES, *_GATES, "contrast_count_s_pix", *_BOX),
         Index("ix_exposures_kind_start", "kind", "start_mjd", "id"),
         Index("ix_exposures_program", "program"),
         Index("ix_exposures_association", "association"),
@@ -88,6 +91,7 @@ class Exposure(Base):
     quality: Mapped[str] = mapped_column(default="good")
     quality_reason: Mapped[str | None]
     quality_by_hand: Mapped[bool] = mapped_column(default=False)
+    has_raw: Mapped[bool] = mapped_column(default=False, server_default=false(), comment="a RAW of it is present")
     box_count: Mapped[float | None] = mapped_column(comment="counts")
     box_rate_count_s_pix: Mapped[float | None]
     box_rate_err_count_s_pix: Mapped[float | None]
@@ -394,6 +398,6 @@ class RejectedFile(Base):
     ingest_run_id: Mapped[int] = mapped_column(ForeignKey("ingest_runs.id"))
 
 
-def facts_are_complete(row: File) -> bool:
+def facts_are_complete(row: Any) -> bool:
     """Return whether a file's row has all the facts that this release stores for an exposure's file."""
     return row.exposure_id is None or (row.exposure_facts or {}).keys() >= set(EXPOSURE_FACTS)

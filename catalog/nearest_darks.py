@@ -14,11 +14,10 @@ import sqlalchemy as sa
 
 from sbcdark.catalog.chunks import chunks
 from sbcdark.catalog.darks_by_column import darks_by_column
-from sbcdark.catalog.darks_by_rate import BLOCK_COLUMNS, darks_by_rate
+from sbcdark.catalog.darks_by_rate import BLOCK_COLUMNS, Reach, darks_by_rate, outward, within_reach
 from sbcdark.catalog.queries import MATCH_COLUMNS, values_of, values_query
 from sbcdark.catalog.ranking_conditions import (
     EXPOSURES,
-    cost,
     form_of,
     gate_form,
     gate_values,
@@ -29,7 +28,6 @@ from sbcdark.catalog.ranking_conditions import (
     tolerated,
     whole,
 )
-from sbcdark.catalog.rate_blocks import block_of, distance_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -38,11 +36,12 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.criteria import Gates, Ranking
     from sbcdark.catalog.darks_by_column import Candidate
+    from sbcdark.catalog.darks_by_rate import Shape
     from sbcdark.catalog.ranking_conditions import Form, GateForm
     from sbcdark.catalog.records import MatchValues
 
-_PAGE = 64
-"""Page size of a walk outward from a value."""
+_PAGE = 16
+"""First page of a walk in time; each page is twice the previous one."""
 
 _FIRST_PAGE, _LARGEST_PAGE = 8, 8192
 """First and largest page of a ranking; each page is twice the previous one."""
@@ -50,14 +49,14 @@ _FIRST_PAGE, _LARGEST_PAGE = 8, 8192
 _TIE_COLUMNS = {"temperature_mean_c": ("start_mjd",), "box_count": ("temperature_mean_c", "start_mjd")}
 """What follows a column in its index."""
 
+_PARTS = 6
+"""Number of parts of `outward`."""
+
 _FEW = 20_000
 """Up to this number, the darks that a limit in time leaves are all ranked."""
 
 _TRIED = 4096
 """If of this many candidates fewer than one in 16 passes the gates, the database ranks the darks that do."""
-
-_BLOCKS = 8
-"""Up to this number of blocks, the darks that cost less are counted in each block by itself."""
 
 
 def ranked_darks(
@@ -76,16 +75,16 @@ def ranked_darks(
     """
     form, values = form_of(ranking, gates, within, beyond), parameters(ranking, gates, within, beyond)
     seen: set[int] = set()
+    key = _sort_key(ranking)
     if _few_in_time(session, gates, ranking.start_mjd):
         yield from _all_ranked(session, form, values, seen)
         return
+    if form.error_column is not None:
+        for page in darks_by_rate(session, form, ranking, values, beyond, _FIRST_PAGE):
+            yield from (values_of(row) for row in sorted(page, key=key))
+        return
     passed = 0
-    key = _sort_key(ranking)
-    if form.error_column is None:
-        found = darks_by_column(session, form, ranking, within, beyond)
-    else:
-        found = darks_by_rate(session, form, ranking, within, beyond, values)
-    for ids in _pages(found):
+    for ids in _pages(darks_by_column(session, form, ranking, within, beyond)):
         # Another process may commit between two pages.
         new = [identity for identity in ids if identity not in seen]
         rows = [
@@ -192,16 +191,15 @@ def count_better(session: Session, ranking: Ranking, gates: Gates, rootname: str
     if one is None or one[0] is None:
         return 0
     values |= dict(zip(("its_cost", "its_temperature", "its_start", "its_name"), one, strict=True)) | {"most": most}
-    # The cost includes the squared difference. The margin covers rounding; the cost itself decides.
-    reach = math.sqrt(one[0]) * (1 + 1e-9) + 4 * sys.float_info.epsilon * abs(ranking.value)
-    first, last = block_of(ranking.value - reach) or 0, block_of(ranking.value + reach) or 0
-    if form.column not in BLOCK_COLUMNS or last - first >= _BLOCKS:
-        values |= {"lowest": ranking.value - reach, "highest": ranking.value + reach}
-        return session.scalar(_count_in_range(form), values) or 0
-    for index, block in enumerate(range(first, last + 1)):
-        error = math.sqrt(max(reach**2 - distance_to(block, ranking.value) ** 2, 0.0))
-        values |= {f"block_{index}": block, f"error_{index}": error * (1 + 1e-9)}
-    return session.scalar(_count_in_blocks(form, last - first + 1), values) or 0
+    if form.column in BLOCK_COLUMNS:
+        reach = Reach(ranking, one[0])
+        return session.scalar(_count_within_reach(form, reach.shape), values | reach.values()) or 0
+    # The margin covers rounding; the cost itself decides.
+    distance = math.sqrt(one[0]) * (1 + 1e-9) + 4 * sys.float_info.epsilon * abs(ranking.value)
+    lowest, highest = ranking.value - distance, math.nextafter(ranking.value + distance, math.inf)
+    for index, (start, end) in enumerate(outward(ranking.value, lowest, highest)):
+        values |= {f"from_{index}": start, f"to_{index}": end}
+    return session.scalar(_count_in_range(form), values) or 0
 
 
 @lru_cache
@@ -210,31 +208,29 @@ def _place_of(form: Form) -> sa.Select[Any]:
     return sa.select(*place(form, EXPOSURES.c)).where(EXPOSURES.c.rootname == name)
 
 
-def _better(form: Form) -> sa.Select[Any]:
+def _before(form: Form) -> sa.ColumnElement[bool]:
+    """Return the condition that a dark passes the gates and ranks before another one."""
     limits = (number("its_cost"), number("its_temperature"), number("its_start"))
     its_name = sa.bindparam("its_name", type_=sa.String())
     before = sa.tuple_(*place(form, EXPOSURES.c)) < sa.tuple_(*limits, its_name)
-    conditions = cost(form, EXPOSURES.c) <= number("its_cost"), before, gated(form.gates), tolerated(form)
-    return sa.select(EXPOSURES.c.id).where(EXPOSURES.c.kind == "dark", *conditions)
+    return sa.and_(before, gated(form.gates), tolerated(form))
 
 
-def _count(query: sa.Select[Any]) -> sa.Select[int]:
-    return sa.select(sa.func.count()).select_from(query.limit(whole("most")).subquery())
+def _count(ids: sa.Select[Any]) -> sa.Select[int]:
+    return sa.select(sa.func.count()).select_from(ids.limit(whole("most")).subquery())
 
 
 @lru_cache
 def _count_in_range(form: Form) -> sa.Select[int]:
     column = EXPOSURES.c[form.column]
-    return _count(_better(form).where(column.between(number("lowest"), number("highest"))))
+    darks = sa.select(EXPOSURES.c.id).where(EXPOSURES.c.kind == "dark", _before(form))
+    parts = [darks.where(column >= number(f"from_{one}"), column < number(f"to_{one}")) for one in range(_PARTS)]
+    return _count(sa.select(sa.union_all(*parts).subquery()))
 
 
 @lru_cache
-def _count_in_blocks(form: Form, blocks: int) -> sa.Select[int]:
-    block, error = EXPOSURES.c[BLOCK_COLUMNS[form.column]], EXPOSURES.c[form.error_column or ""]
-    parts = [
-        _better(form).where(block == whole(f"block_{one}"), error <= number(f"error_{one}")) for one in range(blocks)
-    ]
-    return _count(sa.select(sa.union_all(*parts).subquery()))
+def _count_within_reach(form: Form, shape: Shape) -> sa.Select[int]:
+    return _count(sa.select(within_reach(form, shape, [EXPOSURES.c.id], _before(form)).c.id))
 
 
 def excluded_darks(
@@ -291,16 +287,18 @@ def time_page(form: GateForm, *, upward: bool, first: bool) -> sa.Select[Any]:
         side = here > last if upward else here < last
     order = (table.start_mjd.asc(), table.id.asc()) if upward else (table.start_mjd.desc(), table.id.desc())
     dark = table.kind == "dark"
-    return values_query("RAW").add_columns(table.id).where(dark, gated(form), side).order_by(*order).limit(_PAGE)
+    query = values_query("RAW").add_columns(table.id).where(dark, gated(form), side)
+    return query.order_by(*order).limit(whole("size"))
 
 
 def _walk(session: Session, start_mjd: float, gates: Gates, *, upward: bool) -> Iterator[MatchValues]:
     form, values = gate_form(gates), gate_values(gates, start_mjd) | {"from_start": start_mjd, "from_id": 0}
-    first = True
+    first, size = True, _PAGE
     while True:
+        values["size"] = size
         page = session.execute(time_page(form, upward=upward, first=first), values).all()
         yield from (values_of(row) for row in page)
-        if len(page) < _PAGE:
+        if len(page) < size:
             return
-        first = False
+        first, size = False, min(2 * size, _LARGEST_PAGE)
         values |= {"from_start": page[-1][MATCH_COLUMNS.index("start_mjd")], "from_id": page[-1][-1]}

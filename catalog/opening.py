@@ -11,7 +11,7 @@ from sbcdark.catalog.engine import make_engine, sqlite_url
 from sbcdark.catalog.errors import UnreachableError
 
 
-def open_catalog(url: str | Path, *, create: bool = False) -> sa.Engine:
+def open_catalog(url: str | Path, *, create: bool = False, pooled: bool = False) -> sa.Engine:
     """Return the engine of a catalog with a current schema.
 
     Parameters
@@ -20,12 +20,14 @@ def open_catalog(url: str | Path, *, create: bool = False) -> sa.Engine:
         ``sqlite:///path`` or ``postgresql://…``; a plain path is a SQLite file.
     create : bool
         Whether to make an empty or missing database into a catalog.
+    pooled : bool
+        Whether connections to a server stay open until the engine is disposed of.
 
     Raises
     ------
     UsageError, UnreachableError, SchemaError
     """
-    engine = make_engine(url_of(url), create=create)
+    engine = make_engine(url_of(url), create=create, pooled=pooled)
     try:
         if create and schema.status(engine)[0] is schema.State.EMPTY:
             schema.upgrade(engine)

@@ -13,7 +13,7 @@ from sbcdark.catalog.rate_blocks import block_of
 from sbcdark.catalog.times import utc_of_mjd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -44,6 +44,14 @@ def preferred_files(session: Session, exposure_ids: Iterable[int]) -> dict[int, 
         for exposure_id, file_id in session.execute(query):
             preferred.setdefault(exposure_id, file_id)
     return preferred
+
+
+def _note_raws(session: Session, exposure_ids: Sequence[int]) -> None:
+    file, table = models.File, models.Exposure
+    there = sa.exists().where(file.exposure_id == table.id, file.kind == "RAW", file.state == "present")
+    for chunk in chunks(exposure_ids):
+        update = sa.update(table).where(table.id.in_(chunk), table.has_raw != there).values(has_raw=there)
+        session.execute(update, execution_options={"synchronize_session": False})
 
 
 def _take_facts(session: Session, preferred: dict[int, int]) -> None:
@@ -112,8 +120,10 @@ def mean_temperature_c(start: float, end: float) -> float:
 
 
 def refresh_exposures(session: Session, exposure_ids: Iterable[int]) -> None:
-    """Update each exposure with the header facts and measurements of its preferred file."""
-    preferred = preferred_files(session, exposure_ids)
+    """Update each exposure with the facts and measurements of its preferred file, and whether it has a RAW."""
+    ids = sorted(exposure_ids)
+    preferred = preferred_files(session, ids)
+    _note_raws(session, ids)
     _take_facts(session, preferred)
     measured: dict[int, dict[str, Any]] = {}
     for chunk in chunks(sorted(preferred.values())):

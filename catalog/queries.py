@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from difflib import SequenceMatcher
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -87,9 +88,11 @@ def catalog_revision(session: Session) -> int:
 def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
     """Return what the catalog knows of the files at these URIs."""
     known: dict[str, KnownFile] = {}
+    table = models.File.__table__.c
+    columns = table.uri, table.size_byte, table.mtime_ns, table.sha256, table.state, table.etag
     for chunk in chunks(uris):
-        query = sa.select(models.File).where(models.File.uri.in_(chunk), models.File.state != "changed")
-        for row in session.scalars(query):
+        query = sa.select(*columns, table.exposure_id, table.exposure_facts)
+        for row in session.execute(query.where(table.uri.in_(chunk), table.state != "changed")):
             known[row.uri] = KnownFile(
                 row.size_byte,
                 row.mtime_ns,
@@ -338,6 +341,23 @@ def match_values(session: Session, rootname: str) -> MatchValues | None:
     """Return the values that a rule compares, with the file of the pixels (FLT for science), or None."""
     row = session.execute(_values_by_name(), {"rootname": rootname}).one_or_none()
     return None if row is None else values_of(row)
+
+
+@lru_cache
+def _values_by_names() -> sa.Select[Any]:
+    table = models.Exposure.__table__.c
+    query = values_query(sa.case((table.kind == "dark", "RAW"), else_="FLT"))
+    return query.where(table.rootname.in_(sa.bindparam("rootnames", expanding=True, type_=sa.String())))
+
+
+def match_values_of(session: Session, rootnames: Sequence[str]) -> list[MatchValues]:
+    """Return what `match_values` does for some exposures, sorted by root name; unknown ones are left out."""
+    found = [
+        values_of(row)
+        for chunk in chunks(rootnames)
+        for row in session.execute(_values_by_names(), {"rootnames": list(chunk)})
+    ]
+    return sorted(found, key=attrgetter("rootname"))
 
 
 @lru_cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -112,18 +111,15 @@ def _ceiling_values(place: int, ceiling: Ceiling) -> dict[str, float]:
     }
 
 
-@lru_cache
-def gated(form: GateForm) -> sa.ColumnElement[bool]:
+def gated(form: GateForm, table: Any = EXPOSURES.c) -> sa.ColumnElement[bool]:
     """Return the condition that a dark passes every gate; any present RAW counts, whichever copy is preferred."""
-    table, file = EXPOSURES.c, models.File.__table__.alias()
-    there = sa.select(file.c.id).where(file.c.exposure_id == table.id, file.c.kind == "RAW", file.c.state == "present")
     conditions = [
         # Not kind = 'dark', which would offer an index on something else to a query by id.
         table.kind != "science",
         table.quality.in_(USABLE),
         table.exptime_s >= number("min_exptime"),
         table.contrast_count_s_pix.is_not(None),
-        there.exists(),
+        table.has_raw,
     ]
     if "low" in form.limits:
         conditions.append(table.temperature_mean_c >= number("low"))
@@ -142,13 +138,12 @@ def gated(form: GateForm) -> sa.ColumnElement[bool]:
     return sa.and_(*conditions)
 
 
-@lru_cache
-def tolerated(form: Form) -> sa.ColumnElement[bool]:
+def tolerated(form: Form, table: Any = EXPOSURES.c) -> sa.ColumnElement[bool]:
     """Return the condition that |z| of a dark is within or beyond the tolerance."""
-    delta = EXPOSURES.c[form.z_column] - number("z_value")
+    delta = table[form.z_column] - number("z_value")
     variance: Any = number("z_variance")
     if form.z_error_column is not None:
-        error = EXPOSURES.c[form.z_error_column]
+        error = table[form.z_error_column]
         variance = error * error + number("z_variance")
     conditions = []
     if form.has_within:

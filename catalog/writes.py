@@ -194,7 +194,7 @@ def _preferred_by_name(session: Session, rootnames: Sequence[str]) -> dict[int, 
 def _write_files(
     session: Session, readings: Sequence[FileReading], regions: dict[tuple[str, int], int], run_id: int
 ) -> set[int]:
-    exposures, incomplete = _exposure_ids(session, [r.exposure for r in readings if r.exposure is not None])
+    exposures, incomplete = _exposure_ids(session, readings)
     associations = _write_associations(session, [r.association for r in readings if r.association is not None])
     if not readings:
         return incomplete
@@ -250,22 +250,23 @@ def _complete_facts(row: models.File, reading: FileReading) -> set[int]:
     return {row.exposure_id}
 
 
-def _exposure_ids(session: Session, facts: Sequence[ExposureFacts]) -> tuple[dict[str, int], set[int]]:
+def _exposure_ids(session: Session, readings: Sequence[FileReading]) -> tuple[dict[str, int], set[int]]:
     """Return the ids of exposures by root name; new ones are added.
 
     A new exposure with one file takes its values from that file at once. The second result has the ids of the others:
     those that are to be refreshed once their files are written.
     """
-    by_name: dict[str, list[ExposureFacts]] = {}
-    for fact in facts:
-        by_name.setdefault(fact.rootname, []).append(fact)
+    by_name: dict[str, list[tuple[ExposureFacts, str]]] = {}
+    for reading in readings:
+        if (fact := reading.exposure) is not None:
+            by_name.setdefault(fact.rootname, []).append((fact, reading.kind))
     known: dict[str, int] = {}
     for chunk in chunks(list(by_name)):
         query = sa.select(models.Exposure.rootname, models.Exposure.id).where(models.Exposure.rootname.in_(chunk))
         known.update(session.execute(query).all())
     fresh = {name: found for name, found in by_name.items() if name not in known}
     if fresh:
-        rows = [_exposure_row(name, found) for name, found in fresh.items()]
+        rows = [_exposure_row(*found[-1]) for found in fresh.values()]
         added = sa.insert(models.Exposure).returning(models.Exposure.id, sort_by_parameter_order=True)
         ids = dict(zip(fresh, session.scalars(added, rows), strict=True))
     else:
@@ -274,9 +275,9 @@ def _exposure_ids(session: Session, facts: Sequence[ExposureFacts]) -> tuple[dic
     return known | ids, incomplete
 
 
-def _exposure_row(rootname: str, found: Sequence[ExposureFacts]) -> dict[str, Any]:
-    row = {"rootname": rootname, **exposure_columns(_facts(found[-1]))}
-    measured = {one.region: one for one in found[-1].measurements}
+def _exposure_row(facts: ExposureFacts, kind: str) -> dict[str, Any]:
+    row = {"rootname": facts.rootname, "has_raw": kind == "RAW", **exposure_columns(_facts(facts))}
+    measured = {one.region: one for one in facts.measurements}
     box, quiet = measured.get("box"), measured.get("quiet")
     nothing = dict.fromkeys(MEASURED)
     return row | (measured_columns(box, quiet) if box is not None and quiet is not None else nothing)

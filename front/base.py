@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,8 @@ class OpenCatalog:
 
     def _opened(self, *, create: bool) -> sa.Engine:
         if self._engine is None:
-            self._engine = opening.open_catalog(self.url, create=create)
+            self._engine = opening.open_catalog(self.url, create=create, pooled=True)
+            weakref.finalize(self, self._engine.dispose)
         return self._engine
 
     def _to_fill(self, *, dry_run: bool) -> sa.Engine | None:

@@ -139,6 +139,7 @@ def insert_darks(
             "temperature_end_c": float(celsius),
             "temperature_mean_c": float(celsius),
             "quality": "good",
+            "has_raw": True,
             "box_count": float(np.round(box_rate * BOX_PIXELS * seconds)),
             "box_rate_count_s_pix": float(box_rate),
             "box_rate_err_count_s_pix": float(error),

@@ -74,10 +74,13 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
         darks.forget_after(first[0])
         kept = list(islice(darks.fitting(tolerance), wanted.top))
     chosen = rules.as_named(kept)
-    rejected = [
-        (pair, f"{abs(pair[0].delta_sigma or 0.0):.2f} sigma away, {limit}") for pair in darks.beyond(tolerance)
-    ]
-    nearest_rejected = sorted(darks.gated() + rejected, key=lambda one: rules.in_order(one[0]))[:_REJECTED_SHOWN]
+    nearest_rejected = sorted(darks.gated(), key=lambda one: rules.in_order(one[0]))[:_REJECTED_SHOWN]
+    if len(nearest_rejected) < _REJECTED_SHOWN or rules.may_precede(rule, tolerance, nearest_rejected[-1][0][0]):
+        rejected = [
+            (pair, f"{abs(pair[0].delta_sigma or 0.0):.2f} sigma away, {limit}") for pair in darks.beyond(tolerance)
+        ]
+        nearest_rejected = sorted(nearest_rejected + rejected, key=lambda one: rules.in_order(one[0]))
+    nearest_rejected = nearest_rejected[:_REJECTED_SHOWN]
     return Match(
         exposure=rootname,
         rule=rule.value,
@@ -265,9 +268,7 @@ def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule
                 roles.setdefault(name, role)
     chosen = roles.keys() - set(rootnames)
     darks = [
-        file_state.with_current_file(session, values)
-        for name in sorted(chosen)
-        if (values := queries.match_values(session, name)) is not None
+        file_state.with_current_file(session, values) for values in queries.match_values_of(session, sorted(chosen))
     ]
     every = replace(wanted, top=max(len(darks), 1), max_sigma=math.inf)
     matches = []

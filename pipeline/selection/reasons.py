@@ -216,6 +216,9 @@ def _relaxation(
         sigma = math.ceil(abs(terms.delta_sigma) * 100) / 100
         options.append(f"--max-sigma {sigma:g}")
         relaxed = replace(relaxed, max_sigma=sigma)
+        fits = rules.within(terms, sigma)
+        if fits and _number_before(session, science, dark, rule, relaxed, sigma) >= _COUNTED:
+            return None
         match = match_exposure(session, science.rootname, rule, relaxed)
         rank = _rank(session, science, dark, rule, match, relaxed)
     if rank is not None and rank > _COUNTED:
@@ -254,16 +257,17 @@ def _rank(
         return place
     if rules.gate_reasons(science, dark, wanted) or not rules.within(terms, tolerance):
         return None
-    better = nearest_darks.count_better(
-        session,
-        rules.ranking(rule, science),
-        rules.gates(science, wanted),
-        dark.rootname,
-        within=tolerance,
-        most=_COUNTED,
-    )
+    better = _number_before(session, science, dark, rule, wanted, tolerance)
     # A missing file may let this one move up, but it was not selected.
     return max(better, len(match.darks)) + 1
+
+
+def _number_before(
+    session: Session, science: MatchValues, dark: MatchValues, rule: Rule, wanted: Requirements, tolerance: float
+) -> int:
+    """Return the number of darks within a tolerance that rank before a dark, by the catalog; at most `_COUNTED`."""
+    ranking, gates = rules.ranking(rule, science), rules.gates(science, wanted)
+    return nearest_darks.count_better(session, ranking, gates, dark.rootname, within=tolerance, most=_COUNTED)
 
 
 def _summary(name: str, match: Match, rank: int | None, taken: bool, reasons: list[str], terms: rules.Score) -> str:

@@ -331,6 +331,14 @@ def within(terms: Score, tolerance: float) -> bool:
     return terms.delta_sigma is None or abs(terms.delta_sigma) <= tolerance
 
 
+def may_precede(rule: Rule, tolerance: float, terms: Score) -> bool:
+    """Return whether a dark outside a tolerance can rank before one with these terms.
+
+    The score is at least |z|, except by `notebook`, which ranks by the raw sum.
+    """
+    return rule is Rule.NOTEBOOK or not terms.score < tolerance * (1 - 1e-9)
+
+
 def in_order(pair: tuple[Score, MatchValues]) -> tuple[float, float, float, str]:
     """Return the sort key of darks: the score, then temperature, then time, then the root name."""
     terms, dark = pair

@@ -83,6 +83,7 @@ def _exposures(rng: np.random.Generator, prefix: str, kind: str, number: int) ->
             "temperature_end_c": float(temperature[i]),
             "temperature_mean_c": float(temperature[i]),
             "quality": "retired" if state[i] < 0.02 else "good",
+            "has_raw": kind == "dark" and not _is_missing(i + 1),
             "quality_by_hand": False,
             "box_count": float(box[i]),
             "box_rate_count_s_pix": float(box_rate[i]),
@@ -102,6 +103,11 @@ def _rates(counts: NDArray[Any], exposure: NDArray[Any]) -> tuple[NDArray[Any], 
     return counts / exposure, error / exposure
 
 
+def _is_missing(identity: int) -> bool:
+    """Return whether the file of a dark is missing; ids count from 1 in a new catalog."""
+    return identity % 50 == 0
+
+
 def _file(identity: int, name: str, kind: str, run: int) -> dict[str, Any]:
     content = "RAW" if kind == "dark" else "FLT"
     return {
@@ -113,7 +119,7 @@ def _file(identity: int, name: str, kind: str, run: int) -> dict[str, Any]:
         "size_byte": 2_134_080,
         "mtime_ns": 0,
         "sha256": name,
-        "state": "missing" if identity % 50 == 0 and kind == "dark" else "present",
+        "state": "missing" if _is_missing(identity) and kind == "dark" else "present",
     }
 
 

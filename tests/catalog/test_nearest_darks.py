@@ -15,7 +15,7 @@ from helpers import insert_darks, insert_science, rootname
 from sbcdark.catalog import models, nearest_darks, queries
 from sbcdark.catalog.criteria import Gates
 from sbcdark.catalog.engine import reading
-from sbcdark.pipeline.selection import rules
+from sbcdark.pipeline.selection import choice, rules
 from sbcdark.pipeline.selection.choice import match
 from sbcdark.pipeline.selection.reasons import why
 from sbcdark.pipeline.selection.rules import Requirements, Rule
@@ -49,6 +49,7 @@ def large_catalog(empty_catalog: sa.Engine) -> sa.Engine:
         connection.execute(sa.text("UPDATE exposures SET quality = 'retired' WHERE id % 17 = 0"))
         connection.execute(sa.text("UPDATE exposures SET quality = 'untested' WHERE id % 19 = 0 AND id % 17 <> 0"))
         connection.execute(sa.text("UPDATE files SET state = 'missing' WHERE exposure_id % 23 = 0"))
+        connection.execute(sa.text("UPDATE exposures SET has_raw = false WHERE id % 23 = 0"))
         connection.execute(sa.text("ANALYZE"))  # as a server does by itself, in time
     with reading(empty_catalog) as session:
         rows = session.execute(sa.select(models.Exposure.contrast_count_s_pix, models.Exposure.box_count)).all()
@@ -155,6 +156,31 @@ def test_database_ranks_as_the_definition_says(large_catalog: sa.Engine) -> None
                     told = why(large_catalog, one.exposure, expected[place], rule=rule, wanted=wanted)
                     assert (told.rank, told.taken) == (place + 1, place < wanted.top)
         assert found_any >= 2 * number
+
+
+def test_nearby_darks_that_are_not_selected_do_not_depend_on_where_the_search_ends(
+    large_catalog: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where those that a gate excludes are nearer than the tolerance, those beyond it are not searched."""
+    names = [rootname("s", number) for number in range(SCIENCE_VALUES)]
+    every = [Requirements(), Requirements(max_sigma=0.3), Requirements(min_exptime_s=600.0)]
+
+    def found() -> list[Any]:
+        return [match(large_catalog, names, rule=rule, wanted=wanted) for rule in Rule for wanted in every]
+
+    searched = 0
+    beyond = choice._Darks.beyond
+
+    def counted(darks: Any, tolerance: float) -> Any:
+        nonlocal searched
+        searched += 1
+        return beyond(darks, tolerance)
+
+    monkeypatch.setattr(choice._Darks, "beyond", counted)
+    quickly = found()
+    assert 0 < searched < len(names) * len(Rule) * len(every)
+    monkeypatch.setattr(rules, "may_precede", lambda *_: True)
+    assert found() == quickly
 
 
 def rows_fetched(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> int:

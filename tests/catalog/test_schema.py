@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -131,7 +133,7 @@ def test_down_from_untested_darks_and_up_again(empty_engine: sa.Engine) -> None:
     assert {name: len(rows) for name, rows in raw_rows(empty_engine).items()} == dict.fromkeys(before, 1)
     (row,) = raw_rows(empty_engine)["exposures"]
     assert (row["quality"], row["quality_reason"], row["temperature_mean_c"]) == ("good", None, 9.25)
-    since = {"observation_quality", "guide_star_lock", "hot_pixels", "contrast_block", "box_rate_block"}
+    since = {"observation_quality", "guide_star_lock", "hot_pixels", "contrast_block", "box_rate_block", "has_raw"}
     assert row.keys() == before["exposures"][0].keys() - since
     assert raw_rows(empty_engine)["quality_notes"][0]["quality"] == "good"
     for table in ("exposures", "quality_notes"):
@@ -370,3 +372,26 @@ def test_any_path_can_hold_a_catalog(tmp_path: Path, name: str) -> None:
     engine.dispose()
     assert (tmp_path / name).is_file()
     assert {path.name for path in tmp_path.iterdir()} == {name}
+
+
+def test_connections_to_a_server_stay_open_if_asked_and_are_not_shared_with_a_forked_process(postgres_url: str) -> None:
+    script = (
+        "import os, sys, sqlalchemy as sa\n"
+        "from sbcdark.catalog.engine import make_engine, reading\n"
+        "def ask():\n"
+        "    with reading(engine) as session:\n"
+        "        print(session.scalar(sa.text('SELECT pg_backend_pid()')), flush=True)\n"
+        "for pooled in (False, True):\n"
+        "    engine = make_engine(sys.argv[1], pooled=pooled)\n"
+        "    ask(), ask()\n"
+        "if os.fork() == 0:\n"
+        "    ask()\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "ask()\n"
+        "engine.dispose()\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script, postgres_url], capture_output=True, check=True)
+    first, second, kept, again, forked, later = done.stdout.split()
+    assert first != second
+    assert kept == again == later != forked

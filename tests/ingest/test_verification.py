@@ -21,6 +21,7 @@ from sbcdark.pipeline.selection.choice import match
 from sbcdark.pipeline.selection.reasons import why
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NAMES = ("jcrx01iwq_raw", "jcrx01ixq_raw", "jcrx01iyq_raw", "jcmc11e6q_flt", "jcmc11010_asn")
@@ -36,9 +37,17 @@ def folder(shared_data: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def filled(empty_catalog: sa.Engine, folder: Path) -> sa.Engine:
+def filled(empty_catalog: sa.Engine, folder: Path) -> Iterator[sa.Engine]:
+    """Return a catalog of five files; whatever happens to them, it knows at the end of which darks a RAW is present."""
     assert counts(ingest(empty_catalog, [folder])) == (5, 0, 0, 0)
-    return empty_catalog
+    with_raw = sa.select(models.Exposure.rootname).where(models.Exposure.has_raw)
+    is_raw = (models.File.kind == "RAW") & (models.File.state == "present")
+    with reading(empty_catalog) as session:
+        assert sorted(session.scalars(with_raw)) == ["jcrx01iwq", "jcrx01ixq", "jcrx01iyq"]
+    yield empty_catalog
+    with reading(empty_catalog) as session:
+        present = set(session.scalars(sa.select(models.Exposure.rootname).join(models.File).where(is_raw)))
+        assert set(session.scalars(with_raw)) == present
 
 
 def file_of(folder: Path, name: str) -> Path:

@@ -158,6 +158,7 @@ def test_near_darks_that_are_not_taken_have_reasons(real_catalog: sa.Engine) -> 
         for statement in (
             "UPDATE exposures SET quality = 'retired', quality_reason = 'SAA' WHERE rootname = 'jcrx01ixq'",
             "UPDATE files SET state = 'missing' WHERE uri LIKE '%jcrx01iyq%'",
+            "UPDATE exposures SET has_raw = false WHERE rootname = 'jcrx01iyq'",
         ):
             connection.execute(sa.text(statement))
     (one,) = match(real_catalog, ["jcmc11e6q"])
