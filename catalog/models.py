@@ -36,14 +36,13 @@ EXPOSURE_FACTS = (
     "temperature_end_c", "exposure_flag", "observation_quality", "guide_star_lock", "hot_pixels",
 )  # fmt: skip
 """The columns of `exposures` that come from a file; `files.exposure_facts` keeps them for each file.
-
 Rows written before 0003 lack `observation_quality`, `guide_star_lock` and `hot_pixels`.
 """
 
+# What the indexes of rankings hold beside what orders, so that ranks are counted without a look at the rows.
 _TIES = ("temperature_mean_c", "start_mjd", "id")
 _BOX = ("box_rate_count_s_pix", "box_rate_err_count_s_pix")
 _GATES = ("rootname", "quality", "has_raw", "exptime_s", "quiet_rate_count_s_pix", "quiet_rate_err_count_s_pix")
-"""Columns in the indexes of rankings, beside what orders: ranks are counted without a look at the rows."""
 
 QUALITIES = "quality IN ('good', 'suspect', 'retired', 'untested')"
 
@@ -56,14 +55,12 @@ class Exposure(Base):
         CheckConstraint("kind IN ('dark', 'science')", name="kind"),
         CheckConstraint(QUALITIES, name="quality"),
         CheckConstraint("exptime_s > 0", name="exptime"),
-        # For ranking by a rate and its error: the darks of each block of the rate in order of the error.
         Index("ix_exposures_kind_contrast_block", "kind", "contrast_block", "contrast_err_count_s_pix",
               "contrast_count_s_pix", *_TIES, *_GATES, *_BOX),
         Index("ix_exposures_kind_box_rate_block", "kind", "box_rate_block", "box_rate_err_count_s_pix",
               "box_rate_count_s_pix", *_TIES, *_GATES, "contrast_count_s_pix"),
         Index("ix_exposures_kind_contrast", "kind", "contrast_count_s_pix", "id", "contrast_err_count_s_pix"),
         Index("ix_exposures_kind_box_rate", "kind", "box_rate_count_s_pix", "id", "box_rate_err_count_s_pix"),
-        # For ranking by a column alone.
         Index("ix_exposures_kind_box_count", "kind", "box_count", *_TIES, *_GATES, "contrast_count_s_pix", *_BOX),
         Index("ix_exposures_kind_temperature", "kind", *_TIES, *_GATES, "contrast_count_s_pix", *_BOX),
         Index("ix_exposures_kind_start", "kind", "start_mjd", "id"),

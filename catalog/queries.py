@@ -89,9 +89,11 @@ def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
     """Return what the catalog knows of the files at these URIs."""
     known: dict[str, KnownFile] = {}
     table = models.File.__table__.c
-    columns = table.uri, table.size_byte, table.mtime_ns, table.sha256, table.state, table.etag
+    query = sa.select(
+        *(table.uri, table.kind, table.size_byte, table.mtime_ns, table.sha256, table.state, table.etag),
+        *(table.exposure_id, table.exposure_facts, table.flat_correction, table.flat_file, table.multiplied_by),
+    )
     for chunk in chunks(uris):
-        query = sa.select(*columns, table.exposure_id, table.exposure_facts)
         for row in session.execute(query.where(table.uri.in_(chunk), table.state != "changed")):
             known[row.uri] = KnownFile(
                 row.size_byte,

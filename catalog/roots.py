@@ -34,6 +34,12 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 
 def settings_file() -> Path:
     """Return the file that names the roots where `SBCDARK_ROOTS` does not, one ``NAME=/path`` a line."""
+    return _settings_file(os.environ.get("HOME"), os.environ.get("XDG_CONFIG_HOME"))
+
+
+@lru_cache(maxsize=8)
+def _settings_file(_home: str | None, _config: str | None) -> Path:
+    # It is asked for with every file, and platformdirs takes as long as a query.
     from platformdirs import user_config_path  # noqa: PLC0415  needed only where files are read
 
     return user_config_path("sbcdark") / "roots"

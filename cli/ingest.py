@@ -46,7 +46,7 @@ def ingest(
         ),
     ],
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, metavar="N", help="Reading processes; default: one per core.")
+        int | None, typer.Option("--workers", min=1, metavar="N", help="Files read at once; default: one per core.")
     ] = None,
     scheduler: SchedulerOption = None,
     flat: FlatOption = None,

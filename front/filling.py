@@ -60,7 +60,7 @@ class FillingCatalog(OpenCatalog):
         paths : str, Path or iterable of these
             Files, folders, ``https://`` and ``s3://`` addresses.
         workers : int, optional
-            Reading processes; by default one per core.
+            Number of files read at once; by default one per core.
         scheduler : str, optional
             Address of the scheduler of a Dask cluster, ``tcp://host:8786``, whose workers read instead.
         flat : str or Path, optional

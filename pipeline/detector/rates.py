@@ -70,14 +70,47 @@ def unwrapped_counts(science: NDArray[np.generic]) -> NDArray[np.generic]:
     return science
 
 
+class Frame:
+    """The counts of a frame and, of integers, the pixels that are not zero: in a dark, one of a hundred.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (1024, 1024)
+        Counts (RAW) or flat-fielded counts (FLT).
+
+    Attributes
+    ----------
+    y, x, values : ndarray of int64, shape (n,), or None
+        Places and counts of the pixels that are not zero; None where they are many, or not integers.
+    """
+
+    def __init__(self, counts: NDArray[np.generic]) -> None:
+        self.counts = counts
+        self.y: NDArray[np.int64] | None = None
+        if counts.dtype.kind != "u":
+            return
+        if counts.dtype.itemsize == 2 and counts.flags.c_contiguous:
+            # Four pixels at a time; the order of bytes does not matter for zeros.
+            fours = counts.reshape(-1).view(np.uint64)
+            words = np.flatnonzero(fours != 0)
+            if len(words) <= counts.size // 16:
+                values = fours[words].view(counts.dtype)
+                seen = np.flatnonzero(values != 0)
+                self.y, self.x = np.divmod((words[seen >> 2] << 2) + (seen & 3), counts.shape[1])
+                self.values = values[seen].astype(np.int64)
+                return
+        # Sums over swapped bytes take twice as long.
+        self.counts = counts.astype(counts.dtype.newbyteorder("="), copy=False)
+
+
 def measure_regions(
-    counts: NDArray[np.generic], exptime_s: float, regions: Sequence[Region] = REGIONS
+    frame: Frame | NDArray[np.generic], exptime_s: float, regions: Sequence[Region] = REGIONS
 ) -> tuple[RegionMeasurement, ...]:
     """Measure named regions of a frame.
 
     Parameters
     ----------
-    counts : ndarray, shape (1024, 1024)
+    frame : Frame or ndarray, shape (1024, 1024)
         Counts (RAW) or flat-fielded counts (FLT); pixels that are not finite are excluded.
     exptime_s : float
         Exposure time in seconds.
@@ -89,10 +122,11 @@ def measure_regions(
     tuple of RegionMeasurement
         rate = counts / (good pixels x exptime), in count/s/pixel, and its error.
     """
-    finite = np.isfinite(counts) if counts.dtype.kind == "f" else None
+    frame = frame if isinstance(frame, Frame) else Frame(frame)
+    finite = np.isfinite(frame.counts) if frame.counts.dtype.kind == "f" else None
     measured = []
     for region in regions:
-        total, pixels = _whole_sum(counts, region) if finite is None else _finite_sum(counts, region, finite)
+        total, pixels = _whole_sum(frame, region) if finite is None else _finite_sum(frame.counts, region, finite)
         scale = pixels * exptime_s
         if scale == 0:
             continue
@@ -104,11 +138,16 @@ def measure_regions(
     return tuple(measured)
 
 
-def _whole_sum(counts: NDArray[np.generic], region: Region) -> tuple[float, int]:
+def _whole_sum(frame: Frame, region: Region) -> tuple[float, int]:
     """Return the sum and the number of the good pixels of a region in an array of integers, which are exact."""
-    inside = counts[region.slices]
+    inside = frame.counts[region.slices]
     excluded = _bad_pixels(region) if region.masked else (_NONE, _NONE)
-    total = int(np.sum(inside, dtype=np.int64)) - int(np.sum(inside[excluded], dtype=np.int64))
+    if frame.y is None:
+        total = int(np.sum(inside, dtype=np.int64))
+    else:
+        there = (frame.y >= region.y0) & (frame.y < region.y1) & (frame.x >= region.x0) & (frame.x < region.x1)
+        total = int(np.sum(frame.values[there]))
+    total -= int(np.sum(inside[excluded], dtype=np.int64))
     return float(total), inside.size - len(excluded[0])
 
 
@@ -137,7 +176,7 @@ _BLOCK = 64
 """Side in pixels of the squares that define the local level: 31 counts in 1000 s of a cold dark."""
 
 
-def count_hot_pixels(counts: NDArray[np.generic]) -> int:
+def count_hot_pixels(frame: Frame | NDArray[np.generic]) -> int:
     """Count the pixels of a dark that its local level does not explain: Poisson probability below 1e-9.
 
     The level is the mean of the other pixels in a square of 64 x 64 plus one count, so that a single count in an empty
@@ -145,23 +184,32 @@ def count_hot_pixels(counts: NDArray[np.generic]) -> int:
 
     Parameters
     ----------
-    counts : ndarray, shape (1024, 1024)
+    frame : Frame or ndarray, shape (1024, 1024)
         Counts; pixels that are not finite are excluded.
 
     Returns
     -------
     int
     """
+    frame = frame if isinstance(frame, Frame) else Frame(frame)
+    counts = frame.counts
     finite = np.isfinite(counts) if counts.dtype.kind == "f" else None
     seen: NDArray[Any] = counts if finite is None else np.where(finite, counts, 0)
-    # At the lowest possible level, 1 in 4096 pixels, a single count is not significant.
-    y, x = np.divmod(np.flatnonzero(seen >= 2), counts.shape[1])
+    across = counts.shape[1] // _BLOCK
+    if frame.y is None:
+        # At the lowest possible level, 1 in 4096 pixels, a single count is not significant.
+        y, x = np.divmod(np.flatnonzero(seen >= 2), counts.shape[1])
+        values = seen[y, x].astype(np.float64)
+        total = _square_sums(seen)
+    else:
+        y, x, values = frame.y, frame.x, frame.values.astype(np.float64)
     alive = (y < DEAD_ROWS.start) | (y >= DEAD_ROWS.stop)
-    y, x = y[alive], x[alive]
-    values = seen[y, x].astype(np.float64)
-    squares = (y // _BLOCK) * (counts.shape[1] // _BLOCK) + x // _BLOCK
-    total = _square_sums(seen)
-    number = _square_sums(np.ones(counts.shape, dtype=bool) if finite is None else finite)
+    y, x, values = y[alive], x[alive], values[alive]
+    squares = (y // _BLOCK) * across + x // _BLOCK
+    number = _whole_squares(counts.shape) if finite is None else _square_sums(finite)
+    if frame.y is not None:
+        total = np.bincount(squares, values, len(number)).astype(np.float64)
+        squares, values = squares[values >= 2], values[values >= 2]
     hot = np.zeros(len(values), dtype=bool)
     for _ in range(10):  # each excluded hot pixel lowers the level for the others
         clean = total - np.bincount(squares[hot], values[hot], len(total))
@@ -172,6 +220,11 @@ def count_hot_pixels(counts: NDArray[np.generic]) -> int:
             break
         hot = now
     return int(hot.sum())
+
+
+@cache
+def _whole_squares(shape: tuple[int, int]) -> NDArray[np.float64]:
+    return _square_sums(np.ones(shape, dtype=bool))
 
 
 def _square_sums(values: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import math
 import os
 import re
 import stat
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +20,12 @@ from sbcdark.catalog.roots import uri_of
 from sbcdark.catalog.text import number
 from sbcdark.catalog.times import utc_of_mjd
 from sbcdark.pipeline.detector.constants import is_prism
-from sbcdark.pipeline.detector.rates import count_hot_pixels, unwrapped_counts
+from sbcdark.pipeline.detector.rates import Frame, count_hot_pixels, unwrapped_counts
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE, REGIONS
 from sbcdark.pipeline.frames.flats import flat_at_hand
 from sbcdark.pipeline.frames.flt_checks import why_unfit
 from sbcdark.pipeline.frames.frame_counts import LARGEST_PIXEL, measured_regions
+from sbcdark.pipeline.frames.plain_headers import NotPlainError, plain_headers
 from sbcdark.pipeline.frames.untrusted_fits import (
     NotOursError,
     UnsoundError,
@@ -34,19 +36,22 @@ from sbcdark.pipeline.frames.untrusted_fits import (
     open_content,
     open_regular,
     reasons,
+    require_promised,
     require_unchanged,
+    structure_of,
     unpacked,
 )
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from astropy.io.fits import HDUList
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.detector.regions import Region
+    from sbcdark.pipeline.frames.fits_structure import Part
 
 _NAME = re.compile(r"_(raw|flt|asn)\.fits(\.gz|\.bz2|\.xz)?\Z")
 _OTHER_PACKING = re.compile(r"_(raw|flt|asn)\.(fits?\.)?(fz|z|zip|zst|7z|lzma|lz4|tar|tar\.gz|tgz)\Z")
@@ -162,14 +167,44 @@ def parse(
     UnsoundError
         The file is bad.
     """
-    with open_content(content) as hdus, reasons():
+    if kind == "RAW" and regions is None and isinstance(content, bytes) and (plain := _plain_exposure(content)):
+        return plain, None
+    # astropy's warnings are a setting of the whole process.
+    with _ASTROPY, open_content(content) as hdus, reasons():
         _require_sbc(hdus[0].header)
         if kind == "ASN":
             return None, _association(hdus)
-        exposure = _exposure(hdus, content, regions, flat)
+        science: Any = hdus[1] if len(hdus) > 1 else None
+        header = None if science is None else science.header
+        exposure = _exposure(
+            hdus[0].header, header, lambda: science.data if regions is None else _rows(science, regions), regions, flat
+        )
         if kind == "FLT" and not is_prism(exposure.filter) and (unfit := why_unfit(hdus)) is not None:
             raise UnsoundError(unfit)
         return exposure, None
+
+
+_ASTROPY = threading.Lock()
+
+
+def _plain_exposure(content: bytes) -> ExposureFacts | None:
+    """Return the facts of a RAW whose headers and pixels are as calacs writes them; None for one left to astropy."""
+    parts = structure_of(content)
+    try:
+        headers = plain_headers(content, parts)
+        require_promised(len(headers) - 1, headers[0].get("NEXTEND"))
+        _require_sbc(headers[0])
+        header = headers[1] if len(headers) > 1 else None
+        return _exposure(headers[0], header, lambda: _plain_pixels(content, parts[1], header), None, None)
+    except NotPlainError:
+        return None
+
+
+def _plain_pixels(content: bytes, part: Part, header: Any) -> NDArray[np.generic]:
+    scaled = any(keyword in header for keyword in ("BSCALE", "BZERO", "BLANK"))
+    if scaled or (part.sizes["BITPIX"], part.sizes["NAXIS"]) != (16, 2):
+        raise NotPlainError
+    return np.frombuffer(content, ">i2", DETECTOR_SHAPE[0] * DETECTOR_SHAPE[1], part.data).reshape(DETECTOR_SHAPE)
 
 
 def _require_sbc(primary: Any) -> None:
@@ -185,9 +220,9 @@ def _require_sbc(primary: Any) -> None:
 
 
 def _exposure(
-    hdus: HDUList, content: bytes | io.RawIOBase, regions: Sequence[Region] | None, given_flat: Path | None
+    primary: Any, header: Any, read_pixels: Callable[[], Any], regions: Sequence[Region] | None, given_flat: Path | None
 ) -> ExposureFacts:
-    primary = hdus[0].header
+    """Return the facts in the primary header, the header of the first extension (None without one) and its pixels."""
     image_type = _text(primary, "IMAGETYP") or ""
     observation = _text(primary, "OBSTYPE") or ""
     if image_type == "DARK":
@@ -199,16 +234,14 @@ def _exposure(
     mode = _text(primary, "OBSMODE")
     if mode not in {None, "ACCUM"}:
         raise NotOursError(f"not an ACCUM exposure: {mode}")
-    if len(hdus) < 2:
+    if header is None:
         raise UnsoundError("truncated: SCI extension is missing")
-    science = hdus[1]
-    header = science.header
     if _text(header, "EXTNAME") != "SCI":
         raise UnsoundError("first extension is not SCI")
     shape = (header.get("NAXIS2"), header.get("NAXIS1"))
     if shape != DETECTOR_SHAPE:
         raise UnsoundError(f"SCI is {shape[1]} x {shape[0]} pixels, not 1024 x 1024")
-    data = _frame(science, content) if regions is None else _rows(science, regions)
+    data = read_pixels()
     if data is None or data.shape != DETECTOR_SHAPE:
         raise UnsoundError("SCI does not have 1024 x 1024 pixels")
     unit = _text(header, "BUNIT")
@@ -222,7 +255,7 @@ def _exposure(
     flat = None
     if exposure_kind == "science" and data.dtype.kind == "f":
         flat = flat_at_hand(_text(primary, "FLATCORR"), _text(primary, "PFLTFILE"), given_flat)
-    counts: NDArray[np.generic] = data if flat is None else np.asarray(data, np.float64) * flat.pixels
+    frame = Frame(unwrapped_counts(data) if flat is None else np.asarray(data, np.float64) * flat.pixels)
     return ExposureFacts(
         rootname=_rootname(primary),
         kind=exposure_kind,
@@ -245,24 +278,12 @@ def _exposure(
         multiplied_by=None if flat is None else flat.path.name,
         photflam_erg_s_cm2_a=_optional(header, "PHOTFLAM", above=0.0, below=1.0),
         photplam_a=_optional(header, "PHOTPLAM", above=0.0, below=1e6),
-        measurements=measured_regions(counts, exptime, REGIONS if regions is None else regions, subtracted=subtracted),
+        measurements=measured_regions(frame, exptime, REGIONS if regions is None else regions, subtracted=subtracted),
         observation_quality=_text(primary, "QUALITY"),
         guide_star_lock=_text(primary, "FGSLOCK"),
         # Cores of sources look like hot pixels, and a frame read in part lacks the other pixels.
-        hot_pixels=count_hot_pixels(unwrapped_counts(data)) if exposure_kind == "dark" and regions is None else None,
+        hot_pixels=count_hot_pixels(frame) if exposure_kind == "dark" and regions is None else None,
     )
-
-
-def _frame(science: Any, content: bytes | io.RawIOBase) -> NDArray[np.generic] | None:
-    """Return the pixels of an extension; those of a RAW come from the bytes in memory, in the order of this machine."""
-    header = science.header
-    plain = header.get("BITPIX") == 16 and not any(keyword in header for keyword in ("BSCALE", "BZERO", "BLANK"))
-    if not isinstance(content, bytes) or not science.is_image or science.shape != DETECTOR_SHAPE or not plain:
-        data: NDArray[np.generic] | None = science.data
-        return data
-    place = science.fileinfo()["datLoc"]
-    pixels = np.frombuffer(content, ">i2", DETECTOR_SHAPE[0] * DETECTOR_SHAPE[1], place)
-    return pixels.astype(np.int16).reshape(DETECTOR_SHAPE)
 
 
 def _rows(science: Any, regions: Sequence[Region]) -> NDArray[np.generic] | None:

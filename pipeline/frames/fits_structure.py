@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from math import prod
 from os import SEEK_END
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from io import RawIOBase
@@ -32,8 +32,10 @@ _MOST_FIELDS = 999  # limit of the FITS standard
 _PIXEL_SIZES = (8, 16, 32, 64, -32, -64)
 
 _KEYWORD = re.compile(rb"BITPIX|NAXIS[0-9]*|PCOUNT|GCOUNT|TFIELDS|GROUPS")
+_NAMES = (b"BITPIX", b"NAXIS", b"PCOUNT", b"GCOUNT", b"TFIELDS", b"GROUPS")
 _INTEGER = re.compile(rb"= +([+-]?[0-9]{1,20}) *(?:/.*)?", re.DOTALL)
 _NO_GROUPS = re.compile(rb"GROUPS  = +F *(?:/.*)?", re.DOTALL)
+_TEXT = bytes(range(ord(" "), ord("~") + 1))
 _NO_TEXT = re.compile(rb"[^ -~]")
 _END = re.compile(rb"END(?![A-Z0-9_-])")
 
@@ -42,13 +44,27 @@ class StructureError(Exception):
     """The structure of the file is invalid; the message is the reason."""
 
 
-def check_structure(file: BinaryIO | RawIOBase) -> None:
+class Part(NamedTuple):
+    """A header and its data: places in bytes of the first card, of the END card and of the data, and the sizes."""
+
+    header: int
+    end: int
+    data: int
+    sizes: dict[str, int]
+
+
+def check_structure(file: BinaryIO | RawIOBase) -> list[Part]:
     """Walk through all headers to the end of a FITS file. Only headers are read.
 
     Parameters
     ----------
     file : binary file
         Positioned at its beginning, where it says SIMPLE.
+
+    Returns
+    -------
+    list of Part
+        The primary header and the extensions.
 
     Raises
     ------
@@ -58,14 +74,17 @@ def check_structure(file: BinaryIO | RawIOBase) -> None:
     """
     length = file.seek(0, SEEK_END)
     place = blocks = 0
+    parts: list[Part] = []
     for _ in range(MOST_EXTENSIONS + 1):
         file.seek(place)
-        sizes, header_blocks = _header(file, MOST_HEADER_BLOCKS - blocks)
+        sizes, cards = _header(file, MOST_HEADER_BLOCKS - blocks)
+        header_blocks = cards * CARD // BLOCK + 1
         blocks += header_blocks
         data = place + header_blocks * BLOCK
         end = data + _data_bytes(sizes)
         if end > length:
             raise StructureError(f"truncated: {length} bytes, but its headers describe {end}")
+        parts.append(Part(place, place + cards * CARD, data, sizes))
         place = data + -(-(end - data) // BLOCK) * BLOCK
         file.seek(min(place, length))
         if file.read(8) != b"XTENSION":
@@ -73,27 +92,41 @@ def check_structure(file: BinaryIO | RawIOBase) -> None:
             # Tapes pad with zeros.
             if file.read().strip(b"\0"):
                 raise StructureError("content after the last extension is not FITS")
-            return
+            return parts
     raise StructureError(f"more than {MOST_EXTENSIONS} extensions")
 
 
 def _header(file: BinaryIO | RawIOBase, most_blocks: int) -> tuple[dict[str, int], int]:
-    """Return the sizes in a header, and the number of its blocks."""
+    """Return the sizes in a header, and the number of cards before END."""
     found: dict[str, int] = {}
-    for number in range(1, most_blocks + 1):
+    for number in range(most_blocks):
         block = file.read(BLOCK)
         if len(block) < BLOCK:
             raise StructureError("truncated: ends within a header")
-        for place in range(0, BLOCK, CARD):
+        end = next((place for place in _places(block, b"END") if _END.match(block, place)), BLOCK)
+        # Only these cards can be wrong: where a block has other bytes than text, any of them.
+        is_text = not block[:end].translate(None, _TEXT)
+        for place in _places(block[:end].upper(), *_NAMES) if is_text else range(0, end, CARD):
             card = block[place : place + CARD]
-            if _END.match(card):
-                if card != b"END".ljust(CARD):
-                    raise StructureError("malformed END card")
-                return found, number
             if _NO_TEXT.search(card):
                 raise StructureError("a header has bytes that are not text")
             _note(card, found)
+        if end < BLOCK:
+            if block[end : end + CARD] != b"END".ljust(CARD):
+                raise StructureError("malformed END card")
+            return found, number * (BLOCK // CARD) + end // CARD
     raise StructureError(f"headers are longer than {MOST_HEADER_BLOCKS} blocks")
+
+
+def _places(block: bytes, *names: bytes) -> list[int]:
+    """Return where the cards of a block begin that have one of some names anywhere, in order."""
+    found = set()
+    for name in names:
+        place = block.find(name)
+        while place >= 0:
+            found.add(place // CARD * CARD)
+            place = block.find(name, place + 1)
+    return sorted(found)
 
 
 def _note(card: bytes, found: dict[str, int]) -> None:

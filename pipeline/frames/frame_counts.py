@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sbcdark.pipeline.detector.rates import measure_regions, unwrapped_counts
+from sbcdark.pipeline.detector.rates import measure_regions
 from sbcdark.pipeline.detector.regions import FRAME
 from sbcdark.pipeline.frames.untrusted_fits import UnsoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from sbcdark.catalog.records import RegionMeasurement
+    from sbcdark.pipeline.detector.rates import Frame
     from sbcdark.pipeline.detector.regions import Region
 
 _COLDEST_DARK = 4e-6
@@ -29,14 +28,14 @@ LARGEST_PIXEL = 1e7
 
 
 def measured_regions(
-    data: NDArray[np.generic], exptime: float, regions: Sequence[Region], *, subtracted: bool
+    frame: Frame, exptime: float, regions: Sequence[Region], *, subtracted: bool
 ) -> tuple[RegionMeasurement, ...]:
     """Check the counts of a frame, and measure its regions.
 
     Parameters
     ----------
-    data : ndarray of int16, uint16 or float, shape (1024, 1024)
-        Counts; int16 is read as uint16.
+    frame : Frame
+        Counts as uint16 or float.
     exptime : float
         Seconds.
     subtracted : bool
@@ -47,7 +46,7 @@ def measured_regions(
     UnsoundError
         The counts are impossible.
     """
-    counts = unwrapped_counts(data)
+    counts = frame.counts
     if counts.dtype.kind == "f":
         finite = np.isfinite(counts)
         if not finite.any():
@@ -57,7 +56,7 @@ def measured_regions(
                 raise UnsoundError(f"SCI has a pixel of {extreme:.6g} counts, outside +-{LARGEST_PIXEL:g}")
     elif counts.dtype.kind != "u" or counts.dtype.itemsize != 2:
         raise UnsoundError(f"BITPIX of SCI is {counts.dtype.itemsize * 8}, not 16 or -32")
-    measured = measure_regions(counts, exptime, regions)
+    measured = measure_regions(frame, exptime, regions)
     if len(measured) < len(regions):
         raise UnsoundError("SCI has no finite pixel in a measured region")
     if not subtracted and any(one.counts < 0 for one in measured):

@@ -18,6 +18,7 @@ from sbcdark.catalog.errors import BadFileError, SbcdarkError
 from sbcdark.catalog.roots import is_local, path_of
 from sbcdark.pipeline.frames.compression import BROKEN, PACKINGS
 from sbcdark.pipeline.frames.fits_structure import StructureError, check_structure
+from sbcdark.pipeline.frames.plain_headers import PlainHeader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
     from sbcdark.catalog.records import FileRecord
+    from sbcdark.pipeline.frames.fits_structure import Part
 
 LARGEST_FILE = 64 * 2**20
 """Bytes; an FLT with all its extensions has 10.5 MB. Larger files are refused, compressed or not."""
@@ -106,8 +108,9 @@ def unpacked(content: bytes) -> bytes:
     name = next((name for name, (magic, _) in PACKINGS.items() if content.startswith(magic)), None)
     if name is None:
         return content
-    pieces: list[bytes] = []
-    place = size = 0
+    # Not a list to be joined: twice the memory would be given back to the system and asked for again with every file.
+    plain = io.BytesIO()
+    place = 0
     # Not the `gzip` module and the like: they read headers byte by byte in Python, so an endless header or millions of
     # empty streams in sequence keep them busy for half a minute.
     for _ in range(_MOST_STREAMS):
@@ -119,16 +122,15 @@ def unpacked(content: bytes) -> bytes:
             place += len(packed)
             try:
                 for piece in stream.pieces(packed):
-                    pieces.append(piece)
-                    size += len(piece)
-                    if size > LARGEST_FILE:
+                    plain.write(piece)
+                    if plain.tell() > LARGEST_FILE:
                         raise UnsoundError(f"decompresses to more than {LARGEST_FILE} bytes")
             except BROKEN as error:
                 raise UnsoundError(f"{name} stream is broken: {error}") from error
         place -= len(stream.unused_data)
         # Parallel compression writes streams one after another; tapes pad with zeros.
         if place == len(content) or (content[place] == 0 and content.count(0, place) == len(content) - place):
-            return b"".join(pieces)
+            return plain.getvalue()
     raise UnsoundError(f"{name} stream is broken: more than {_MOST_STREAMS} parts")
 
 
@@ -170,20 +172,41 @@ def open_content(content: bytes | io.RawIOBase) -> HDUList:
     from astropy.io import fits  # noqa: PLC0415  needed only to read files
 
     file = io.BytesIO(content) if isinstance(content, bytes) else content
-    if file.read(9) != b"SIMPLE  =":
-        raise UnsoundError("not a FITS file (it does not begin with SIMPLE)")
-    try:
-        check_structure(file)
-    except StructureError as error:
-        raise UnsoundError(str(error)) from error
+    structure_of(file)
     file.seek(0)
     with reasons():
         # A compressed image is not an HST product, and can decompress to any size.
         hdus = fits.open(file, memmap=False, disable_image_compression=True)
-        extensions, promised = len(hdus) - 1, card_value(hdus[0].header, "NEXTEND")
-        if isinstance(promised, int) and extensions < promised:
-            raise UnsoundError(f"truncated: has {extensions} of {promised} extensions")
+        require_promised(len(hdus) - 1, card_value(hdus[0].header, "NEXTEND"))
         return hdus
+
+
+def structure_of(content: bytes | BinaryIO | io.RawIOBase) -> list[Part]:
+    """Return the headers of FITS content, whose structure is checked.
+
+    Raises
+    ------
+    UnsoundError
+        The content does not begin as a FITS file, or its structure is broken.
+    """
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
+    if file.read(9) != b"SIMPLE  =":
+        raise UnsoundError("not a FITS file (it does not begin with SIMPLE)")
+    try:
+        return check_structure(file)
+    except StructureError as error:
+        raise UnsoundError(str(error)) from error
+
+
+def require_promised(extensions: int, promised: Any) -> None:
+    """Refuse a file with fewer extensions than its primary header promises by NEXTEND.
+
+    Raises
+    ------
+    UnsoundError
+    """
+    if isinstance(promised, int) and extensions < promised:
+        raise UnsoundError(f"truncated: has {extensions} of {promised} extensions")
 
 
 def clean(text: str) -> str:
@@ -208,6 +231,8 @@ def local_path(uri: str) -> Path:
 
 def card_value(header: Any, keyword: str) -> Any:
     """Return the value of a header card; None if the card is missing or unreadable."""
+    if isinstance(header, PlainHeader):
+        return header.get(keyword)
     from astropy.io.fits import VerifyError  # noqa: PLC0415  needed only to read files
 
     try:

@@ -29,6 +29,7 @@ def discover(paths: Iterable[str | Path], report: IngestReport) -> list[Path]:
         A path does not exist.
     """
     found: dict[Path, None] = {}
+    folders: dict[Path, Path] = {}
     for given in paths:
         path = Path(given)
         try:
@@ -41,19 +42,26 @@ def discover(paths: Iterable[str | Path], report: IngestReport) -> list[Path]:
             raise UsageError(f"{str(given)!r} does not exist.", "Give existing files or folders.")
         if path.is_dir():
             for file in _walk(path, report):
-                _consider(file, found, report)
+                _consider(file, found, folders, report)
         else:
-            _consider(path, found, report)
+            _consider(path, found, folders, report)
     return list(found)
 
 
-def _consider(path: Path, found: dict[Path, None], report: IngestReport) -> None:
+def _consider(path: Path, found: dict[Path, None], folders: dict[Path, Path], report: IngestReport) -> None:
+    """Add a file to those found; `folders` keeps where each folder really is."""
     if exposure_files.product_kind(path.name) is None:
         report.ignore(path, exposure_files.why_ignored(path.name))
     elif not exposure_files.is_regular(path):
         report.reject(path, "not a regular file")
     else:
-        real = path.resolve()
+        if path.is_symlink():
+            real = path.resolve()
+        else:
+            folder = path.parent
+            if folder not in folders:
+                folders[folder] = folder.resolve()
+            real = folders[folder] / path.name
         # A content store (git-annex) names files by checksum; only the name of the link gives their kind.
         place = real if exposure_files.product_kind(real.name) is not None else path.absolute()
         if len(uri_of(place)) > _LONGEST_URI:

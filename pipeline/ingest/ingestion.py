@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from sbcdark.catalog.records import ExposureFacts
+    from sbcdark.catalog.records import ExposureFacts, KnownFile
 
 
 _BATCH = 128
@@ -52,7 +52,7 @@ _BATCHES_FOR_POOL, _BATCHES_FOR_CLUSTER = 2, 8
 """Batches that are read ahead of the one that is written."""
 
 _WORTH_A_POOL = 48
-"""From this number of files, starting worker processes saves time."""
+"""From this number of FLTs, starting worker processes saves time."""
 
 
 def ingest(
@@ -76,7 +76,7 @@ def ingest(
         Files, folders, ``https://`` addresses of files, ``s3://`` addresses of files or prefixes. Remote files stay
         remote: of a RAW or FLT, only the headers and the rows of two regions are downloaded.
     workers : int, optional
-        Reading processes; by default one per core. One process writes, in transactions of 128 files.
+        Number of files read at once; by default one per core. One process writes, in transactions of 128 files.
     scheduler : str, optional
         Address of the scheduler of a Dask cluster, whose workers read instead.
     flat : Path or None
@@ -143,29 +143,27 @@ def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestRepo
         return list(files)
     todo = []
     with reading(engine) as session:
-        for start in range(0, len(files), _BATCH):
-            batch = files[start : start + _BATCH]
+        for batch in chunks(files):
             uris = [uri_of(path) for path in batch]
             known = queries.known_files(session, uris)
             for path, uri in zip(batch, uris, strict=True):
-                row = known.get(uri)
-                try:
-                    status = path.stat()
-                except OSError:
-                    todo.append(path)
-                    continue
-                same = (
-                    row is not None
-                    and row.complete
-                    and row.state == "present"
-                    and (row.size_byte == status.st_size and row.mtime_ns == modified_ns(status))
-                    and (row.divided_by is None or find_flat(row.divided_by, flat) is None)
-                )
-                if same:
+                if _is_unchanged(path, known.get(uri), flat):
                     report.unchanged += 1
                 else:
                     todo.append(path)
     return todo
+
+
+def _is_unchanged(path: Path, row: KnownFile | None, flat: Path | None) -> bool:
+    if row is None or not row.complete or row.state != "present":
+        return False
+    if row.divided_by is not None and find_flat(row.divided_by, flat) is not None:
+        return False
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return (row.size_byte, row.mtime_ns) == (status.st_size, modified_ns(status))
 
 
 @contextmanager
@@ -178,8 +176,12 @@ def _read(
     if scheduler is not None:
         with cluster(scheduler) as executor:
             yield _ahead(executor, batches, _BATCHES_FOR_CLUSTER, read)
-    elif wanted <= 1 or len(paths) < _WORTH_A_POOL:
+    elif wanted <= 1 or len(paths) <= 1:
         yield ([read(path) for path in batch] for batch in batches)
+    elif sum(exposure_files.product_kind(path.name) == "FLT" for path in paths) < _WORTH_A_POOL:
+        # Most of the time of a RAW goes to code that lets other threads run: reading, unpacking, sha256, sums.
+        with ThreadPoolExecutor(wanted) as threads:
+            yield _ahead(threads, batches, _BATCHES_FOR_POOL, read)
     else:
         # "spawn": a forked child would inherit the database connection and the locks of other threads.
         with ProcessPoolExecutor(wanted, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:

@@ -43,6 +43,7 @@ ROWS_SINCE = {
     "0004": {"quality_notes": 2, "archive_exposures": 2},
     "0005": {"quality_notes": 2, "archive_exposures": 2},
     "0006": {"quality_notes": 2, "archive_exposures": 2},
+    "0007": {"quality_notes": 2, "archive_exposures": 2},
 }
 """What is more in later ones."""
 
@@ -56,9 +57,7 @@ def old(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> It
 
 
 def test_every_revision_that_was_released_is_kept() -> None:
-    assert (
-        [path.name[:4] for path in OLD_CATALOGS] == list(ROWS_SINCE) == ["0001", "0002", "0003", "0004", "0005", "0006"]
-    )
+    assert [path.name[:4] for path in OLD_CATALOGS] == list(ROWS_SINCE) == [f"{one:04d}" for one in range(1, 8)]
 
 
 def test_old_catalog_is_refused_until_it_is_upgraded(old: sa.Engine) -> None:
@@ -92,6 +91,10 @@ def test_old_catalog_comes_up_with_every_row_and_goes_down_again(old: sa.Engine)
         for name in ("observation_quality", "guide_star_lock", "hot_pixels"):
             assert {row[name] for row in after["exposures"]} == {None}
     assert {row["source_count_s"] for row in after["photometry"]} == {None}
+    # A RAW counts while it is present.
+    present = {row["exposure_id"] for row in after["files"] if (row["kind"], row["state"]) == ("RAW", "present")}
+    assert {row["id"] for row in after["exposures"] if row["has_raw"]} == present
+    assert len(present) == 20
     schema.downgrade(old, revision)
     assert raw_rows(old) == before
 

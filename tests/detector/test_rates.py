@@ -13,6 +13,7 @@ from scipy import stats
 
 from sbcdark.pipeline.detector import rates
 from sbcdark.pipeline.detector.rates import (
+    Frame,
     count_error,
     count_hot_pixels,
     measure_regions,
@@ -150,6 +151,23 @@ def test_hot_pixels_are_counted_against_the_local_level() -> None:
     hot[y[0] ^ 1, x[0]] = 60_000
     hot[DEAD_ROWS] = 1000
     assert count_hot_pixels(hot) == 21
+
+
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+@pytest.mark.parametrize("mean", [0.0, 0.0075, 0.06, 0.3, 30.0])
+def test_few_counts_are_summed_as_many_are(mean: float, order: str) -> None:
+    """The pixels that are not zero give what the whole array does, in either order of bytes."""
+    rng = np.random.default_rng(4)
+    counts = rng.poisson(mean, (1024, 1024)).astype(np.uint16)
+    counts[np.arange(0, 1024, 41), 1023] = 65_535
+    frame = Frame(counts.astype(order))
+    assert (frame.y is None) == (mean > 0.1)
+    native = Frame(counts)
+    native.y = None
+    assert measure_regions(frame, 1000.0) == measure_regions(native, 1000.0)
+    assert count_hot_pixels(frame) == count_hot_pixels(native) > 0
+    box = next(one for one in measure_regions(frame, 1000.0) if one.region == "box")
+    assert box.counts == counts[650:850, 580:780].sum(dtype=np.int64)
 
 
 @pytest.mark.parametrize("mean", [0.0, 1e-6, 1e-4, 1e-3, 0.0075, 0.1, 1.0, 99.0, 101.0, 400.0])
