@@ -97,8 +97,7 @@ def make_engine(url: str, *, create: bool = False, pooled: bool = False) -> sa.E
             parsed = parsed.update_query_dict({"connect_timeout": _CONNECT_TIMEOUT_S})
         how = {"pool_pre_ping": True} if pooled else {"poolclass": sa.NullPool}
         engine = sa.create_engine(parsed, connect_args={"application_name": "sbcdark"}, **how)
-        if pooled:
-            _keep_to_this_process(engine)
+        _set_up_connections(engine)
         return engine
     raise UsageError(
         f"A catalog is stored in SQLite or PostgreSQL, not in {backend}.",
@@ -106,15 +105,21 @@ def make_engine(url: str, *, create: bool = False, pooled: bool = False) -> sa.E
     )
 
 
-def _keep_to_this_process(engine: sa.Engine) -> None:
-    """Let a forked process open connections of its own: two that share one would mix their messages."""
+def _set_up_connections(engine: sa.Engine) -> None:
+    """Set what each connection to a server needs, and keep it to the process that opened it."""
 
     @sa.event.listens_for(engine, "connect")
-    def _connect(_connection: DBAPIConnection, record: Any) -> None:
+    def _connect(connection: DBAPIConnection, record: Any) -> None:
         record.info["process"] = os.getpid()
+        cursor = connection.cursor()
+        # A statement takes milliseconds here; to compile it, or to start processes for it, would take longer.
+        cursor.execute("SET jit = off; SET max_parallel_workers_per_gather = 0")
+        cursor.close()
+        connection.commit()
 
     @sa.event.listens_for(engine, "checkout")
     def _checkout(_connection: DBAPIConnection, record: Any, proxy: Any) -> None:
+        # Two processes that share a connection would mix their messages: a forked one opens its own.
         if record.info["process"] != os.getpid():
             record.dbapi_connection = proxy.dbapi_connection = None
             raise DisconnectionError("another process opened this connection")
