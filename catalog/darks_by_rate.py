@@ -32,7 +32,7 @@ BLOCK_COLUMNS = {"contrast_count_s_pix": "contrast_block", "box_rate_count_s_pix
 _SAMPLED = 2
 """Number of blocks on each side whose first darks are looked at by one statement."""
 
-_SAMPLES = 6
+_SAMPLES = 2
 """Number of such statements, further and further out; then the darks nearest by the rate alone are looked at."""
 
 _NEAREST = (512, 16_384)
