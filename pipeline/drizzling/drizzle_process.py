@@ -61,6 +61,9 @@ SETTINGS: dict[str, Any] = {
 ENVIRONMENT = {"ASTRODRIZ_NO_PARALLEL": "1", "MPLBACKEND": "Agg"}
 """No process pool for one kernel call, and no display for the plots of drizzlepac."""
 
+_BAND = 64
+"""Rows that are mapped at a time, to save memory."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KernelCall:
@@ -210,7 +213,12 @@ class _Mapping:
 
     def grid(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map a grid of native positions: product positions of shape (2, len(y), len(x)), counted from 1."""
-        return np.array(self._mapping(np.tile(x, len(y)), np.repeat(y, len(x)))).reshape(2, len(y), len(x))
+        found = np.empty((2, len(y), len(x)))
+        for first in range(0, len(y), _BAND):
+            rows = y[first : first + _BAND]
+            for axis, places in enumerate(self._mapping(np.tile(x, len(rows)), np.repeat(rows, len(x)))):
+                found[axis, first : first + _BAND] = places.reshape(len(rows), len(x))
+        return found
 
     def forward(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> Any:
         """Map native positions (n,), counted from 1, as the kernel asks for them."""
@@ -310,7 +318,7 @@ def _resample(planes: Sequence[Sequence[NDArray[Any]]], calls: Sequence[KernelCa
         mapping = _Mapping(call)
         for plane, (science, weight) in zip(planes, products, strict=True):
             # Pixels without weight must be finite: the kernel multiplies them by 0.
-            counts = np.where(call.weight > 0, plane[number], 0.0).astype(np.float32)
+            counts = np.where(call.weight > 0, np.asarray(plane[number], np.float32), np.float32(0.0))
             adrizzle.do_driz(
                 counts, call.input_wcs, call.weight, call.output_wcs, science, weight, context,
                 call.expin, call.in_units, call.wt_scl, **call.options | {"wcsmap": mapping},

@@ -43,8 +43,10 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import Match, MatchValues
     from sbcdark.pipeline.apertures.apertures import ApertureSpec
+    from sbcdark.pipeline.apertures.pixel_shapes import PixelShape
     from sbcdark.pipeline.drizzling.drizzle import Drizzler
     from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct
+    from sbcdark.pipeline.drizzling.footprints import NativeWeights
     from sbcdark.pipeline.drizzling.grid import Grid
     from sbcdark.pipeline.frames.flats import Flat
     from sbcdark.pipeline.products.job import Job
@@ -192,15 +194,11 @@ def _made(engine: sa.Engine, target: Target, plan: Plan, job: Job, drizzler: Dri
     estimate = combine_darks(options.combine, exposures, chosen, around, templates_of)
     if options.combine is Combine.MODEL:
         warnings += _degraded(estimate)
-    del exposures
-    fitted = tuple(zip(inputs, estimate.exposures, strict=True))
-    darks = [one.flat_fielded(dark.rate) for one, dark in fitted]
-    errors = [one.flat_fielded(dark.rate_error) for one, dark in fitted]
-    variances = [variance.astype(np.float32) for variance in variance_planes(inputs)]
-    counts = [_in_exposure(inputs, darks), _in_exposure(inputs, errors), variances]
-    dark, dark_error, variance = drizzler.resample(counts, folder=work, log=log)
-    check_product(dark, darks, "the masterdark", checked)
-    del darks, errors, variances, counts
+        # Only the first dark of each exposure is shown; all of them take as much memory as the products.
+        shown = {match.darks[0].dark for match in matches}
+        estimate = replace(estimate, darks=tuple(one for one in estimate.darks if one.rootname in shown))
+    del exposures, chosen
+    dark, dark_error, net, error = _on_product(inputs, estimate, product, drizzler, work, log, checked)
     members = tuple(
         _member(one, match, modelled) for one, match, modelled in zip(inputs, matches, estimate.exposures, strict=True)
     )
@@ -213,16 +211,35 @@ def _made(engine: sa.Engine, target: Target, plan: Plan, job: Job, drizzler: Dri
         members,
         tuple(dict.fromkeys([*warnings, *(f"{one.exposure}: {text}" for one in matches for text in one.warnings)])),
     )
-    net, error = product.science - dark, net_error(variance, dark_error, product)
     return Built(
         masterdark, inputs, estimate, placed, sky, product, dark, dark_error, net, error,
         tuple(matches), plan.apertures, plan.growth, plan.revision, plan.inputs_key, options.mixed,
     )  # fmt: skip
 
 
-def _in_exposure(inputs: Sequence[ScienceInput], rates: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float32]]:
-    """Return the counts of native rates in each exposure's time, in the precision of the drizzle."""
-    return [(rate * one.values.exptime_s).astype(np.float32) for one, rate in zip(inputs, rates, strict=True)]
+def _on_product(
+    inputs: Sequence[ScienceInput],
+    estimate: DarkEstimate,
+    product: DrizzledProduct,
+    drizzler: Drizzler,
+    work: Path,
+    log: Path,
+    checked: Sequence[tuple[PixelShape, Sequence[NativeWeights]]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the dark, its error, the net rate and its error on the pixels of the product, count/s."""
+    variances = [variance.astype(np.float32) for variance in variance_planes(inputs)]
+    fitted = tuple(zip(inputs, estimate.exposures, strict=True))
+    counts = [_in_exposure(one, dark.rate) for one, dark in fitted]
+    errors = [_in_exposure(one, dark.rate_error) for one, dark in fitted]
+    on_product, error, variance = drizzler.resample([counts, errors, variances], folder=work, log=log)
+    del variances, counts, errors
+    check_product(on_product, [one.flat_fielded(dark.rate) for one, dark in fitted], "the masterdark", checked)
+    return on_product, error, product.science - on_product, net_error(variance, error, product)
+
+
+def _in_exposure(one: ScienceInput, rate: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the flat-fielded counts of a dark in an exposure's time, in the precision of the drizzle."""
+    return (one.flat_fielded(rate) * one.values.exptime_s).astype(np.float32)
 
 
 def drizzle_inputs(
