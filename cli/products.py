@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sbcdark.catalog.errors import SbcdarkError, UsageError
-from sbcdark.catalog.text import number
+from sbcdark.catalog.text import listed, number
 from sbcdark.cli.app import FlatOption, SchedulerOption, WorkersOption, app, catalog
 from sbcdark.cli.drizzle_options import KernelOption, PixfracOption, ReferenceOption, RotationOption, ScaleOption
 from sbcdark.cli.errors import shown
@@ -272,7 +272,8 @@ def run(
     outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky, growth=growth, pictures=True)
     print_outcomes(outcomes, as_json=as_json, as_csv=as_csv)
     measured = bool(aperture) or regions is not None
-    if not measured:
+    made = [outcome for outcome in outcomes if outcome.failure is None]
+    if not measured and made and not any(outcome.photometry for outcome in made):
         say("no aperture is given, so nothing is measured; look at the pictures, then give --aperture or --regions")
     _finish(outcomes, apertures=measured)
 
@@ -400,10 +401,13 @@ def _finish(outcomes: list[Outcome], *, apertures: bool = False) -> None:
     if len(outcomes) == 1 and failures:
         raise failures[0]
     if failures:
-        reasons = " ".join(f"[{failure.what}]" for failure in failures)
+        # Why was told when each of them failed.
+        names = listed([outcome.name for outcome in outcomes if outcome.failure is not None])
+        todos = {failure.todo for failure in failures}
+        rest = "" if len(failures) == len(outcomes) else " The others are complete."
         raise SbcdarkError(
-            f"{len(failures)} of {number(len(outcomes), 'target')} failed: {reasons}",
-            "The other targets are complete; run the failed ones again.",
+            f"{len(failures)} of {number(len(outcomes), 'target')} failed: {names}.{rest}",
+            todos.pop() if len(todos) == 1 else "Run the failed ones again.",
         )
     if apertures and not any(outcome.photometry for outcome in outcomes):
         raise UsageError("No aperture lies on data.", "Look at the product, or give positions on the sky.")

@@ -84,7 +84,7 @@ def missing_flat(name: str | None) -> str:
     if found is None:
         return "PFLTFILE names no flat, so the dark is not divided by one; give it with --flat FILE"
     return (
-        f"its flat ({name}) is not found, so the dark is not divided by it; get {FLATS_URL}/{found.group(1)} (or run "
+        f"the flat ({name}) is not found, so the dark is not divided by it; get {FLATS_URL}/{found.group(1)} (or run "
         "crds bestrefs --files FLT --sync-references=1), then give --flat FOLDER or set jref"
     )
 

@@ -33,7 +33,7 @@ from sbcdark.pipeline.selection.names import Target, resolve_target
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     import sqlalchemy as sa
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sbcdark.catalog.result_records import PhotometryRecord
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.products.job import Job
+    from sbcdark.pipeline.products.masterdark import Plan
     from sbcdark.pipeline.products.photometry import GrowthPoint
     from sbcdark.pipeline.products.records import Built, Masterdark
     from sbcdark.pipeline.selection.names import Selector
@@ -143,16 +144,31 @@ def make(
     job = replace(job, command=command_line(sys.argv))
     advance = progress or (lambda _done, _total: None)
     advance(0, len(targets))
-    if workers == 1 and scheduler is None:
-        outcomes = []
-        with Drizzler() as drizzler:
-            for target in targets:
-                outcomes.append(_contained(engine, target, job, drizzler))
-                talk(_line(outcomes[-1]))
-                advance(len(outcomes), len(targets))
-        return _joined(outcomes, job.folder, talk)
-    url = engine.url.render_as_string(hide_password=False)
     done: dict[str, Outcome] = {}
+
+    def tell(found: Iterable[Outcome]) -> None:
+        for outcome in found:
+            done[outcome.name] = outcome
+            if outcome.failure is None or len(targets) > 1:  # that of a single target is the error of the command
+                talk(_line(outcome))
+            advance(len(done), len(targets))
+
+    if workers == 1 and scheduler is None:
+        with Drizzler() as drizzler:
+            tell(_contained(engine, target, job, drizzler) for target in targets)
+    else:
+        tell(_unchanged(engine, targets, job))
+        tell(_by_workers(engine, targets[len(done) :], job, workers, scheduler))
+    return _joined([done[target.name] for target in targets], job.folder, talk)
+
+
+def _by_workers(
+    engine: sa.Engine, targets: Sequence[Target], job: Job, workers: int | None, scheduler: str | None
+) -> Iterator[Outcome]:
+    """Yield the outcomes of targets as workers finish them."""
+    if not targets:
+        return
+    url = engine.url.render_as_string(hide_password=False)
     size = min(workers or os.cpu_count() or 1, len(targets))
     with worker_pool(size) if scheduler is None else cluster(scheduler) as executor:
         with submitting():
@@ -164,16 +180,23 @@ def make(
         for future in as_completed(waiting):
             name = waiting[future].name
             try:
-                done[name] = _in_folder(future.result(), job.folder)
+                yield _in_folder(future.result(), job.folder)
             except worker_lost():
                 # A killed worker (out of memory, say) breaks the pool: the remaining targets are reported as failed.
-                done[name] = Outcome(
-                    name,
-                    failure=SbcdarkError(f"The process for {name} ended unexpectedly.", "Run it with --workers 1."),
-                )
-            talk(_line(done[name]))
-            advance(len(done), len(targets))
-    return _joined([done[target.name] for target in targets], job.folder, talk)
+                what = f"The process for {name} ended unexpectedly."
+                yield Outcome(name, failure=SbcdarkError(what, "Run it with --workers 1."))
+
+
+def _unchanged(engine: sa.Engine, targets: Sequence[Target], job: Job) -> Iterator[Outcome]:
+    """Yield the outcomes of the first targets that need not be made again: no worker has to start for them."""
+    for target in targets:
+        try:
+            outcome = _earlier(engine, plan_build(engine, target, job), job, ProductFiles(job.folder, target.name))
+        except (SbcdarkError, OSError):  # a worker meets it again, and tells
+            return
+        if outcome is None:
+            return
+        yield outcome
 
 
 def _prepare(engine: sa.Engine, targets: Sequence[Target], job: Job) -> None:
@@ -181,7 +204,7 @@ def _prepare(engine: sa.Engine, targets: Sequence[Target], job: Job) -> None:
     for target in targets:
         with suppress(SbcdarkError, OSError):
             plan = plan_build(engine, target, job)
-            if earlier_products(engine, plan, job, ProductFiles(job.folder, target.name)) is None:
+            if _earlier(engine, plan, job, ProductFiles(job.folder, target.name)) is None:
                 prepare(plan, job)
 
 
@@ -279,19 +302,9 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
     """
     files = ProductFiles(job.folder, target.name)
     plan = plan_build(engine, target, job)
-    earlier = earlier_products(engine, plan, job, files)
+    earlier = _earlier(engine, plan, job, files)
     if earlier is not None:
-        return Outcome(
-            target.name,
-            earlier.masterdark,
-            earlier.photometry,
-            files.photometry if earlier.photometry else None,
-            earlier.growth,
-            files.growth if earlier.growth else None,
-            earlier.pictures,
-            reused=True,
-            warnings=tuple(dict.fromkeys([*job.notes, *job.options.notes, *earlier.masterdark.warnings])),
-        )
+        return earlier
     try:
         with workspace(job.folder) as work:
             built = build(engine, target, work, job, drizzler, plan=plan)
@@ -331,6 +344,24 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
         files.growth if growth else None,
         tuple(job.folder / picture for picture in pictures),
         warnings=warnings,
+    )
+
+
+def _earlier(engine: sa.Engine, plan: Plan, job: Job, files: ProductFiles) -> Outcome | None:
+    """Return the outcome of a run that would make what is in the folder; None if it has to be made."""
+    earlier = earlier_products(engine, plan, job, files)
+    if earlier is None:
+        return None
+    return Outcome(
+        files.name,
+        earlier.masterdark,
+        earlier.photometry,
+        files.photometry if earlier.photometry else None,
+        earlier.growth,
+        files.growth if earlier.growth else None,
+        earlier.pictures,
+        reused=True,
+        warnings=tuple(dict.fromkeys([*job.notes, *job.options.notes, *earlier.masterdark.warnings])),
     )
 
 

@@ -68,7 +68,7 @@ def test_one_file_has_all_that_the_screen_shows(filled: Any, tmp_path: Path) -> 
 @ON_SQLITE
 def test_missing_flat_is_told_once_at_the_start_with_its_place(filled: Any) -> None:
     told = filled("match", "jcmc11010", "--aperture", "circle:735,710,30").stderr
-    assert told.startswith("warning: jcmc11ctq, jcmc11e6q: its flat (jref$")
+    assert told.startswith("warning: jcmc11ctq, jcmc11e6q: the flat (jref$")
     assert told.count("is not found") == 1
     what, todo = told.splitlines()[:2]
     assert what.endswith("so the dark is not divided by it")

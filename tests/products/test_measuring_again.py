@@ -262,6 +262,26 @@ def test_a_run_without_apertures_is_not_made_again(catalog: Catalog, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.long
+def test_what_is_unchanged_starts_no_worker(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sbcdark.pipeline.products import run  # noqa: PLC0415  to watch its workers
+
+    pools: list[int] = []
+    start = run.worker_pool
+    monkeypatch.setattr(run, "worker_pool", lambda size: [pools.append(size), start(size)][1])
+    said: list[str] = []
+    for names in (["jcmc11010"], ["jcmc11010"], ["jcmc11010", "jcmc11020"]):
+        catalog.run(names, tmp_path, pictures=False, talk=said.append)
+    assert pools == [1, 1]  # for each association once
+    assert [line.partition(":")[2][:12] for line in said] == [
+        " science pro", " nothing has", " nothing has", " science pro",
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match="other inputs"):
+        catalog.run("jcmc11010", tmp_path, combine="mean", talk=said.append)
+    assert len(said) == 4  # the error says it once
+
+
+@pytest.mark.slow
+@pytest.mark.long
 def test_products_of_other_inputs_are_refused_with_what_differs(catalog: Catalog, tmp_path: Path) -> None:
     catalog.run("jcmc11010", tmp_path, pictures=False)
     with pytest.raises(UsageError) as caught:
