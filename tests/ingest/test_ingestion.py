@@ -24,6 +24,7 @@ from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.catalog.opening import open_catalog
 from sbcdark.catalog.preferred_files import refresh_exposures
 from sbcdark.pipeline.detector.regions import REGIONS
+from sbcdark.pipeline.ingest import ingestion
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.views.listings import exposures, show
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     from sbcdark.pipeline.ingest.report import IngestReport
 
-FILES_FOR_A_POOL = 60
-"""More than an ingest asks for before it starts worker processes."""
+MANY = 60
+"""Files of several jobs."""
 
 
 def test_real_darks_come_out_digit_for_digit(real_catalog: sa.Engine, real_data: Path) -> None:
@@ -342,7 +343,7 @@ def test_rejected_files_are_kept_with_their_reason_once(empty_catalog: sa.Engine
 def many_files(data: Path, folder: Path) -> Path:
     folder.mkdir()
     contents = [unpacked_raw(data, path.name[:9]) for path in sorted((data / "darks_13961").glob("*.gz"))]
-    for number in range(FILES_FOR_A_POOL):
+    for number in range(MANY):
         content = renamed(contents[number % len(contents)], f"jzz{number:05d}q")
         (folder / f"jzz{number:05d}q_raw.fits.gz").write_bytes(gzip.compress(content, 1))
     (folder / "x_raw.fits").write_text("no FITS")
@@ -350,7 +351,12 @@ def many_files(data: Path, folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_two_workers_make_the_same_catalog_as_one(database_url: str, shared_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["threads", "processes"])
+def test_two_workers_make_the_same_catalog_as_one(
+    by: str, database_url: str, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by == "processes":
+        monkeypatch.setattr(ingestion, "_WORTH_A_POOL", 0)
     folder = many_files(shared_data, tmp_path / "many")
     told: list[tuple[int, int]] = []
     one = open_catalog(tmp_path / "one.db", create=True)
@@ -358,9 +364,9 @@ def test_two_workers_make_the_same_catalog_as_one(database_url: str, shared_data
     report_one = ingest(one, [folder], workers=1)
     report_two = ingest(two, [folder], workers=2, progress=lambda done, total: told.append((done, total)))
     assert report_one == report_two
-    assert counts(report_two) == (FILES_FOR_A_POOL, 0, 0, 1)
-    assert told[0] == (0, FILES_FOR_A_POOL + 1)
-    assert told[-1] == (FILES_FOR_A_POOL + 1, FILES_FOR_A_POOL + 1)
+    assert counts(report_two) == (MANY, 0, 0, 1)
+    assert told[0] == (0, MANY + 1)
+    assert told[-1] == (MANY + 1, MANY + 1)
     left, right = dump(one), dump(two)
     left.pop("ingest_runs")
     right.pop("ingest_runs")
