@@ -10,7 +10,6 @@ import math
 import os
 import re
 import stat
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -169,8 +168,7 @@ def parse(
     """
     if kind == "RAW" and regions is None and isinstance(content, bytes) and (plain := _plain_exposure(content)):
         return plain, None
-    # astropy's warnings are a setting of the whole process.
-    with _ASTROPY, open_content(content) as hdus, reasons():
+    with open_content(content) as hdus, reasons():
         _require_sbc(hdus[0].header)
         if kind == "ASN":
             return None, _association(hdus)
@@ -182,9 +180,6 @@ def parse(
         if kind == "FLT" and not is_prism(exposure.filter) and (unfit := why_unfit(hdus)) is not None:
             raise UnsoundError(unfit)
         return exposure, None
-
-
-_ASTROPY = threading.Lock()
 
 
 def _plain_exposure(content: bytes) -> ExposureFacts | None:

@@ -10,7 +10,6 @@ import io
 import os
 import shlex
 import stat
-import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,6 +18,7 @@ from sbcdark.catalog.roots import is_local, path_of
 from sbcdark.pipeline.frames.compression import BROKEN, PACKINGS
 from sbcdark.pipeline.frames.fits_structure import StructureError, check_structure
 from sbcdark.pipeline.frames.plain_headers import PlainHeader
+from sbcdark.pipeline.frames.strict_warnings import STRICT_WARNINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,16 +137,8 @@ def unpacked(content: bytes) -> bytes:
 @contextmanager
 def reasons() -> Iterator[None]:
     """Convert any exception or warning of astropy about a broken file inside the block to one `UnsoundError`."""
-    from astropy.utils.exceptions import AstropyUserWarning  # noqa: PLC0415  needed only to read files
-
     try:
-        with warnings.catch_warnings():
-            # "File may have been truncated" is a warning in astropy and a reason to refuse here; remarks on style (a
-            # card
-            # that could be written better) are not.
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message="(?s).*truncated.*", category=AstropyUserWarning)
-            warnings.filterwarnings("error", message="(?s).*Error validating header.*", category=AstropyUserWarning)
+        with STRICT_WARNINGS:
             yield
     except (NotOursError, UnsoundError, SbcdarkError):
         raise

@@ -16,6 +16,7 @@ from astropy.io import fits
 from commands import Done
 
 from sbcdark.cli.main import run
+from sbcdark.pipeline.archive.concurrency import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,7 +158,7 @@ def test_interrupt_does_not_wait_for_a_silent_server(web: RangeServer, tmp_path:
     urls = [web.put(f"/x{number}_raw.fits", bytes(100_000), stalls=60.0) for number in range(8)]
     command = [PROGRAM, "--db", f"sqlite:///{tmp_path}/interrupted.db", "ingest", *urls]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    web.wait_for_requests(6 + 6)  # each thread has asked after a file, and for its beginning
+    web.wait_for_requests(2 * AT_ONCE)  # each thread has asked after a file, and for its beginning
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=20)
     assert process.returncode == 130
