@@ -45,6 +45,7 @@ def test_screen_shows_ranking_and_templates_without_repetition(filled: Any) -> N
     assert "weight" not in heading
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_one_file_has_all_that_the_screen_shows(filled: Any, tmp_path: Path) -> None:
     arguments = ("match", "jcmc11010", "--aperture", "circle:735,710,30")

@@ -191,7 +191,11 @@ GRIDS = (
 )
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: str(grid.changes()))
+@pytest.mark.parametrize(
+    "grid",
+    [GRIDS[0], *(pytest.param(grid, marks=[pytest.mark.slow, pytest.mark.long]) for grid in GRIDS[1:])],
+    ids=lambda grid: str(grid.changes()),
+)
 def test_sums_over_the_product_are_weighted_sums_of_native_pixels(
     frames: list[Path], drizzler: Drizzler, tmp_path: Path, grid: Grid
 ) -> None:

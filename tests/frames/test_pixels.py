@@ -105,7 +105,10 @@ def drizzled(drizzler: Drizzler, folder: Path, content: bytes) -> tuple[np.ndarr
     return product.science, product.weight
 
 
-@pytest.mark.parametrize("what", ODD)
+@pytest.mark.parametrize(
+    "what",
+    [name if name.startswith("a ") else pytest.param(name, marks=[pytest.mark.slow, pytest.mark.long]) for name in ODD],
+)
 def test_odd_frames_are_drizzled_as_sound_ones(tmp_path: Path, flt: bytes, drizzler: Drizzler, what: str) -> None:
     (tmp_path / "sound").mkdir()
     sound, odd = drizzled(drizzler, tmp_path / "sound", flt), drizzled(drizzler, tmp_path, ODD[what](flt))

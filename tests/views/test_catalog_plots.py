@@ -30,6 +30,7 @@ _KINDS = [
 ]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("kind", "exposure"), _KINDS)
 def test_pictures_are_drawn(real_catalog: sa.Engine, tmp_path: Path, kind: str, exposure: str | None) -> None:
     from matplotlib.image import imread  # noqa: PLC0415
