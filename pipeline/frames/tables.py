@@ -180,6 +180,8 @@ def to_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table
 def to_qtable(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> QTable:
     """Return rows as a QTable: quantities with units, times as `Time` (UTC); columns with absent values are masked.
 
+    Numbers are shown with six digits, dates and positions with what they need; the values are whole.
+
     Parameters
     ----------
     rows, columns
@@ -197,7 +199,13 @@ def to_qtable(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> QTab
             table[name] = Time(moments, scale="utc") if moments else Time([], format="isot", scale="utc")
             table[name].format = "isot"
             table[name].info.description = _DESCRIPTIONS.get(name)
+        elif getattr(table[name].dtype, "kind", "") == "f":
+            table[name].info.format = _SHOWN.get(name.rpartition("_")[2], _SHOWN.get(name, ".6g"))
     return table
+
+
+_SHOWN = {"mjd": ".5f", "ra_deg": ".6f", "dec_deg": ".6f"}
+"""Formats of numbers that need more than six digits, by unit or name."""
 
 
 def unit_of(name: str) -> str | None:
