@@ -96,7 +96,8 @@ def measured(outcome: Outcome) -> Photometry:
 def test_net_of_the_undisturbed_pair(real_data: Path, undisturbed: Photometry) -> None:
     assert real_data.is_dir()
     assert undisturbed.net_count_s == pytest.approx(9.827573, abs=1e-5)
-    assert undisturbed.net_err_count_s == pytest.approx(0.1048, abs=1e-4)
+    # 0.1048, and 0.016 for a base that may have risen since the darks.
+    assert undisturbed.net_err_count_s == pytest.approx(0.1060, abs=1e-4)
 
 
 def test_pixels_that_are_not_finite_count_in_no_plane(case: Case, undisturbed: Photometry) -> None:
