@@ -85,7 +85,7 @@ def test_replay_is_identical_and_notices_tampering(catalog: sa.Engine, archive: 
     assert all(one.identical for one in tampered.values())
     assert tampered["masterdark"].note == "the stored file has changed; compared by checksum"
     assert tampered["science"].note == "the stored file is missing; compared by checksum"
-    with pytest.raises(UsageError, match="No product uses"):
+    with pytest.raises(UsageError, match="has no selection 9999"):
         replay(catalog, 9999, tmp_path / "none")
     # The dark's file gets other content: what rests on it cannot be replayed.
     _change_content(archive / "jcrx01ixq_raw.fits.gz")
