@@ -152,7 +152,7 @@ class Frame:
         Returns
         -------
         by method : (ndarray, ndarray, ndarray)
-            Shift of the net counts less the sky counts, in units of the net error, shape (realisations, apertures);
+            Shift of the net counts less the sky counts, in units of the photon noise, shape (realisations, apertures);
             (net - sky) / error without a sky, shape (apertures,), and with it, shape (realisations, apertures).
         """
         counts = self.dark.counts.astype(np.float64)
@@ -165,7 +165,7 @@ class Frame:
             added = rng.poisson(sky * self.flat * self.dark.exptime_s)
             for name, (dark, error, science_error) in self.subtracted(counts + added, methods).items():
                 net_error = np.hypot(error, science_error)
-                shifted[name].append((plain[name][0] - dark) / net_error)
+                shifted[name].append((plain[name][0] - dark) / science_error)
                 pulls[name].append((truth - dark) / net_error)
         return {
             name: (
@@ -214,8 +214,8 @@ def main() -> None:
     ]
     print(
         f"sky {arguments.sky:g} count/s/pixel, {len(darks)} darks x {arguments.realisations} skies x {len(apertures)} "
-        "apertures; everything in units of the net error; +-: standard error from the scatter between frames\n"
-        "shift: of the net less the sky that was added; pull: (net - sky) / net error, true value 0"
+        "apertures; +-: standard error from the scatter between frames\n"
+        "shift: of the net less the sky that was added, in units of the photon noise; pull: (net - sky) / net error"
     )
     print(
         f"{'method':12s} {'frames':7s} {'shift':>15s} {'rms':>6s} {'pull without':>15s} {'with sky':>15s} {'rms':>6s}"

@@ -63,6 +63,7 @@ def test_corpus_is_large_and_the_same_each_time(shared_data: Path) -> None:
     assert all(case.content(1) != sound(shared_data, case.kind, 1) for case in cases[::50])
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 def test_all_of_the_corpus(empty_catalog: sa.Engine, shared_data: Path, memory: Path) -> None:
     # Keywords reach the database, and are tried on both engines; the rest is dealt between them.
     cases = corpus(shared_data)

@@ -130,6 +130,7 @@ def test_sky_does_not_bias_the_dark(templates: Templates) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_template_noise_is_stated(templates: Templates) -> None:
     # A long exposure and few short darks: nearly all of the error is that of the templates.
     rng = np.random.default_rng(13)

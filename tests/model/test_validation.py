@@ -47,6 +47,7 @@ def test_sound_darks_are_at_the_photon_limit(sound: Validation) -> None:
     assert "hold:" in sound.verdict
 
 
+@pytest.mark.long
 def test_glow_that_lies_elsewhere_is_noticed(sound: Validation) -> None:
     found = validate(darks(shift=60), apertures=12)
     assert found.drift > 0.04 > 2 * sound.drift
@@ -55,6 +56,7 @@ def test_glow_that_lies_elsewhere_is_noticed(sound: Validation) -> None:
     assert "does not keep its shape" not in sound.verdict
 
 
+@pytest.mark.long
 def test_years_are_predicted_from_the_others() -> None:
     groups = {f"dark{j}": str(2015 + j % 2) for j in range(len(AMPLITUDES))}
     found = validate(darks(), apertures=4, groups=groups)

@@ -62,6 +62,7 @@ def test_net_rate_of_a_dark_is_zero(shared_data: Path, tmp_path: Path) -> None:
     assert abs((values**2).mean() - 1) < 3 * of_square
 
 
+@pytest.mark.long
 def test_sky_does_not_bias_the_net_rate(shared_data: Path) -> None:
     """A sky above the base itself: `glow` and the model leave it in the net rate, `box` and `notebook` do not."""
     rng = np.random.default_rng(21)
