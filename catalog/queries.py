@@ -9,7 +9,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from sbcdark.catalog import models
 from sbcdark.catalog.chunks import LARGEST_IN, chunks
@@ -371,33 +370,3 @@ def _name_exists() -> sa.Select[int]:
 def has_exposure(session: Session, rootname: str) -> bool:
     """Return whether the catalog has an exposure."""
     return session.scalar(_name_exists(), {"rootname": rootname}) is not None
-
-
-def selections_of(session: Session, rootname: str) -> list[dict[str, Any]]:
-    """Return the stored selections of an exposure, newest first: id, rule, tier, time and darks."""
-    dark = aliased(models.Exposure)
-    query = (
-        sa.select(models.Selection, models.SelectionDark.rank, dark.rootname)
-        .join(models.Exposure, models.Exposure.id == models.Selection.exposure_id)
-        .outerjoin(models.SelectionDark, models.SelectionDark.selection_id == models.Selection.id)
-        .outerjoin(dark, dark.id == models.SelectionDark.dark_id)
-        .where(models.Exposure.rootname == rootname)
-        .order_by(models.Selection.id.desc(), models.SelectionDark.rank)
-    )
-    stored: dict[int, dict[str, Any]] = {}
-    for selection, _rank, name in session.execute(query):
-        entry = stored.setdefault(
-            selection.id,
-            {
-                "selection": selection.id,
-                "rule": selection.rule,
-                "tier": selection.tier,
-                "created_utc": selection.created_utc,
-                "catalog_revision": selection.catalog_revision,
-                "software_version": selection.software_version,
-                "darks": [],
-            },
-        )
-        if name is not None:
-            entry["darks"].append(name)
-    return list(stored.values())

@@ -13,8 +13,8 @@ import typer
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app
 from sbcdark.cli.errors import shown
+from sbcdark.cli.outcomes import print_outcomes, print_warnings
 from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, say
-from sbcdark.cli.products import print_outcomes, print_warnings
 
 _COLUMNS = (
     Column("association", "association"),

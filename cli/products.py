@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sbcdark.catalog.errors import SbcdarkError, UsageError
-from sbcdark.catalog.text import listed, number
+from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.app import FlatOption, SchedulerOption, WorkersOption, app, catalog
 from sbcdark.cli.drizzle_options import KernelOption, PixfracOption, ReferenceOption, RotationOption, ScaleOption
 from sbcdark.cli.errors import shown
@@ -24,32 +22,25 @@ from sbcdark.cli.match import (
     RuleOption,
     SkyOption,
 )
+from sbcdark.cli.outcomes import finish, print_members, print_outcomes, print_photometry, print_tables, print_warnings
 from sbcdark.cli.output import (
-    Column,
     CsvOption,
     JsonOption,
     check_forms,
-    emit,
-    fixed,
     print_json,
-    print_table,
     progress_bar,
     say,
     say_warnings,
-    scaled,
 )
 from sbcdark.cli.selectors import AssociationOption, ProgramOption, TargetOption
 from sbcdark.cli.shared_options import with_options
 from sbcdark.keywords import apertures_from, radii_from
-from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS
-from sbcdark.pipeline.products.photometry_tables import growth_rows
 from sbcdark.pipeline.selection.names import Selector, as_root_name
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sbcdark.catalog.result_records import PhotometryRecord
     from sbcdark.pipeline.estimation.options import BuildKeywords
     from sbcdark.pipeline.products.run import Outcome
 
@@ -78,42 +69,6 @@ GrowthOption = Annotated[
         "--growth", metavar="R1,R2,...", help="Radii of a curve of growth, in pixels or arcsec as the aperture."
     ),
 ]
-
-_COLUMNS = (
-    Column("association", "association", common=True),
-    Column("number", "no."),
-    Column("aperture", "aperture", spare=2),
-    Column("science_count_s", "science", fixed(4), spare=6),
-    Column("dark_count_s", "dark", fixed(4), spare=7),
-    Column("sky_count_s", "sky", fixed(4), spare=8),
-    Column("source_count_s", "source", fixed(4), spare=1, error="source_err_count_s"),
-    Column("significance_sigma", "sigma", fixed(1), spare=3),
-    Column("net_count_s", "net", fixed(4), spare=9),
-    Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=5),
-    Column("shown_magnitude", "AB mag", spare=4),
-)
-_GROWTH_COLUMNS = (
-    Column("association", "association", common=True),
-    Column("aperture", "aperture", common=True),
-    Column("radius_pix", "radius (pix)", fixed(1)),
-    Column("radius_arcsec", "(arcsec)", fixed(3), spare=2),
-    Column("coverage", "coverage", fixed(3), spare=3),
-    Column("source_count_s", "source", fixed(4), error="source_err_count_s"),
-    Column("significance_sigma", "sigma", fixed(1)),
-    Column("shown_magnitude", "AB mag", spare=1),
-)
-_MEMBER_COLUMNS = (
-    Column("association", "association", spare=7, common=True),
-    Column("exposure", "exposure"),
-    Column("method", "method", spare=4, common=True),
-    Column("dark_names", "darks", spare=2, folds=True),
-    Column("base", "base", scaled(1e6, 3), spare=1),
-    Column("amplitude", "glow", scaled(1e6, 3), spare=1),
-    Column("sky", "sky", scaled(1e6, 3), spare=1),
-    Column("chi2_per_dof", "chi2/dof", fixed(2), spare=5),
-    Column("tier", "tier", spare=3),
-    Column("selection", "selection", spare=6),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,11 +182,11 @@ def masterdark(build: Build, as_json: JsonOption = False) -> None:
     if as_json:
         print_json([_without_warnings(asdict(one)) for one in made])
     else:
-        _print_members(outcomes)
+        print_members(outcomes)
         for one in made:
             for path in (one.science, one.masterdark, one.net):
                 typer.echo(shown(str(path)))
-    _finish(outcomes)
+    finish(outcomes)
 
 
 @app.command()
@@ -250,10 +205,10 @@ def photometry(
     if not aperture and regions is None:
         raise UsageError("No aperture is given.", "Give --aperture ellipse:735,710,70,40,90 or --regions FILE.reg.")
     outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky, growth=growth)
-    _print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
+    print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
     if not as_json and not as_csv:
-        _print_tables(outcomes)
-    _finish(outcomes, apertures=True)
+        print_tables(outcomes)
+    finish(outcomes, apertures=True)
 
 
 @app.command()
@@ -275,42 +230,7 @@ def run(
     made = [outcome for outcome in outcomes if outcome.failure is None]
     if not measured and made and not any(outcome.photometry for outcome in made):
         say("no aperture is given, so nothing is measured; look at the pictures, then give --aperture or --regions")
-    _finish(outcomes, apertures=measured)
-
-
-def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bool = False) -> None:
-    """Print the selected darks, the photometry and the paths of all products."""
-    if not as_json and not as_csv:
-        _print_members(outcomes)
-    _print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
-    if as_json or as_csv:
-        return
-    for outcome in outcomes:
-        made = outcome.masterdark
-        if made is None:
-            continue
-        typer.echo(f"\n{outcome.name}")
-        files = [
-            ("science", made.science),
-            ("masterdark", made.masterdark),
-            ("net", made.net),
-            ("photometry", outcome.table),
-            ("growth", outcome.growth_table),
-            *(("picture", picture) for picture in outcome.pictures),
-        ]
-        for word, path in files:
-            if path is not None:
-                typer.echo(f"  {word:11}{shown(str(path))}")
-
-
-def _print_tables(outcomes: list[Outcome]) -> None:
-    """Print the paths of the tables, and of the pictures of curves of growth."""
-    grown = [outcome for outcome in outcomes if outcome.growth_table is not None]
-    tables = [path for outcome in outcomes for path in (outcome.table, outcome.growth_table) if path is not None]
-    if tables:
-        typer.echo("")
-    for path in (*tables, *(outcome.pictures[-1] for outcome in grown if outcome.pictures)):
-        typer.echo(shown(str(path)))
+    finish(outcomes, apertures=measured)
 
 
 def _forced(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -325,89 +245,3 @@ def _forced(texts: Sequence[str]) -> dict[str, list[str]]:
 
 def _without_warnings(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key != "warnings"}
-
-
-def _print_members(outcomes: list[Outcome]) -> None:
-    rows = [
-        asdict(member)
-        | {
-            "association": outcome.name,
-            "dark_names": ", ".join(member.darks) if len(member.darks) <= 3 else number(len(member.darks), "dark"),
-        }
-        for outcome in outcomes
-        if outcome.masterdark is not None
-        for member in outcome.masterdark.members
-    ]
-    if rows:
-        print_table(rows, _MEMBER_COLUMNS, "Darks; rates in 1e-6 count/s/pixel on the detector")
-
-
-def _print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) -> None:
-    rows = [
-        asdict(record)
-        | {
-            "number": number,
-            "shown_magnitude": _magnitude(record),
-            "growth": [row for row in growth_rows(outcome.growth) if row["aperture"] == record.aperture],
-        }
-        for outcome in outcomes
-        for number, record in enumerate(outcome.photometry, 1)
-    ]
-    about = f"{_subtracted(outcomes)}{_counted_from(outcomes)}"
-    title = f"\nPhotometry; rates in drizzled count/s, flux in erg/s/cm2/A\n{about}" if rows else ""
-    grown = any(outcome.growth for outcome in outcomes)
-    keys = (*PHOTOMETRY_KEYS, "growth") if grown and as_json else PHOTOMETRY_KEYS
-    emit(rows, keys, _COLUMNS, as_json=as_json, as_csv=as_csv, output=None, title=title)
-    if grown and not as_json and not as_csv:
-        points = [point for outcome in outcomes for point in outcome.growth]
-        shown_points = [{"shown_magnitude": _magnitude(point.record)} for point in points]
-        growth = [row | more for row, more in zip(growth_rows(points), shown_points, strict=True)]
-        print_table(growth, _GROWTH_COLUMNS, "\nCurves of growth")
-
-
-def _magnitude(record: PhotometryRecord) -> str | None:
-    if record.ab_mag is not None and record.ab_mag_err is not None:
-        return f"{record.ab_mag:.2f} +- {record.ab_mag_err:.2f}"
-    return None if record.ab_mag_limit is None else f"> {record.ab_mag_limit:.2f} (3 sigma)"
-
-
-def _subtracted(outcomes: list[Outcome]) -> str:
-    """Return one line about what is subtracted."""
-    methods = {record.sky_method for outcome in outcomes for record in outcome.photometry}
-    if methods == {"none"}:
-        return "source = science - dark; no sky is subtracted"
-    # 0.4 mas are enough: the digits of a position from hours and minutes would fill the screen.
-    texts = [re.sub(r"(\.[0-9]{7})[0-9]+", r"\1", one) for one in sorted(methods - {"none"})]
-    shown_methods = ["the fitted sky" if one == "fit" else f"the sky of {one}" for one in texts]
-    sky = " or ".join(shown_methods)
-    rests = "\nnet rests on the base expected from the darks, source does not" if "fit" in methods else ""
-    return f"source = science - dark - sky; {sky} is subtracted{rests}"
-
-
-def _counted_from(outcomes: list[Outcome]) -> str:
-    """Say how pixels are counted, where an aperture is in pixels: DS9 counts them from 1."""
-    in_pixels = any(":" in record.shape for outcome in outcomes for record in outcome.photometry)
-    return "\napertures count pixels from 0, DS9 counts them from 1" if in_pixels else ""
-
-
-def print_warnings(outcomes: list[Outcome]) -> None:
-    """Print what to know before trusting the numbers."""
-    say_warnings([warning for outcome in outcomes for warning in outcome.warnings])
-
-
-def _finish(outcomes: list[Outcome], *, apertures: bool = False) -> None:
-    """Raise if the only target or some targets failed, or if no aperture lies on data."""
-    failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
-    if len(outcomes) == 1 and failures:
-        raise failures[0]
-    if failures:
-        # Why was told when each of them failed.
-        names = listed([outcome.name for outcome in outcomes if outcome.failure is not None])
-        todos = {failure.todo for failure in failures}
-        rest = "" if len(failures) == len(outcomes) else " The others are complete."
-        raise SbcdarkError(
-            f"{len(failures)} of {number(len(outcomes), 'target')} failed: {names}.{rest}",
-            todos.pop() if len(todos) == 1 else "Run the failed ones again.",
-        )
-    if apertures and not any(outcome.photometry for outcome in outcomes):
-        raise UsageError("No aperture lies on data.", "Look at the product, or give positions on the sky.")

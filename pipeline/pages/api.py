@@ -16,7 +16,7 @@ from sbcdark.catalog import result_listings
 from sbcdark.catalog.engine import reading, redacted
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.overview import overview
-from sbcdark.catalog.queries import HOT_ABOVE_C, ExposureFilter, selections_of
+from sbcdark.catalog.queries import HOT_ABOVE_C, ExposureFilter
 from sbcdark.pipeline.selection import reasons
 from sbcdark.pipeline.selection.choice import TOP, match
 from sbcdark.pipeline.selection.names import resolve_exposure
@@ -143,7 +143,7 @@ def api_router(engine: sa.Engine) -> APIRouter:  # noqa: C901  one function per 
     @router.get("/selections", summary="The stored selections of an exposure, newest first")
     def selections(exposure: NameQuery) -> Objects:
         with reading(engine) as session:
-            found = selections_of(session, resolve_exposure(session, exposure))
+            found = result_listings.selections_of(session, resolve_exposure(session, exposure))
         return [plain(one) for one in found]
 
     @router.get("/selections/{selection}", summary="A stored selection with every term")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sbcdark.catalog import queries, results
+from sbcdark.catalog import results
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import BadFileError, SbcdarkError, UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.records import Match
+from sbcdark.catalog.result_listings import selections_of
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.catalog.workspace import locked, publish, workspace
 from sbcdark.pipeline.apertures.apertures import parse_aperture
@@ -155,7 +156,7 @@ def _products(session: Session, selection: int | str) -> list[StoredProduct]:
     """
     if isinstance(selection, str) and not selection.strip().isdecimal():
         exposures = selected_exposures(session, Selector((selection,)))
-        stored = sorted(one["selection"] for name in exposures for one in queries.selections_of(session, name))
+        stored = sorted(one["selection"] for name in exposures for one in selections_of(session, name))
         for number in reversed(stored):
             products = results.products_of_selection(session, number)
             if products:

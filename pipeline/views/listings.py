@@ -8,7 +8,7 @@ from dataclasses import asdict, fields, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from sbcdark.catalog import quality_marks, queries, results
+from sbcdark.catalog import quality_marks, queries, result_listings, results
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import as_engine
@@ -241,7 +241,7 @@ def known_of(session: Session, name: str) -> dict[str, Any]:
         "files": [asdict(file) for file in files],
         "measurements": measured,
         "quality_notes": quality_marks.quality_notes(session, rootname),
-        "selections": queries.selections_of(session, rootname),
+        "selections": result_listings.selections_of(session, rootname),
     }
 
 

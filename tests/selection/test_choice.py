@@ -15,6 +15,7 @@ from sbcdark.catalog import models, queries
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.records import FileReading
+from sbcdark.catalog.result_listings import selections_of
 from sbcdark.catalog.writes import write_batch
 from sbcdark.pipeline.detector.rates import count_error
 from sbcdark.pipeline.detector.regions import BOX, REGIONS
@@ -233,7 +234,7 @@ def test_saved_selections_hold_every_term(real_catalog: sa.Engine) -> None:
             assert selection.catalog_revision == queries.catalog_revision(session) == 1
             assert selection.software_version
             assert session.get_one(models.File, selection.file_id).kind == "FLT"
-            (entry,) = queries.selections_of(session, one.exposure)
+            (entry,) = selections_of(session, one.exposure)
             assert entry["darks"] == [dark.dark for dark in one.darks]
     # Choosing again stores again and changes nothing that is stored.
     after = dump(real_catalog)

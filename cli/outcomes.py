@@ -1,0 +1,179 @@
+"""What the commands that make products print: darks, photometry, paths, warnings, failures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from sbcdark.catalog.errors import SbcdarkError, UsageError
+from sbcdark.catalog.text import listed, number
+from sbcdark.cli.errors import shown
+from sbcdark.cli.output import Column, emit, fixed, print_table, say_warnings, scaled
+from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS
+from sbcdark.pipeline.products.photometry_tables import growth_rows
+
+if TYPE_CHECKING:
+    from sbcdark.catalog.result_records import PhotometryRecord
+    from sbcdark.pipeline.products.run import Outcome
+
+_COLUMNS = (
+    Column("association", "association", common=True),
+    Column("number", "no."),
+    Column("aperture", "aperture", spare=2),
+    Column("science_count_s", "science", fixed(4), spare=6),
+    Column("dark_count_s", "dark", fixed(4), spare=7),
+    Column("sky_count_s", "sky", fixed(4), spare=8),
+    Column("source_count_s", "source", fixed(4), spare=1, error="source_err_count_s"),
+    Column("significance_sigma", "sigma", fixed(1), spare=3),
+    Column("net_count_s", "net", fixed(4), spare=9),
+    Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=5),
+    Column("shown_magnitude", "AB mag", spare=4),
+)
+_GROWTH_COLUMNS = (
+    Column("association", "association", common=True),
+    Column("aperture", "aperture", common=True),
+    Column("radius_pix", "radius (pix)", fixed(1)),
+    Column("radius_arcsec", "(arcsec)", fixed(3), spare=2),
+    Column("coverage", "coverage", fixed(3), spare=3),
+    Column("source_count_s", "source", fixed(4), error="source_err_count_s"),
+    Column("significance_sigma", "sigma", fixed(1)),
+    Column("shown_magnitude", "AB mag", spare=1),
+)
+_MEMBER_COLUMNS = (
+    Column("association", "association", spare=7, common=True),
+    Column("exposure", "exposure"),
+    Column("method", "method", spare=4, common=True),
+    Column("dark_names", "darks", spare=2, folds=True),
+    Column("base", "base", scaled(1e6, 3), spare=1),
+    Column("amplitude", "glow", scaled(1e6, 3), spare=1),
+    Column("sky", "sky", scaled(1e6, 3), spare=1),
+    Column("chi2_per_dof", "chi2/dof", fixed(2), spare=5),
+    Column("tier", "tier", spare=3),
+    Column("selection", "selection", spare=6),
+)
+
+
+def print_outcomes(outcomes: list[Outcome], *, as_json: bool = False, as_csv: bool = False) -> None:
+    """Print the selected darks, the photometry and the paths of all products."""
+    if not as_json and not as_csv:
+        print_members(outcomes)
+    print_photometry(outcomes, as_json=as_json, as_csv=as_csv)
+    if as_json or as_csv:
+        return
+    for outcome in outcomes:
+        made = outcome.masterdark
+        if made is None:
+            continue
+        typer.echo(f"\n{outcome.name}")
+        files = [
+            ("science", made.science),
+            ("masterdark", made.masterdark),
+            ("net", made.net),
+            ("photometry", outcome.table),
+            ("growth", outcome.growth_table),
+            *(("picture", picture) for picture in outcome.pictures),
+        ]
+        for word, path in files:
+            if path is not None:
+                typer.echo(f"  {word:11}{shown(str(path))}")
+
+
+def print_tables(outcomes: list[Outcome]) -> None:
+    """Print the paths of the tables, and of the pictures of curves of growth."""
+    grown = [outcome for outcome in outcomes if outcome.growth_table is not None]
+    tables = [path for outcome in outcomes for path in (outcome.table, outcome.growth_table) if path is not None]
+    if tables:
+        typer.echo("")
+    for path in (*tables, *(outcome.pictures[-1] for outcome in grown if outcome.pictures)):
+        typer.echo(shown(str(path)))
+
+
+def print_members(outcomes: list[Outcome]) -> None:
+    """Print the darks of each exposure and what was fitted."""
+    rows = [
+        asdict(member)
+        | {
+            "association": outcome.name,
+            "dark_names": ", ".join(member.darks) if len(member.darks) <= 3 else number(len(member.darks), "dark"),
+        }
+        for outcome in outcomes
+        if outcome.masterdark is not None
+        for member in outcome.masterdark.members
+    ]
+    if rows:
+        print_table(rows, _MEMBER_COLUMNS, "Darks; rates in 1e-6 count/s/pixel on the detector")
+
+
+def print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) -> None:
+    """Print the photometry and the curves of growth."""
+    rows = [
+        asdict(record)
+        | {
+            "number": number,
+            "shown_magnitude": _magnitude(record),
+            "growth": [row for row in growth_rows(outcome.growth) if row["aperture"] == record.aperture],
+        }
+        for outcome in outcomes
+        for number, record in enumerate(outcome.photometry, 1)
+    ]
+    about = f"{_subtracted(outcomes)}{_counted_from(outcomes)}"
+    title = f"\nPhotometry; rates in drizzled count/s, flux in erg/s/cm2/A\n{about}" if rows else ""
+    grown = any(outcome.growth for outcome in outcomes)
+    keys = (*PHOTOMETRY_KEYS, "growth") if grown and as_json else PHOTOMETRY_KEYS
+    emit(rows, keys, _COLUMNS, as_json=as_json, as_csv=as_csv, output=None, title=title)
+    if grown and not as_json and not as_csv:
+        points = [point for outcome in outcomes for point in outcome.growth]
+        shown_points = [{"shown_magnitude": _magnitude(point.record)} for point in points]
+        growth = [row | more for row, more in zip(growth_rows(points), shown_points, strict=True)]
+        print_table(growth, _GROWTH_COLUMNS, "\nCurves of growth")
+
+
+def _magnitude(record: PhotometryRecord) -> str | None:
+    if record.ab_mag is not None and record.ab_mag_err is not None:
+        return f"{record.ab_mag:.2f} +- {record.ab_mag_err:.2f}"
+    return None if record.ab_mag_limit is None else f"> {record.ab_mag_limit:.2f} (3 sigma)"
+
+
+def _subtracted(outcomes: list[Outcome]) -> str:
+    """Return one line about what is subtracted."""
+    methods = {record.sky_method for outcome in outcomes for record in outcome.photometry}
+    if methods == {"none"}:
+        return "source = science - dark; no sky is subtracted"
+    # 0.4 mas are enough: the digits of a position from hours and minutes would fill the screen.
+    texts = [re.sub(r"(\.[0-9]{7})[0-9]+", r"\1", one) for one in sorted(methods - {"none"})]
+    shown_methods = ["the fitted sky" if one == "fit" else f"the sky of {one}" for one in texts]
+    sky = " or ".join(shown_methods)
+    rests = "\nnet rests on the base expected from the darks, source does not" if "fit" in methods else ""
+    return f"source = science - dark - sky; {sky} is subtracted{rests}"
+
+
+def _counted_from(outcomes: list[Outcome]) -> str:
+    """Say how pixels are counted, where an aperture is in pixels: DS9 counts them from 1."""
+    in_pixels = any(":" in record.shape for outcome in outcomes for record in outcome.photometry)
+    return "\napertures count pixels from 0, DS9 counts them from 1" if in_pixels else ""
+
+
+def print_warnings(outcomes: list[Outcome]) -> None:
+    """Print what to know before trusting the numbers."""
+    say_warnings([warning for outcome in outcomes for warning in outcome.warnings])
+
+
+def finish(outcomes: list[Outcome], *, apertures: bool = False) -> None:
+    """Raise if the only target or some targets failed, or if no aperture lies on data."""
+    failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
+    if len(outcomes) == 1 and failures:
+        raise failures[0]
+    if failures:
+        # Why was told when each of them failed.
+        names = listed([outcome.name for outcome in outcomes if outcome.failure is not None])
+        todos = {failure.todo for failure in failures}
+        rest = "" if len(failures) == len(outcomes) else " The others are complete."
+        raise SbcdarkError(
+            f"{len(failures)} of {number(len(outcomes), 'target')} failed: {names}.{rest}",
+            todos.pop() if len(todos) == 1 else "Run the failed ones again.",
+        )
+    if apertures and not any(outcome.photometry for outcome in outcomes):
+        raise UsageError("No aperture lies on data.", "Look at the product, or give positions on the sky.")
