@@ -13,7 +13,6 @@ from sbcdark.catalog.text import listed, number
 from sbcdark.cli.errors import shown
 from sbcdark.cli.output import Column, emit, fixed, print_table, say_warnings, scaled
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS
-from sbcdark.pipeline.products.photometry_tables import growth_rows
 
 if TYPE_CHECKING:
     from sbcdark.catalog.result_records import PhotometryRecord
@@ -109,6 +108,8 @@ def print_members(outcomes: list[Outcome]) -> None:
 
 def print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) -> None:
     """Print the photometry and the curves of growth."""
+    from sbcdark.pipeline.products.photometry_tables import growth_rows  # noqa: PLC0415  it loads numpy
+
     rows = [
         asdict(record)
         | {

@@ -27,6 +27,7 @@ HEAVY = (
     "regions",
     "scipy",
     "alembic",
+    "numpy",
     "requests",
 )
 COMMANDS = (
