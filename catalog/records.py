@@ -101,9 +101,14 @@ class FileRecord:
         return flat_fielded(self.kind, self.flat_correction, self.multiplied_by)
 
 
+def is_divided(flat_correction: str | None) -> bool:
+    """Whether calacs divided an FLT by a flat (FLATCORR); if not, its counts are those of the detector."""
+    return flat_correction in {None, "COMPLETE"}
+
+
 def flat_fielded(kind: str, flat_correction: str | None, multiplied_by: str | None) -> bool:
     """Whether the measured counts of a file are flat-fielded: those of an FLT that was not multiplied by its flat."""
-    return kind == "FLT" and flat_correction in {None, "COMPLETE"} and multiplied_by is None
+    return kind == "FLT" and is_divided(flat_correction) and multiplied_by is None
 
 
 @dataclass(frozen=True, slots=True)

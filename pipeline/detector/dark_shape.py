@@ -40,9 +40,8 @@ def base_map() -> NDArray[np.float64]:
 def glow_map() -> NDArray[np.float64]:
     """Return G, shape (1024, 1024): the shape of the glow, with mean 1 over the box.
 
-    It peaks at (x, y) = (558, 654) and falls as exp(-|dx/w|^2.75 - |dy/w|^2.55), with w = 275 and 352 pixels to the
-    left
-    and right, 369 and 250 to the bottom and top: a fit to the growth in the darks of program 13961.
+    It peaks at (x, y) = (558, 654) and falls as exp(-|dx/w|^2.75 - |dy/w|^2.55), with w = 275 and 352 pixels to
+    the left and right, 369 and 250 to the bottom and top: a fit to the growth in the darks of program 13961.
     """
     y, x = np.ogrid[: DETECTOR_SHAPE[0], : DETECTOR_SHAPE[1]]
     across = np.abs(x - 558.0) / np.where(x < 558, 275.0, 352.0)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.opening import as_engine
-from sbcdark.pipeline.frames.flats import find_flat, is_divided, missing_flat
+from sbcdark.catalog.records import is_divided
+from sbcdark.pipeline.frames.flats import find_flat, missing_flat
 from sbcdark.pipeline.selection.names import named_exposures
 
 if TYPE_CHECKING:

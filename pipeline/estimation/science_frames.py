@@ -9,8 +9,9 @@ import numpy as np
 
 from sbcdark.catalog import queries
 from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.records import is_divided
 from sbcdark.pipeline.archive.cache import path_of, record_to_match
-from sbcdark.pipeline.frames.flats import find_flat, is_divided, missing_flat, read_flat
+from sbcdark.pipeline.frames.flats import find_flat, missing_flat, read_flat
 from sbcdark.pipeline.frames.pixels import read_science, usable
 from sbcdark.pipeline.model.combination import Exposure
 from sbcdark.pipeline.selection.file_state import with_current_file

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbcdark.catalog.errors import BadFileError
+from sbcdark.catalog.records import is_divided
 from sbcdark.pipeline.frames.pixels import full_frame
 from sbcdark.pipeline.frames.untrusted_fits import file_sha256, opened
 
@@ -40,11 +41,6 @@ class Flat:
     pixels: NDArray[np.float64]
 
 
-def is_divided(flat_correction: str | None) -> bool:
-    """Whether calacs divided an FLT by a flat (FLATCORR); if not, its counts are those of the detector."""
-    return flat_correction in {None, "COMPLETE"}
-
-
 def find_flat(name: str | None, given: Path | None) -> Path | None:
     """Return the path of a science frame's own flat, or None.
 
@@ -66,6 +62,11 @@ def find_flat(name: str | None, given: Path | None) -> Path | None:
         if candidate.is_file():
             return candidate
     return None
+
+
+def flat_has_come(divided_by: str | None, given: Path | None) -> bool:
+    """Whether the flat of an FLT that was measured without it is at hand now, see `records.KnownFile.divided_by`."""
+    return divided_by is not None and find_flat(divided_by, given) is not None
 
 
 FLATS_URL = "https://hst-crds.stsci.edu/unchecked_get/references/hst"

@@ -24,7 +24,7 @@ from sbcdark.pipeline.archive.cluster import cluster, worker_lost
 from sbcdark.pipeline.archive.urls import is_remote
 from sbcdark.pipeline.detector.regions import REGIONS
 from sbcdark.pipeline.frames import exposure_files
-from sbcdark.pipeline.frames.flats import find_flat
+from sbcdark.pipeline.frames.flats import flat_has_come
 from sbcdark.pipeline.frames.untrusted_fits import local_path, modified_ns
 from sbcdark.pipeline.ingest import remote_ingestion
 from sbcdark.pipeline.ingest.discovery import discover
@@ -157,7 +157,7 @@ def _changed(engine: sa.Engine | None, files: Sequence[Path], report: IngestRepo
 def _is_unchanged(path: Path, row: KnownFile | None, flat: Path | None) -> bool:
     if row is None or not row.complete or row.state != "present":
         return False
-    if row.divided_by is not None and find_flat(row.divided_by, flat) is not None:
+    if flat_has_come(row.divided_by, flat):
         return False
     try:
         status = path.stat()

@@ -14,7 +14,7 @@ from sbcdark.pipeline.archive.concurrency import few_at_once
 from sbcdark.pipeline.archive.urls import file_name, names_folder, remote_uri
 from sbcdark.pipeline.detector.regions import BOX, QUIET
 from sbcdark.pipeline.frames import exposure_files
-from sbcdark.pipeline.frames.flats import find_flat
+from sbcdark.pipeline.frames.flats import flat_has_come
 from sbcdark.pipeline.frames.untrusted_fits import NotOursError, UnsoundError, clean, unpacked
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _unchanged(known: KnownFile, found: RemoteStat, flat: Path | None) -> bool:
         and found.shows_changes
         and (known.mtime_ns, known.etag) == (found.mtime_ns, found.etag)
         and found.size_byte in {None, known.size_byte}
-        and (known.divided_by is None or find_flat(known.divided_by, flat) is None)
+        and not flat_has_come(known.divided_by, flat)
     )
 
 

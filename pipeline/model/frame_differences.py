@@ -69,7 +69,8 @@ def frame_difference(
     FrameDifference
         Where too few pixels are free to compare the glows, the error is the whole glow of the darks.
     """
-    use = good & good_pixels()
+    known = good_pixels()
+    use = good & known
     rates, errors, dark_rates, free = [], [], [], []
     for region in (BOX, QUIET):
         inside = use[region.slices]
@@ -79,7 +80,7 @@ def frame_difference(
         scale = max(pixels, 1) * exptime_s
         rates.append(total / scale)
         errors.append(count_error(max(total, 0.0)) / scale)
-        alike = inside if pixels else good_pixels()[region.slices]
+        alike = inside if pixels else known[region.slices]
         dark_rates.append(float(darks[region.slices][alike].mean()))
     base_err = BASE_SCATTER * dark_rates[1] * math.sqrt(1.0 + 1.0 / number)
     contrast = dark_rates[0] - dark_rates[1]
