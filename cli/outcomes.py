@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("association", "association", common=True),
     Column("number", "no."),
-    Column("aperture", "aperture", spare=2),
+    Column("aperture", "aperture", spare=2, folds=True, common=True),
     Column("science_count_s", "science", fixed(4), spare=6),
     Column("dark_count_s", "dark", fixed(4), spare=7),
     Column("sky_count_s", "sky", fixed(4), spare=8),
@@ -33,7 +33,7 @@ _COLUMNS = (
 )
 _GROWTH_COLUMNS = (
     Column("association", "association", common=True),
-    Column("aperture", "aperture", common=True),
+    Column("aperture", "aperture", folds=True, common=True),
     Column("radius_pix", "radius (pix)", fixed(1)),
     Column("radius_arcsec", "(arcsec)", fixed(3), spare=2),
     Column("coverage", "coverage", fixed(3), spare=3),

@@ -48,6 +48,9 @@ _GAP = 2
 _PROSE = 16
 """Width that a column of prose keeps."""
 
+_PIECE = re.compile(r"[^\s,]*,+\s*|[^\s,]+\s*|\s+")
+"""What stays together where prose continues on the next line: a word, or the text up to a comma."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -67,7 +70,7 @@ class Column:
     error : str, optional
         Key of the 1-sigma error, which follows the value.
     folds : bool
-        Whether the values are prose, which may continue on the next line.
+        Whether the values are prose, which may continue on the next line after a blank or a comma.
     common : bool
         Whether a value that all rows have in common is said above the table instead.
     """
@@ -216,7 +219,8 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
             Text(column.heading), justify="right" if numeric else "left", width=size, overflow="fold", vertical="top"
         )
     for index in range(len(rows)):
-        table.add_row(*(Text(cells[column][index]) for column in kept))
+        texts = [(cells[column][index], column, size) for column, size in kept.items()]
+        table.add_row(*(Text(_lines(text, size) if column.folds else text) for text, column, size in texts))
     console.print(table)
     if left_out:
         names = ", ".join(column.heading for column in left_out)
@@ -272,9 +276,19 @@ def _least(column: Column, values: Sequence[str]) -> int:
     """Return the smallest width of a column in which its values are easy to read."""
     longest = max(map(len, values))
     if column.folds:
-        words = [word for value in values for word in value.split()]
-        longest = min(longest, max([_PROSE, *map(len, words)]))
+        pieces = [piece.rstrip() for value in values for piece in _PIECE.findall(value)]
+        longest = min(longest, max([_PROSE, *map(len, pieces)]))
     return max(longest, *map(len, column.heading.split()), 1)
+
+
+def _lines(text: str, width: int) -> str:
+    """Return prose in lines of this width; a piece that is longer has a line of its own."""
+    lines = [""]
+    for piece in _PIECE.findall(text):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def say(text: str) -> None:
