@@ -56,22 +56,22 @@ class ExposureFilter:
         Only exposures whose mean temperature is above 25 C.
     quality : tuple of str
         good, suspect, untested or retired; any by default.
-    target, association : str
-        TARGNAME, and name of the association, in upper or lower case.
+    program, target, association : tuple
+        Numbers of programs; TARGNAMEs and names of associations, in upper or lower case; any by default.
     names : frozenset of str
         Root names; any by default.
     """
 
     kind: str | None = None
-    program: int | None = None
+    program: tuple[int, ...] = ()
     filter: str | None = None
     temperature_c: tuple[float | None, float | None] = (None, None)
     since: datetime | None = None
     until: datetime | None = None
     hot: bool = False
     quality: tuple[str, ...] = ()
-    target: str | None = None
-    association: str | None = None
+    target: tuple[str, ...] = ()
+    association: tuple[str, ...] = ()
     names: frozenset[str] | None = None
 
 
@@ -133,7 +133,7 @@ def _conditions(wanted: ExposureFilter) -> list[sa.ColumnElement[bool]]:
     names = wanted.names if wanted.names is not None and len(wanted.names) <= LARGEST_IN else None
     conditions: tuple[tuple[Any, Callable[[Any], sa.ColumnElement[bool]]], ...] = (
         (wanted.kind, lambda kind: table.kind == kind),
-        (wanted.program, lambda program: table.program == program),
+        (wanted.program or None, table.program.in_),
         (wanted.filter, lambda name: table.filter == name.upper()),
         (low, lambda limit: table.temperature_mean_c >= limit),
         (high, lambda limit: table.temperature_mean_c <= limit),
@@ -141,11 +141,15 @@ def _conditions(wanted: ExposureFilter) -> list[sa.ColumnElement[bool]]:
         (wanted.until, lambda moment: table.start_utc <= moment),
         (wanted.hot or None, lambda _: table.temperature_mean_c > HOT_ABOVE_C),
         (wanted.quality or None, table.quality.in_),
-        (wanted.target, lambda name: sa.func.lower(table.target) == name.strip().lower()),
-        (wanted.association, lambda name: table.association == name.strip().lower()),
+        (wanted.target or None, lambda names: sa.func.lower(table.target).in_(_lowered(names))),
+        (wanted.association or None, lambda names: table.association.in_(_lowered(names))),
         (names, lambda chosen: table.rootname.in_(sorted(chosen))),
     )
     return [condition(value) for value, condition in conditions if value is not None]
+
+
+def _lowered(names: Sequence[str]) -> list[str]:
+    return [name.strip().lower() for name in names]
 
 
 def find_exposure(session: Session, rootname: str) -> ExposureRecord | None:
@@ -182,19 +186,6 @@ def similar_names(session: Session, name: str, limit: int = 3) -> list[str]:
     return []
 
 
-def science_names(
-    session: Session, *, program: int | None = None, target: str | None = None
-) -> list[tuple[str, str | None]]:
-    """Return the root name and association of science exposures of a program, a target or both, in order of time."""
-    table = models.Exposure
-    query = sa.select(table.rootname, table.association).where(table.kind == "science")
-    if program is not None:
-        query = query.where(table.program == program)
-    if target is not None:
-        query = query.where(sa.func.lower(table.target) == target.strip().lower())
-    return [(row.rootname, row.association) for row in session.execute(query.order_by(table.start_mjd, table.rootname))]
-
-
 def target_names(session: Session) -> list[str]:
     """Return the targets of the science exposures."""
     table = models.Exposure
@@ -202,16 +193,16 @@ def target_names(session: Session) -> list[str]:
     return sorted(name for name in session.scalars(query) if name)
 
 
-def associations_of(session: Session, *, program: int | None, target: str | None) -> list[str]:
-    """Return the associations of a program, a target or both; none if neither is given."""
-    if program is None and target is None:
+def associations_of(session: Session, *, programs: Sequence[int], targets: Sequence[str]) -> list[str]:
+    """Return the associations of some programs, targets or both; none if neither is given."""
+    if not programs and not targets:
         return []
     table = models.Association
     query = sa.select(table.name)
-    if program is not None:
-        query = query.where(table.program == program)
-    if target is not None:
-        query = query.where(sa.func.lower(table.target) == target.strip().lower())
+    if programs:
+        query = query.where(table.program.in_(programs))
+    if targets:
+        query = query.where(sa.func.lower(table.target).in_(_lowered(targets)))
     return list(session.scalars(query.order_by(table.name)))
 
 

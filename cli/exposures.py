@@ -23,7 +23,7 @@ from sbcdark.cli.output import (
     minute,
     scaled,
 )
-from sbcdark.cli.selectors import NamesArgument
+from sbcdark.cli.selectors import SelectorOptions
 from sbcdark.cli.shared_options import with_options
 from sbcdark.pipeline.views import listings
 
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 
     from sbcdark.keywords import ExposureKeywords
 
-ProgramOption = Annotated[
-    int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="Only this program.")
-]
-AssociationOption = Annotated[str | None, typer.Option("--association", metavar="A", help="Only this association.")]
-TargetOption = Annotated[
-    str | None, typer.Option("--target", metavar="NAME", help="Only this target, by its TARGNAME.")
-]
 FilterOption = Annotated[str | None, typer.Option("--filter", metavar="NAME", help="Only this filter, e.g. F165LP.")]
 TemperatureOption = Annotated[
     str | None, typer.Option("--temp", metavar="LOW:HIGH", help="Mean temperature in C, e.g. 25:27 or 25:.")
@@ -92,13 +85,9 @@ _UNITS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListingOptions:
-    """The options of a listing of exposures."""
+class ListingOptions(SelectorOptions):
+    """The options of a listing of exposures; here the selectors are filters, too."""
 
-    names: NamesArgument = None
-    program: ProgramOption = None
-    association: AssociationOption = None
-    target: TargetOption = None
     filter: FilterOption = None
     temperature: TemperatureOption = None
     since: SinceOption = None

@@ -27,7 +27,8 @@ from sbcdark.cli.output import (
     scaled,
     tell,
 )
-from sbcdark.cli.selectors import AssociationOption, NamesArgument, ProgramOption, TargetOption
+from sbcdark.cli.selectors import SelectorOptions
+from sbcdark.cli.shared_options import with_options
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Rule
 from sbcdark.pipeline.views.json_forms import DARK_KEYS, dark_forms, match_form
 
@@ -92,11 +93,9 @@ _ROLES = {
 
 
 @app.command()
+@with_options(SelectorOptions)
 def match(
-    names: NamesArgument = None,
-    program: ProgramOption = None,
-    association: AssociationOption = None,
-    target: TargetOption = None,
+    options: SelectorOptions,
     rule: RuleOption = Rule.GLOW,
     top: Annotated[
         int | None, typer.Option("--top", min=1, metavar="K", help="Largest number of darks; default: 5.")
@@ -122,7 +121,7 @@ def match(
         "max_days": max_days,
         "min_exptime_s": min_exptime,
     }
-    found = known.match(names or [], program=program, association=association, target=target, save=save, **wanted)
+    found = known.match(options.selector, save=save, **wanted)
     if aperture:
         say_warnings(known.missing_flats([one.exposure for one in found], flat))
     outlooks, warnings = known.preview(found, aperture, flat=flat, **wanted) if aperture else ([], [])

@@ -11,8 +11,7 @@ import typer
 from sbcdark.cli.app import FlatOption, app, catalog
 from sbcdark.cli.errors import shown
 from sbcdark.cli.match import RuleOption
-from sbcdark.cli.selectors import AssociationOption, NamesArgument, OfProgramOption, OfTargetOption
-from sbcdark.pipeline.selection.names import Selector
+from sbcdark.cli.selectors import AssociationOption, NamesArgument, ProgramOption, SelectorOptions, TargetOption
 from sbcdark.pipeline.selection.rules import Rule
 
 
@@ -30,9 +29,9 @@ class Kind(StrEnum):
 def plot(
     kind: Annotated[Kind, typer.Argument(help="What to draw.")],
     names: NamesArgument = None,
-    program: OfProgramOption = None,
+    program: ProgramOption = None,
     association: AssociationOption = None,
-    target: OfTargetOption = None,
+    target: TargetOption = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="FILE.png, .pdf, .svg, or .html to zoom in.")
     ] = Path("sbcdark.png"),
@@ -46,7 +45,7 @@ def plot(
 
     The files of several exposures have the root names in theirs.
     """
-    selector = Selector(tuple(names or ()), program, association, target)
-    made = catalog().plot(kind.value, selector, path=output, rule=rule, flat=flat, overwrite=overwrite)
+    wanted = SelectorOptions(names=names, program=program, association=association, target=target)
+    made = catalog().plot(kind.value, wanted.selector, path=output, rule=rule, flat=flat, overwrite=overwrite)
     for path in made if isinstance(made, list) else [made]:
         typer.echo(shown(str(path)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +32,7 @@ from sbcdark.cli.output import (
     say,
     say_warnings,
 )
-from sbcdark.cli.selectors import AssociationOption, ProgramOption, TargetOption
+from sbcdark.cli.selectors import SelectorOptions
 from sbcdark.cli.shared_options import with_options
 from sbcdark.keywords import apertures_from, radii_from
 from sbcdark.pipeline.selection.names import Selector, as_root_name
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.estimation.options import BuildKeywords
     from sbcdark.pipeline.products.run import Outcome
 
-NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="ASSOCIATION|EXPOSURE...", help="Targets.")]
 FolderOption = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the products.")]
 CombineOption = Annotated[
     Combine | None, typer.Option("--combine", help="How darks are combined; default: model, with --use nearest.")
@@ -72,14 +71,10 @@ GrowthOption = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DarkOptions:
+class DarkOptions(SelectorOptions):
     """The common options of commands that make files: targets, folder, and how the dark is made."""
 
     folder: FolderOption
-    names: NamesArgument = None
-    program: ProgramOption = None
-    association: AssociationOption = None
-    target: TargetOption = None
     everything: AllOption = False
     combine: CombineOption = None
     rule: RuleOption = Rule.GLOW
@@ -94,7 +89,8 @@ class DarkOptions:
     @property
     def selector(self) -> Selector:
         """What is selected."""
-        return Selector(tuple(self.names or ()), self.program, self.association, self.target, self.everything)
+        # super() alone does not know the class that slots=True makes.
+        return replace(super(DarkOptions, self).selector, everything=self.everything)
 
     def keywords(self) -> BuildKeywords:
         """Return the options of the dark as keywords of `Catalog`."""

@@ -9,36 +9,37 @@ import typer
 
 from sbcdark.pipeline.selection.names import Selector
 
-ProgramOption = Annotated[
-    int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="All science of a program.")
-]
-AssociationOption = Annotated[
-    str | None, typer.Option("--association", metavar="A", help="All exposures of an association.")
-]
-TargetOption = Annotated[
-    str | None, typer.Option("--target", metavar="NAME", help="All science of a target, by its TARGNAME.")
-]
-OfProgramOption = Annotated[
-    int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="All exposures of a program.")
-]
-OfTargetOption = Annotated[
-    str | None, typer.Option("--target", metavar="NAME", help="All exposures of a target, by its TARGNAME.")
-]
 NamesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="Exposures, associations, or their files.")
+]
+ProgramOption = Annotated[
+    list[int] | None,
+    typer.Option("--program", metavar="N", min=1, max=999_999, help="Exposures of a program; repeatable."),
+]
+AssociationOption = Annotated[
+    list[str] | None, typer.Option("--association", metavar="A", help="Exposures of an association; repeatable.")
+]
+TargetOption = Annotated[
+    list[str] | None,
+    typer.Option("--target", metavar="NAME", help="Exposures of a target, by its TARGNAME; repeatable."),
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectorOptions:
-    """The options that select exposures, science exposures and darks alike."""
+    """The options that select exposures: of a command on science exposures its science, else darks, too."""
 
     names: NamesArgument = None
-    program: OfProgramOption = None
+    program: ProgramOption = None
     association: AssociationOption = None
-    target: OfTargetOption = None
+    target: TargetOption = None
 
     @property
     def selector(self) -> Selector:
         """What is selected."""
-        return Selector(tuple(self.names or ()), self.program, self.association, self.target)
+        return Selector(
+            tuple(self.names or ()),
+            program=tuple(self.program or ()),
+            association=tuple(self.association or ()),
+            target=tuple(self.target or ()),
+        )

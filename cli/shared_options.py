@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,10 @@ def with_options(shared: type) -> Callable[[Callable[..., None]], Callable[..., 
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        options = inspect.signature(shared, eval_str=True).parameters.values()
+        # A record may have fields of a record of another file, whose annotations are texts of that file.
+        hints = get_type_hints(shared, include_extras=True)
+        fields = inspect.signature(shared).parameters.values()
+        options = [one.replace(annotation=hints[one.name]) for one in fields]
 
         @wraps(command)
         def filled(**given: Any) -> None:

@@ -14,7 +14,6 @@ from sbcdark.keywords import (
     flat_from,
     is_one,
     names_from,
-    program_from,
     requirements_from,
     selector_from,
 )
@@ -23,7 +22,7 @@ from sbcdark.results import Match
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sbcdark.keywords import Apertures, Folder, Names, One, Several
+    from sbcdark.keywords import Apertures, Folder, Names, One, Programs, Several, Texts
     from sbcdark.pipeline.products.aperture_preview import Outlook
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.reasons import Explanation
@@ -37,21 +36,21 @@ class ChoosingCatalog(OpenCatalog):
     @overload
     def match(
         self,
-        names: Several = ...,
+        names: Several | Selector = ...,
         *,
-        program: int | str | None = ...,
-        association: str | None = ...,
-        target: str | None = ...,
+        program: Programs = ...,
+        association: Texts = ...,
+        target: Texts = ...,
         save: bool = ...,
         **wanted: Unpack[MatchKeywords],
     ) -> list[Match]: ...
     def match(
         self,
-        names: Names = (),
+        names: Names | Selector = (),
         *,
-        program: int | str | None = None,
-        association: str | None = None,
-        target: str | None = None,
+        program: Programs = None,
+        association: Texts = None,
+        target: Texts = None,
         save: bool = False,
         **wanted: Unpack[MatchKeywords],
     ) -> Match | list[Match]:
@@ -59,10 +58,10 @@ class ChoosingCatalog(OpenCatalog):
 
         Parameters
         ----------
-        names : str, Path or iterable of these
+        names : str, Path, iterable of these or Selector
             Exposures, or associations, which stand for their exposures; also their files.
         program, association, target : optional
-            Further exposures: all science of a program, of an association, of a target (TARGNAME).
+            Further exposures: all science of these programs, associations, targets (TARGNAME), one or many.
         rule : {"glow", "box", "temperature", "notebook"}
             The quantity that is compared.
         top : int
@@ -87,10 +86,7 @@ class ChoosingCatalog(OpenCatalog):
         rule, requirements = requirements_from(wanted)
         found = choice.match(
             self.engine,
-            names_from(names),
-            program=program_from(program),
-            association=association,
-            target=target,
+            selector_from(names, program=program, association=association, target=target),
             rule=rule,
             wanted=requirements,
             templates=replace(requirements, top=wanted.get("top") or choice.TOP[Combine.MODEL]),

@@ -17,6 +17,7 @@ from sbcdark.keywords import (
     names_from,
     paths_from,
     program_from,
+    programs_from,
     qualities_from,
     selector_from,
     temperatures_from,
@@ -168,7 +169,7 @@ class FillingCatalog(OpenCatalog):
         kind : {"dark", "science"}, optional
             Both by default.
         program, association, target, filter : optional
-            Only this program, association, target (TARGNAME) or filter.
+            Only these programs, associations, targets (TARGNAME), one or many; only this filter.
         quality : str or iterable of str
             Only these: good, suspect, untested, retired.
         hot : bool
@@ -212,15 +213,15 @@ class FillingCatalog(OpenCatalog):
             raise wrong_type("kind", "'dark' or 'science'", kind)
         known = ExposureFilter(
             kind,
-            program=program_from(given.get("program")),
+            program=programs_from(given.get("program")),
             filter=given.get("filter"),
             temperature_c=temperatures_from(given.get("temperature_c")),
             since=moment_from(given.get("since"), "since"),
             until=moment_from(given.get("until"), "until", end_of_day=True),
             hot=bool(given.get("hot")),
             quality=qualities_from(given.get("quality")),
-            target=given.get("target"),
-            association=None if given.get("association") is None else as_root_name(given["association"]),
+            target=tuple(texts_from(given.get("target"), "target")),
+            association=tuple(map(as_root_name, texts_from(given.get("association"), "association"))),
         )
         return exposures(
             self.engine,
@@ -275,8 +276,8 @@ class FillingCatalog(OpenCatalog):
 
         selector = selector_from(names)
         with reading(self.engine) as session:
-            named = [*selector.names, *filter(None, [selector.association])]
-            named += selected_exposures(session, replace(selector, names=(), association=None))
+            named = [*selector.names, *selector.association]
+            named += selected_exposures(session, replace(selector, names=(), association=()))
             known = [known_of(session, name) for name in dict.fromkeys(named)]
         return known[0] if is_one(names) else known
 

@@ -11,7 +11,7 @@ from sbcdark.progress import progress_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sbcdark.keywords import Folder, Names
+    from sbcdark.keywords import Folder, Names, Programs, Texts
     from sbcdark.pipeline.ingest.relocation import Relocation
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.ingest.verification import Verification
@@ -45,9 +45,9 @@ class KeepingCatalog(OpenCatalog):
         self,
         names: Names | Selector = (),
         *,
-        program: int | str | None = None,
-        association: str | None = None,
-        target: str | None = None,
+        program: Programs = None,
+        association: Texts = None,
+        target: Texts = None,
         checksum: bool = False,
         progress: Progress | bool | None = None,
     ) -> Verification:
@@ -58,7 +58,7 @@ class KeepingCatalog(OpenCatalog):
         names : str, Path or iterable of these
             Exposures or associations; by default every file.
         program, association, target : optional
-            Further exposures: all of a program, of an association, of a target (TARGNAME).
+            Further exposures: all of these programs, associations, targets (TARGNAME), one or many.
         checksum : bool
             Read every file in full and compare its sha256.
         progress : callable or bool, optional

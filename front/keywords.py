@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Names = str | Path | Iterable[str | Path]
     One = str | Path
     Several = list[str] | list[Path] | list[str | Path] | tuple[str | Path, ...]
+    Programs = int | str | Iterable[int | str] | None
+    """Numbers of programs, one or many."""
+    Texts = str | Iterable[str] | None
+    """Names of associations or targets, one or many."""
     Moment = Any
     """str, datetime, date, astropy Time, or MJD as a number; None for no limit."""
     Folder = str | Path
@@ -40,20 +44,20 @@ class MatchKeywords(TypedDict, total=False):
 
 
 class SelectorKeywords(TypedDict, total=False):
-    """Exposures beside those that are named: all of a program, of an association, of a target (TARGNAME)."""
+    """Exposures beside those that are named: all of programs, of associations, of targets (TARGNAME), one or many."""
 
-    program: int | str | None
-    association: str | None
-    target: str | None
+    program: Programs
+    association: Texts
+    target: Texts
 
 
 class ExposureKeywords(TypedDict, total=False):
     """Options of a listing: see `Catalog.exposures`."""
 
     kind: str | None
-    program: int | str | None
-    association: str | None
-    target: str | None
+    program: Programs
+    association: Texts
+    target: Texts
     filter: str | None
     hot: bool
     temperature_c: str | tuple[float | None, float | None] | None
@@ -163,9 +167,24 @@ def program_from(program: object) -> int | None:
     """
     if isinstance(program, str) and program.strip().isdecimal():
         return int(program)
-    if program is None or (isinstance(program, int) and not isinstance(program, bool)):
-        return program
+    if program is None:
+        return None
+    if isinstance(program, Integral) and not isinstance(program, bool):
+        return int(program)
     raise wrong_type("program", "a number such as 13655", program)
+
+
+def programs_from(programs: object) -> tuple[int, ...]:
+    """Return the numbers of programs, one or many.
+
+    Raises
+    ------
+    TypeError
+        One is something else.
+    """
+    many = isinstance(programs, Iterable) and not isinstance(programs, str)
+    numbers = map(program_from, programs if many else [programs])  # type: ignore[call-overload]
+    return tuple(number for number in numbers if number is not None)
 
 
 def moment_from(moment: Moment, name: str, *, end_of_day: bool = False) -> datetime | None:
@@ -266,9 +285,9 @@ def qualities_from(quality: str | Iterable[str] | None) -> tuple[str, ...]:
 def selector_from(
     names: Names | Selector,
     *,
-    program: int | str | None = None,
-    association: str | None = None,
-    target: str | None = None,
+    program: Programs = None,
+    association: Texts = None,
+    target: Texts = None,
 ) -> Selector:
     """Return what is selected: names, and what is named beside them; or a selector as it is.
 
@@ -281,10 +300,8 @@ def selector_from(
 
     if isinstance(names, Selector):
         return names
-    for name, value in (("association", association), ("target", target)):
-        if value is not None and not isinstance(value, str):
-            raise wrong_type(name, "a name (str)", value)
-    return Selector(tuple(names_from(names)), program_from(program), association, target)
+    associations, targets = texts_from(association, "association"), texts_from(target, "target")
+    return Selector(tuple(names_from(names)), programs_from(program), tuple(associations), tuple(targets))
 
 
 def selected_from(wanted: SelectorKeywords) -> SelectorKeywords:

@@ -23,7 +23,7 @@ from sbcdark.results import Products, Records
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sbcdark.keywords import Apertures, Folder, Names, One, Radii, Several
+    from sbcdark.keywords import Apertures, Folder, Names, One, Programs, Radii, Several, Texts
     from sbcdark.pipeline.estimation.exposure_dark import DarkOfExposure
     from sbcdark.pipeline.estimation.options import BuildKeywords
     from sbcdark.pipeline.ingest.report import Progress
@@ -94,9 +94,9 @@ class MakingCatalog(OpenCatalog):
         names: Several | Selector = ...,
         folder: Folder | None = ...,
         *,
-        program: int | str | None = ...,
-        association: str | None = ...,
-        target: str | None = ...,
+        program: Programs = ...,
+        association: Texts = ...,
+        target: Texts = ...,
         apertures: Apertures = ...,
         regions: Folder | None = ...,
         sky: str | None = ...,
@@ -114,9 +114,9 @@ class MakingCatalog(OpenCatalog):
         names: Names | Selector = (),
         folder: Folder | None = None,
         *,
-        program: int | str | None = None,
-        association: str | None = None,
-        target: str | None = None,
+        program: Programs = None,
+        association: Texts = None,
+        target: Texts = None,
         apertures: Apertures = (),
         regions: Folder | None = None,
         sky: str | None = None,
@@ -138,7 +138,7 @@ class MakingCatalog(OpenCatalog):
         folder : str or Path
             Folder for the products.
         program, association, target : optional
-            Further targets: all science of a program, an association, all science of a target (TARGNAME).
+            Further targets: all science of these programs, associations, targets (TARGNAME), one or many.
         apertures : str, photutils aperture, region, ApertureSpec, or iterable of these
             Apertures to measure: ``circle:x,y,r``, ``ellipse@ra,dec,a,b,pa``, text of DS9, pixel or sky apertures of
             photutils, pixel or sky regions of regions.
@@ -204,9 +204,9 @@ class MakingCatalog(OpenCatalog):
         names: Names | Selector = (),
         folder: Folder | None = None,
         *,
-        program: int | str | None = None,
-        association: str | None = None,
-        target: str | None = None,
+        program: Programs = None,
+        association: Texts = None,
+        target: Texts = None,
         sky: bool = False,
         overwrite: bool = False,
         **options: Unpack[BuildKeywords],
@@ -220,7 +220,7 @@ class MakingCatalog(OpenCatalog):
         folder : str or Path
             Folder for ``ROOTNAME_flt.fits`` and ``ROOTNAME_drk.fits``; never the folder of the inputs.
         program, association, target : optional
-            Further exposures: all science of a program, of an association, of a target (TARGNAME).
+            Further exposures: all science of these programs, associations, targets (TARGNAME), one or many.
         sky : bool
             Subtract the fitted sky, too.
         overwrite : bool
@@ -245,9 +245,9 @@ class MakingCatalog(OpenCatalog):
         self,
         names: Names | Selector = (),
         *,
-        program: int | str | None = None,
-        association: str | None = None,
-        target: str | None = None,
+        program: Programs = None,
+        association: Texts = None,
+        target: Texts = None,
         skies: Iterable[float] = (0.0,),
         apertures: int = 40,
         seed: int = 1,
@@ -260,7 +260,7 @@ class MakingCatalog(OpenCatalog):
         names : str, Path or iterable of these
             Darks or their associations; by default all good darks.
         program, association, target : optional
-            Further darks: of a program, an association, a target.
+            Further darks: of these programs, associations, targets, one or many.
         skies : iterable of float
             Levels of sky to add, count/s/pixel.
         apertures : int

@@ -35,6 +35,13 @@ def test_names_are_taken_as_text_path_one_or_many(cat: Catalog) -> None:
     assert cat.match(["JCMC11E6"]) == [alone]
     assert cat.match("jcmc11e6q", rule="glow") == cat.match("jcmc11e6q", rule=Rule.GLOW) == alone
     assert [one.exposure for one in cat.match(program="13655")] == [one.exposure for one in cat.match(program=13655)]
+    both = cat.match(program=[13655, "13655"], association=("jcmc11010", "jcmc11020"))
+    assert len(both) == 8
+    assert len(cat.exposures(program=set(cat.exposures()["program"]))) == 28
+    assert len(cat.exposures(association=["jcmc11010", "JCMC11020"])) == 4
+    assert len(cat.exposures(target=["IRASF10594+3818", "elsewhere"], kind="science")) == 8
+    with pytest.raises(TypeError, match="program: expected a number"):
+        cat.match(program=[13655, None, 1.5])  # type: ignore[list-item]  what a user may type
     assert cat.show(["jcmc11e6q"]) == [cat.show("jcmc11e6q")]
     assert cat.why(Path("jcmc11e6q_flt.fits"), "JCRX01ISQ").taken is False
     # So do the functions of the pipeline.

@@ -157,10 +157,10 @@ def _named(engine: sa.Engine, names: Selector | Sequence[str]) -> list[str] | No
     wanted = names if isinstance(names, Selector) else Selector(names)
     if wanted.is_empty:
         return None
-    given = [as_root_name(name) for name in [*wanted.names, *filter(None, [wanted.association])]]
+    given = [as_root_name(name) for name in [*wanted.names, *wanted.association]]
     with reading(engine) as session:
         exposures = selected_exposures(session, wanted)
-        of = queries.associations_of(session, program=wanted.program, target=wanted.target)
+        of = queries.associations_of(session, programs=wanted.program, targets=wanted.target)
     return list(dict.fromkeys([*given, *of, *exposures]))
 
 

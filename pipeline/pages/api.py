@@ -59,7 +59,7 @@ Kind = Literal["dark", "science"]
 class DarksQuery(BaseModel):
     """What a list of darks may be asked for."""
 
-    program: int | None = None
+    program: list[int] | None = None
     quality: list[Quality] | None = None
     hot: bool = False
     since: datetime | None = None
@@ -84,7 +84,7 @@ def api_router(engine: sa.Engine) -> APIRouter:  # noqa: C901  one function per 
     def listed(asked: DarksQuery, kind: str | None, filter_name: str | None = None) -> Objects:
         wanted = ExposureFilter(
             kind,
-            asked.program,
+            tuple(asked.program or ()),
             filter_name,
             since=asked.since,
             until=asked.until,

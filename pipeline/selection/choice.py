@@ -177,17 +177,14 @@ class _Darks:
 
 def match(
     catalog: sa.Engine | str | Path,
-    names: str | Sequence[str] = (),
+    names: str | Selector | Sequence[str] = (),
     *,
-    program: int | None = None,
-    association: str | None = None,
-    target: str | None = None,
     rule: str | Rule = Rule.GLOW,
     wanted: Requirements | None = None,
     templates: Requirements | None = None,
     save: bool = False,
 ) -> list[Match]:
-    """Rank the darks for exposures given by name, program, association or target.
+    """Rank the darks for exposures given by name or by a selector.
 
     Parameters
     ----------
@@ -206,12 +203,12 @@ def match(
     Raises
     ------
     UsageError
-        A name, program or association is not in the catalog.
+        A name, program, association or target is not in the catalog.
     """
     engine, rule = as_engine(catalog), rules.rule_of(rule)
     requirements = wanted or Requirements()
     with reading(engine) as session:
-        selector = Selector(names, program, association, target)
+        selector = names if isinstance(names, Selector) else Selector(names)
         exposures = named_exposures(session, selector)
         found = [match_exposure(session, rootname, rule, requirements) for rootname in exposures]
         if templates is not None:

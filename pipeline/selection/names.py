@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from sbcdark.catalog.records import ExposureRecord
+
 _FILE = re.compile(r"(?:.*[/\\])?([A-Za-z0-9]{8,9})(?:_[A-Za-z0-9]+)?\.fits(?:\.(?:gz|bz2|xz))?", re.DOTALL)
 """A file of the archive: its name begins with the root name of its exposure or association."""
 
@@ -33,26 +35,27 @@ class Selector:
     names : sequence of str
         Root names of exposures and associations, in upper or lower case, with 8 or 9 characters, or names of their
         files.
-    program : int or None
-        All science exposures of a program.
-    association : str or None
-        All exposures of an association.
-    target : str or None
-        All science exposures of a target, by its name in the header (TARGNAME), in upper or lower case.
+    program : tuple of int
+        All science exposures of these programs.
+    association : tuple of str
+        All exposures of these associations.
+    target : tuple of str
+        All science exposures of these targets, by their names in the header (TARGNAME), in upper or lower case; of both
+        `program` and `target` those that are of one of these programs and one of these targets.
     everything : bool
         All science exposures of the catalog.
     """
 
     names: Sequence[str] = ()
-    program: int | None = None
-    association: str | None = None
-    target: str | None = None
+    program: tuple[int, ...] = ()
+    association: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
     everything: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is selected."""
-        return not (self.names or self.everything or any((self.program, self.association, self.target)))
+        return not (self.names or self.everything or self.program or self.association or self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +120,14 @@ def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list
     Raises
     ------
     UsageError
-        A name is neither an association nor an exposure; the program or target has no science exposure; nothing is
+        A name is neither an association nor an exposure; a program or target has no science exposure; nothing is
         selected.
     """
     wanted = selector if isinstance(selector, Selector) else Selector(selector)
     names = [wanted.names] if isinstance(wanted.names, str) else wanted.names
     targets: dict[str, Target] = {}
     exposures: dict[str, None] = {}
-    for name in dict.fromkeys(as_root_name(name) for name in [*names, *filter(None, [wanted.association])]):
+    for name in dict.fromkeys(as_root_name(name) for name in [*names, *wanted.association]):
         association = queries.find_association(session, name) if name.isalnum() else None
         if association is not None:
             targets[name] = Target(name, association.present, association.absent)
@@ -133,37 +136,39 @@ def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list
     if exposures:
         first = next(iter(exposures))
         targets[first] = Target(first, tuple(exposures))
-    if wanted.everything or wanted.program is not None or wanted.target is not None:
-        for one in _of_program_or_target(session, wanted):
-            targets.setdefault(one.name, one)
+    for record in _beside_names(session, wanted, "science"):
+        own = None if record.association is None else queries.find_association(session, record.association)
+        if own is not None and record.rootname in own.present:
+            targets.setdefault(own.name, Target(own.name, own.present, own.absent))
+        else:
+            targets.setdefault(record.rootname, Target(record.rootname, (record.rootname,)))
     if not targets:
         raise UsageError("No exposure is given.", NAME_THEM)
     return list(targets.values())
 
 
-def _of_program_or_target(session: Session, wanted: Selector) -> list[Target]:
-    found = queries.science_names(session, program=wanted.program, target=wanted.target)
-    if not found:
-        what = " and ".join(
-            text
-            for text in (
-                None if wanted.program is None else f"of program {wanted.program}",
-                None if wanted.target is None else f"of target {wanted.target!r}",
-            )
-            if text is not None
-        )
-        what = f"The catalog has no science exposure{f' {what}' if what else ''}."
-        there = queries.target_names(session) if wanted.target is not None else []
-        known = f" Its targets are: {listed(there)}." if there else ""
-        raise UsageError(f"{what}{known}", "Ingest its FLT files: sbcdark ingest PATH")
-    targets: dict[str, Target] = {}
-    for rootname, name in found:
-        association = None if name is None else queries.find_association(session, name)
-        if association is not None and rootname in association.present:
-            targets.setdefault(association.name, Target(association.name, association.present, association.absent))
-        else:
-            targets[rootname] = Target(rootname, (rootname,))
-    return list(targets.values())
+def _beside_names(session: Session, wanted: Selector, kind: str | None = None) -> list[ExposureRecord]:
+    """Return the exposures of the programs and targets of a selector, or all of them, in the order of time.
+
+    Raises
+    ------
+    UsageError
+        One of the programs or targets has none, which may be mistyped.
+    """
+    if not (wanted.everything or wanted.program or wanted.target):
+        return []
+    found = queries.list_exposures(session, queries.ExposureFilter(kind, program=wanted.program, target=wanted.target))
+    programs, targets = {one.program for one in found}, {(one.target or "").lower() for one in found}
+    without = [number for number in wanted.program if number not in programs]
+    nameless = [name for name in wanted.target if name.strip().lower() not in targets]
+    if found and not without and not nameless:
+        return found
+    parts = [f"of program {' or '.join(map(str, without or wanted.program))}"] if wanted.program else []
+    parts += [f"of target {' or '.join(map(repr, nameless or wanted.target))}"] if wanted.target else []
+    what = " ".join(["The catalog has no", *([kind] if kind else []), "exposure", *" and ".join(parts).split()])
+    there = queries.target_names(session) if wanted.target else []
+    known = f" Its targets are: {listed(there)}." if there else ""
+    raise UsageError(f"{what}.{known}", "Ingest its FLT files: sbcdark ingest PATH" if kind else NAME_THEM)
 
 
 def as_root_name(text: str) -> str:
@@ -180,24 +185,14 @@ def selected_exposures(session: Session, selector: Selector) -> list[str]:
     Raises
     ------
     UsageError
-        A name is neither an association nor an exposure; the association, program or target has no exposure.
+        A name is neither an association nor an exposure; an association, program or target has no exposure.
     """
     names = [selector.names] if isinstance(selector.names, str) else selector.names
     found: dict[str, None] = {}
-    for name in [*names, *filter(None, [selector.association])]:
+    for name in [*names, *selector.association]:
         members = queries.association_members(session, as_root_name(name))
         found |= dict.fromkeys(members or [resolve_exposure(session, name)])
-    if selector.everything or selector.program is not None or selector.target is not None:
-        wanted = queries.ExposureFilter(program=selector.program, target=selector.target)
-        records = queries.list_exposures(session, wanted)
-        if not records:
-            what = " and ".join(
-                f"{word} {value!r}"
-                for word, value in (("program", selector.program), ("target", selector.target))
-                if value is not None
-            )
-            raise UsageError(f"The catalog has no exposure of {what}.", "List them: sbcdark exposures")
-        found |= dict.fromkeys(record.rootname for record in records)
+    found |= dict.fromkeys(record.rootname for record in _beside_names(session, selector))
     return list(found)
 
 

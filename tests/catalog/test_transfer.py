@@ -18,12 +18,13 @@ from sbcdark.catalog.opening import open_catalog
 from sbcdark.catalog.transfer import export, import_
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.selection.choice import match
+from sbcdark.pipeline.selection.names import Selector
 from sbcdark.pipeline.selection.rules import Requirements
 
 
 @pytest.fixture
 def filled(real_catalog: sa.Engine) -> sa.Engine:
-    match(real_catalog, program=13655, save=True)
+    match(real_catalog, Selector(program=(13655,)), save=True)
     return real_catalog
 
 

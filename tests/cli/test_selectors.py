@@ -41,6 +41,22 @@ def test_lists_take_names_associations_and_targets(filled: Any) -> None:
     assert names("exposures jcmc11010 --program 13961") == []
 
 
+def test_selectors_may_be_repeated(filled: Any) -> None:
+    def names(command: str) -> list[str]:
+        return [row.get("rootname", row.get("exposure")) for row in filled(*shlex.split(command), "--json").json()]
+
+    both = names("match --association jcmc11010 --association JCMC11020")
+    assert sorted(both) == ["jcmc11ctq", "jcmc11cwq", "jcmc11dtq", "jcmc11e6q"]
+    assert names("exposures --association jcmc11010 --association jcmc11020") == sorted(both)
+    assert len(names("exposures --program 13655 --program 13961")) == 28
+    assert names("darks --program 13655 --program 13961 --hot") == names("darks --hot")
+    assert len(names("exposures --target irasf10594+3818 --target DARK --program 13655")) == 8
+    assert len(names("show --program 13655 --program 13961")) == 28
+    assert filled("verify", "--program", "13655", "--program", "13961").stdout.startswith("32 present")
+    mistyped = filled("match", "--program", "13655", "--program", "13656")
+    assert (mistyped.code, "no science exposure of program 13656" in mistyped.stderr) == (2, True)
+
+
 @ON_SQLITE
 def test_upkeep_takes_programs_and_associations(filled: Any) -> None:
     assert filled("verify", "--program", "13655").stdout.startswith("12 present")

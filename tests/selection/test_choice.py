@@ -23,7 +23,7 @@ from sbcdark.pipeline.frames.exposure_files import read_file
 from sbcdark.pipeline.ingest.quality import flag_outliers, restore, retire
 from sbcdark.pipeline.selection import rules
 from sbcdark.pipeline.selection.choice import forced_match, match, matches_for_templates
-from sbcdark.pipeline.selection.names import resolve_exposure, resolve_target
+from sbcdark.pipeline.selection.names import Selector, resolve_exposure, resolve_target
 from sbcdark.pipeline.selection.reasons import why
 from sbcdark.pipeline.selection.rules import Requirements, Rule
 from sbcdark.pipeline.views.listings import exposures
@@ -66,7 +66,7 @@ def test_notebook_rule_names_the_published_dark(real_catalog: sa.Engine, shared_
 
 
 def test_all_of_the_real_program_are_answered_by_every_rule(real_catalog: sa.Engine) -> None:
-    found = [(rule, one) for rule in Rule for one in match(real_catalog, program=13655, rule=rule)]
+    found = [(rule, one) for rule in Rule for one in match(real_catalog, Selector(program=(13655,)), rule=rule)]
     assert len(found) == 8 * len(Rule)
     for rule, one in found:
         assert 1 <= len(one.darks) <= 5
@@ -90,13 +90,13 @@ def test_association_program_and_names_are_resolved(real_catalog: sa.Engine) -> 
         return [one.exposure for one in match(real_catalog, **how)]
 
     pair = ["jcmc11ctq", "jcmc11e6q"]
-    assert names(association="JCMC11010") == pair
+    assert names(names=Selector(association=("JCMC11010",))) == pair
     assert names(names=["jcmc11010"]) == pair
     assert names(names=["JCMC11E6Q"]) == names(names=["jcmc11e6"]) == names(names=[" JCMC11E6 "]) == ["jcmc11e6q"]
     assert names(names=["jcmc11e6q", "JCMC11E6"]) == ["jcmc11e6q"]
     assert names(names=["jcmc11de", "jcmc11deq", "jcmc11e6", " JCMC11DEQ"]) == ["jcmc11deq", "jcmc11e6q"]
-    assert sorted(names(names=["jcmc11e6q"], association="jcmc11010")) == pair
-    assert len(names(program=13655)) == 8
+    assert sorted(names(names=Selector(["jcmc11e6q"], association=("jcmc11010",)))) == pair
+    assert len(names(names=Selector(program=(13655,)))) == 8
     assert names(names=["jcrx01ixq"]) == ["jcrx01ixq"]
     with reading(real_catalog) as session:
         (target,) = resolve_target(session, ["JCMC11010"])
@@ -151,7 +151,7 @@ def test_nothing_named_is_a_usage_error(real_catalog: sa.Engine) -> None:
     with pytest.raises(UsageError, match="No exposure is given"):
         match(real_catalog)
     with pytest.raises(UsageError, match="no science exposure of program 1"):
-        match(real_catalog, program=1)
+        match(real_catalog, Selector(program=(1,)))
 
 
 def test_near_darks_that_are_not_taken_have_reasons(real_catalog: sa.Engine) -> None:
@@ -218,7 +218,7 @@ def saved_terms(one: Match) -> list[tuple[Any, ...]]:
 
 def test_saved_selections_hold_every_term(real_catalog: sa.Engine) -> None:
     before = dump(real_catalog)
-    found = match(real_catalog, program=13655, save=True, wanted=Requirements(top=3, max_days=100.0))
+    found = match(real_catalog, Selector(program=(13655,)), save=True, wanted=Requirements(top=3, max_days=100.0))
     assert [one.selection_id for one in found] == list(range(1, 9))
     with reading(real_catalog) as session:
         columns = [column for column in models.SelectionDark.__table__.columns if column.name != "dark_id"]

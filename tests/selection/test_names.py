@@ -49,15 +49,15 @@ def test_exposures_and_associations_are_found_by_their_files(real_catalog: sa.En
 
 def test_programs_and_targets_select_associations(real_catalog: sa.Engine) -> None:
     with reading(real_catalog) as session:
-        by_program = resolve_target(session, Selector(program=13655))
+        by_program = resolve_target(session, Selector(program=(13655,)))
         name = session.connection().exec_driver_sql("SELECT target FROM exposures WHERE program = 13655").scalar()
-        by_target = resolve_target(session, Selector(target=f" {name.lower()} "))
+        by_target = resolve_target(session, Selector(target=(f" {name.lower()} ",)))
         assert [one.name for one in by_program] == [one.name for one in by_target]
         assert sorted(one.name for one in by_program) == ASSOCIATIONS
-        both = resolve_target(session, Selector(["jcmc11020"], program=13655))
+        both = resolve_target(session, Selector(["jcmc11020"], program=(13655,)))
         assert next(one.name for one in both) == "jcmc11020"
         assert sorted(one.name for one in both) == ASSOCIATIONS
-        exposures = named_exposures(session, Selector(association="jcmc11010"))
+        exposures = named_exposures(session, Selector(association=("jcmc11010",)))
         assert sorted(exposures) == ["jcmc11ctq", "jcmc11e6q"]
 
 
@@ -65,9 +65,12 @@ def test_programs_and_targets_select_associations(real_catalog: sa.Engine) -> No
     ("selector", "reason"),
     [
         (Selector(), "No exposure is given"),
-        (Selector(program=13961), "no science exposure of program 13961"),
-        (Selector(target="M 31"), "no science exposure of target 'M 31'"),
-        (Selector(program=13655, target="M 31"), "of program 13655 and of target 'M 31'"),
+        (Selector(program=(13961,)), "no science exposure of program 13961"),
+        (Selector(target=("M 31",)), "no science exposure of target 'M 31'"),
+        (Selector(program=(13655,), target=("M 31",)), "of program 13655 and of target 'M 31'"),
+        (Selector(program=(13655, 13656)), "no science exposure of program 13656"),
+        (Selector(program=(13656, 13657)), "of program 13656 or 13657"),
+        (Selector(target=("IRASF10594+3818", "M 31")), "no science exposure of target 'M 31'"),
     ],
 )
 def test_empty_selections_are_refused(real_catalog: sa.Engine, selector: Selector, reason: str) -> None:

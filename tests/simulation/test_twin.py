@@ -12,6 +12,7 @@ from sbcdark.catalog.opening import open_catalog
 from sbcdark.pipeline.frames.exposure_files import read_file
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.selection.choice import match
+from sbcdark.pipeline.selection.names import Selector
 from sbcdark.pipeline.selection.rules import Requirements, Rule
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def test_twins_are_ranked_as_the_real_exposures(real_data: Path, real_file: Path
     of_real = open_catalog(real_file)
 
     def ranked(catalog: sa.Engine, rule: Rule) -> list[tuple[str, str, list[str]]]:
-        found = match(catalog, program=13655, rule=rule, wanted=Requirements(top=5))
+        found = match(catalog, Selector(program=(13655,)), rule=rule, wanted=Requirements(top=5))
         return [(one.exposure, one.tier, [dark.dark for dark in one.darks]) for one in found]
 
     for rule in Rule:

@@ -81,7 +81,7 @@ def test_pictures_of_an_association_have_the_names_of_its_exposures(real_catalog
 
 
 def test_a_selection_restricts_what_is_shown(real_catalog: sa.Engine) -> None:
-    only = coverage_of(real_catalog, Selector(association="jcmc11010"))
+    only = coverage_of(real_catalog, Selector(association=("jcmc11010",)))
     assert [one.exposure.rootname for one in only.science] == ["jcmc11ctq", "jcmc11e6q"]
     assert sum(len(group.darks) for group in only.groups) == 20
     darks = Catalog(real_catalog).history("jcrx01010")
