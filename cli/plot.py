@@ -10,7 +10,9 @@ import typer
 
 from sbcdark.cli.app import FlatOption, app, catalog
 from sbcdark.cli.errors import shown
-from sbcdark.cli.match import RuleOption
+from sbcdark.cli.match import ApertureOption, MaskOption, RuleOption
+from sbcdark.cli.output import say_warnings
+from sbcdark.cli.products import RegionsOption
 from sbcdark.cli.selectors import AssociationOption, NamesArgument, ProgramOption, SelectorOptions, TargetOption
 from sbcdark.pipeline.selection.rules import Rule
 
@@ -37,6 +39,9 @@ def plot(
     ] = Path("sbcdark.png"),
     rule: RuleOption = Rule.GLOW,
     flat: FlatOption = None,
+    aperture: ApertureOption = None,
+    regions: RegionsOption = None,
+    mask: MaskOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing file.", show_default=False)
     ] = False,
@@ -46,6 +51,9 @@ def plot(
     The files of several exposures have the root names in theirs.
     """
     wanted = SelectorOptions(names=names, program=program, association=association, target=target)
-    made = catalog().plot(kind.value, wanted.selector, path=output, rule=rule, flat=flat, overwrite=overwrite)
+    made = catalog().plot(
+        kind.value, wanted.selector, path=output, rule=rule, flat=flat, apertures=aperture or None, regions=regions,
+        mask=mask, overwrite=overwrite, talk=lambda warning: say_warnings([warning]),
+    )  # fmt: skip
     for path in made if isinstance(made, list) else [made]:
         typer.echo(shown(str(path)))

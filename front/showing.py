@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from sbcdark.base import OpenCatalog
 from sbcdark.keywords import (
     SelectorKeywords,
+    apertures_from,
     check_keywords,
     flat_from,
     is_one,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from sbcdark.keywords import Folder, Names
+    from sbcdark.keywords import Apertures, Folder, Names
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.pages.report import Report
     from sbcdark.pipeline.selection.names import Selector
@@ -35,7 +36,15 @@ class PlotKeywords(SelectorKeywords, total=False):
 
     rule: str | Rule
     flat: Folder | None
+    apertures: Apertures
+    regions: Folder | None
+    mask: Folder | None
     overwrite: bool
+    talk: Callable[[str], None] | None
+
+
+def _keep_quiet(_: str) -> None:
+    pass
 
 
 class ShowingCatalog(OpenCatalog):
@@ -72,29 +81,45 @@ class ShowingCatalog(OpenCatalog):
             What ranks the darks of an exposure.
         flat : str or Path, optional
             For a fit, a flat or a folder of flats; by default the folder of the environment variable ``jref``.
+        apertures, regions, mask : optional
+            For a fit, the apertures, DS9 regions and masks that it leaves out, as for `run`, so that the picture is the
+            one that `run` draws: pixels are those of the product of the exposure's association. By default those of
+            the last products of the exposure that are stored in the catalog; ``()`` for none.
         overwrite : bool
             Replace existing files.
+        talk : callable
+            For a fit, called with each warning.
 
         Returns
         -------
         matplotlib.figure.Figure or Path
             The figure, or the file if there is a path; a list for several exposures.
         """
-        from sbcdark.pipeline.views.catalog_pictures import draw_catalog  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.estimation.options import build_options  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.views.catalog_pictures import draw_catalog  # noqa: PLC0415
 
         check_keywords(wanted, PlotKeywords, ("names", "path"))
         if not isinstance(kind, str):
             raise wrong_type("kind", "a picture such as 'coverage'", kind)
         if is_one(names) and str(names).lower().endswith((".png", ".pdf", ".svg", ".html")):
             raise TypeError(f"names: expected exposures, got the picture {str(names)!r}: give path={str(names)!r}")
+        given, regions, notes = wanted.get("apertures"), wanted.get("regions"), list[str]()
+        chosen = given is not None or regions is not None
+        apertures = apertures_from(() if given is None else given, regions, notes) if chosen else None
+        rule, flat = wanted.get("rule", "glow"), flat_from(wanted.get("flat"))
+        options = build_options(rule=rule, flat=flat, mask=wanted.get("mask"))
+        talk = wanted.get("talk") or _keep_quiet
+        for note in (*notes, *options.notes):
+            talk(note)
         drawn = draw_catalog(
             self.engine,
             kind,
             None if path is None else path_from(path, "path"),
             selector=selector_from(names, **selected_from(wanted)),
-            rule=wanted.get("rule", "glow"),
-            flat=flat_from(wanted.get("flat")),
+            options=options,
+            apertures=apertures,
             overwrite=wanted.get("overwrite", False),
+            talk=talk,
         )
         return drawn[0] if len(drawn) == 1 else drawn
 

@@ -241,6 +241,15 @@ def _is_png(path: Path) -> bool:
         return False
 
 
+_GRID_OPTIONS = {
+    "scale_arcsec": "--final-scale",
+    "rotation_deg": "--final-rot",
+    "pixfrac": "--final-pixfrac",
+    "kernel": "--final-kernel",
+    "reference": "--final-refimage",
+}
+
+
 def _commands(
     name: str,
     association: AssociationRecord | None,
@@ -264,5 +273,9 @@ def _commands(
         words += ["--growth", ",".join(f"{radius:g}" for radius in given["growth"])]
     if given.get("mixed"):
         words.append("--mixed")
+    if given.get("apertures") and given.get("sky"):
+        words += ["--sky", str(given["sky"])]
+    for setting, value in given.get("grid", {}).items():
+        words += [_GRID_OPTIONS[setting], str(value)]
     again = [shlex.join(["sbcdark", "replay", str(chosen[0].selection.id), "-o", "again"])] if chosen else []
     return [*again, shlex.join(words)]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.workspace import workspace
@@ -25,6 +24,7 @@ from sbcdark.pipeline.model import dark_fit
 from sbcdark.pipeline.model.combination import DarkEstimate, combine_darks
 from sbcdark.pipeline.products.masterdark import drizzle_inputs
 from sbcdark.pipeline.selection import choice
+from sbcdark.pipeline.selection.names import product_target
 from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
     from numpy.typing import NDArray
-    from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import Match, MatchValues
     from sbcdark.pipeline.apertures.apertures import ApertureSpec
@@ -118,7 +117,7 @@ def outlook(
                 (templates,) = choice.choose_for(
                     session, [match.exposure], Combine.MODEL, rule, wanted or Requirements()
                 )
-                exposures = _product_exposures(session, match.exposure)
+                exposures = [science_values(session, one) for one in product_target(session, match.exposure).exposures]
             names = tuple(one.rootname for one in exposures)
             if names not in drizzled:
                 drizzled[names] = _drizzled(exposures, FlatShelf(flat), warnings, drizzler)
@@ -126,15 +125,6 @@ def outlook(
             mapping = product.frames[names.index(match.exposure)]
             found += _of_exposure(inputs[match.exposure], match, templates, apertures, product, mapping, warnings)
     return found, list(dict.fromkeys(warnings))
-
-
-def _product_exposures(session: Session, rootname: str) -> list[MatchValues]:
-    """Return the exposures of the product that an exposure belongs to: its association's, or itself alone."""
-    values = science_values(session, rootname)
-    association = queries.find_association(session, values.association or "")
-    if association is None or rootname not in association.present:
-        return [values]
-    return [science_values(session, name) for name in association.present]
 
 
 def _drizzled(

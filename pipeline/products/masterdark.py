@@ -212,7 +212,7 @@ def _made(engine: sa.Engine, target: Target, plan: Plan, job: Job, drizzler: Dri
         tuple(dict.fromkeys([*warnings, *(f"{one.exposure}: {text}" for one in matches for text in one.warnings)])),
     )
     return Built(
-        masterdark, inputs, estimate, placed, sky, product, dark, dark_error, net, error,
+        masterdark, inputs, estimate, placed, tuple(masks), sky, product, dark, dark_error, net, error,
         tuple(matches), plan.apertures, plan.growth, plan.revision, plan.inputs_key, options.mixed,
     )  # fmt: skip
 

@@ -107,6 +107,8 @@ class Built:
     ----------
     placed : tuple of PlacedAperture
         The apertures that can be projected on the product.
+    masks : tuple of tuple of NativeWeights
+        The pixels that each region of the user's masks excludes, by exposure.
     sky : Sky
         The sky that is subtracted in apertures without a background region.
     dark, dark_error : ndarray of float32, shape (ny, nx)
@@ -127,6 +129,7 @@ class Built:
     inputs: tuple[ScienceInput, ...]
     estimate: DarkEstimate
     placed: tuple[PlacedAperture, ...]
+    masks: tuple[tuple[NativeWeights, ...], ...]
     sky: Sky
     product: DrizzledProduct
     dark: NDArray[np.float32]

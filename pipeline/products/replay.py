@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,22 +15,22 @@ from sbcdark.catalog.records import Match
 from sbcdark.catalog.result_listings import selections_of
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.catalog.workspace import locked, publish, workspace
-from sbcdark.pipeline.apertures.apertures import parse_aperture
 from sbcdark.pipeline.drizzling.drizzle import Drizzler
-from sbcdark.pipeline.drizzling.grid import Grid
 from sbcdark.pipeline.estimation.options import BuildOptions
 from sbcdark.pipeline.frames.pixels import read_product
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.products.job import Job
 from sbcdark.pipeline.products.masterdark import build
 from sbcdark.pipeline.products.product_files import ProductFiles
+from sbcdark.pipeline.products.repetition import products_of, repeated
 from sbcdark.pipeline.products.run import write_products
 from sbcdark.pipeline.products.stored_results import circumstances, pixels_sha256
-from sbcdark.pipeline.selection.names import Selector, Target, selected_exposures
+from sbcdark.pipeline.selection.names import Selector, selected_exposures
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import sqlalchemy as sa
     from numpy.typing import NDArray
@@ -91,7 +90,6 @@ def replay(
     engine = as_engine(catalog)
     with reading(engine) as session:
         products = _products(session, selection)
-        # A selection belongs to one run, whose three products were stored together.
         stored = results.stored_selections(session, products[0].selection_ids)
     for one in stored:
         for dark, state in zip(one.darks, one.file_states, strict=True):
@@ -103,24 +101,13 @@ def replay(
     parameters = products[0].parameters
     by_exposure = {one.exposure: one for one in stored}
     matches = [_stored_match(by_exposure[rootname]) for rootname in parameters["exposures"]]
-    grid = parameters.get("grid", {})
-    options = BuildOptions(
-        Combine(parameters["combine"]),
-        top=max(len(one.darks) for one in stored),
-        flat=flat or (None if parameters["flat"] is None else Path(parameters["flat"])),
-        mask=tuple(parse_aperture(text) for text in parameters["mask"]),
-        mixed=parameters.get("mixed", False),
-        grid=Grid(**{**grid, "reference": Path(grid["reference"])} if "reference" in grid else grid),
-    )
-    apertures = tuple(parse_aperture(text) for text in parameters["apertures"])
-    growth = tuple(parameters.get("growth", ()))
-    target = Target(products[0].name, tuple(parameters["exposures"]))
+    options = BuildOptions(Combine(parameters["combine"]), top=max(len(one.darks) for one in stored), flat=flat)
+    target, job = repeated(products[0], Job(folder, options, overwrite=True))
     files = ProductFiles(folder, target.name)
     if files.there() and not overwrite:
         raise UsageError(f"{files.there()[0]} already exists.", "Give another folder with -o, or --overwrite.")
     folder.mkdir(parents=True, exist_ok=True)
     with workspace(folder) as work, Drizzler() as drizzler:
-        job = Job(folder, options, apertures, overwrite=True, growth=growth)
         built = build(engine, target, work, job, drizzler, matches)
         write_products(built, work)
         made = {
@@ -158,12 +145,12 @@ def _products(session: Session, selection: int | str) -> list[StoredProduct]:
         exposures = selected_exposures(session, Selector((selection,)))
         stored = sorted(one["selection"] for name in exposures for one in selections_of(session, name))
         for number in reversed(stored):
-            products = results.products_of_selection(session, number)
+            products = products_of(session, number)
             if products:
                 return products
         raise UsageError(f"The catalog has no products of {selection}.", f"Make some: sbcdark run {selection} -o DIR")
     number = int(selection)
-    products = results.products_of_selection(session, number) if number <= _LARGEST else []
+    products = products_of(session, number) if number <= _LARGEST else []
     if products:
         return products
     if number > _LARGEST or not results.stored_selections(session, [number]):

@@ -52,6 +52,7 @@ def record(
         "flat": None if options.flat is None else str(options.flat.absolute()),
         "apertures": [aperture.text for aperture in made.apertures],
         "growth": list(made.growth),
+        "sky": made.sky.text,
         "mask": [aperture.text for aperture in options.mask],
         "mixed": options.mixed,
         "grid": options.grid.changes(),

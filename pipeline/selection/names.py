@@ -137,11 +137,8 @@ def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list
         first = next(iter(exposures))
         targets[first] = Target(first, tuple(exposures))
     for record in _beside_names(session, wanted, "science"):
-        own = None if record.association is None else queries.find_association(session, record.association)
-        if own is not None and record.rootname in own.present:
-            targets.setdefault(own.name, Target(own.name, own.present, own.absent))
-        else:
-            targets.setdefault(record.rootname, Target(record.rootname, (record.rootname,)))
+        own = _target_of(session, record.rootname, record.association)
+        targets.setdefault(own.name, own)
     if not targets:
         raise UsageError("No exposure is given.", NAME_THEM)
     return list(targets.values())
@@ -169,6 +166,19 @@ def _beside_names(session: Session, wanted: Selector, kind: str | None = None) -
     there = queries.target_names(session) if wanted.target else []
     known = f" Its targets are: {listed(there)}." if there else ""
     raise UsageError(f"{what}.{known}", "Ingest its FLT files: sbcdark ingest PATH" if kind else NAME_THEM)
+
+
+def product_target(session: Session, rootname: str) -> Target:
+    """Return the target whose product an exposure belongs to: its association, or itself alone."""
+    values = queries.match_values(session, rootname)
+    return _target_of(session, rootname, None if values is None else values.association)
+
+
+def _target_of(session: Session, rootname: str, name: str | None) -> Target:
+    association = None if name is None else queries.find_association(session, name)
+    if association is None or rootname not in association.present:
+        return Target(rootname, (rootname,))
+    return Target(association.name, association.present, association.absent)
 
 
 def as_root_name(text: str) -> str:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.pipeline.selection.names import named_exposures
-from sbcdark.pipeline.selection.rules import rule_of
 from sbcdark.pipeline.views import catalog_plots, catalog_points, dark_history, history_plot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import sqlalchemy as sa
     from matplotlib.figure import Figure
 
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec
+    from sbcdark.pipeline.estimation.options import BuildOptions
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.rules import Rule
+    from sbcdark.pipeline.views.residuals import FitPicture
 
 KINDS = ("coverage", "history", "match", "fit", "templates")
 OF_EXPOSURE = ("match", "fit", "templates")
@@ -32,9 +35,10 @@ def draw_catalog(
     path: Path | None,
     *,
     selector: Selector,
-    rule: str | Rule,
-    flat: Path | None,
+    options: BuildOptions,
+    apertures: Sequence[ApertureSpec] | None,
     overwrite: bool,
+    talk: Callable[[str], None],
 ) -> list[Path | Figure]:
     """Draw one kind of picture of a catalog.
 
@@ -49,12 +53,14 @@ def draw_catalog(
         of several exposures have the root names in theirs. None for figures instead of files.
     selector : Selector
         The exposures of a match, a fit or templates; the darks of a history; those that a coverage shows.
-    rule : str or Rule
-        What ranks the darks of an exposure.
-    flat : Path or None
-        A flat or a folder of flats, for a fit.
+    options : BuildOptions
+        What ranks the darks of an exposure; for a fit the flats, and the masks of the user.
+    apertures : sequence of ApertureSpec or None
+        For a fit, the apertures that it leaves out; None without masks: those of the last stored product.
     overwrite : bool
         Replace existing files.
+    talk : callable
+        Called with each warning of a fit.
 
     Returns
     -------
@@ -70,10 +76,7 @@ def draw_catalog(
     SbcdarkError
         The file cannot be written.
     """
-    if kind not in KINDS:
-        raise UsageError(f"There is no picture {kind!r}.", f"Use one of: {', '.join(KINDS)}")
-    if kind in OF_EXPOSURE and selector.is_empty:
-        raise UsageError(f"The picture {kind!r} is that of an exposure.", f"Name it: sbcdark plot {kind} EXPOSURE")
+    _require_sense(kind, selector, left_out=bool(apertures or options.mask))
     written_as = "" if path is None else _format(path)
     exposures: list[str | None] = [None]
     if kind in OF_EXPOSURE:
@@ -84,20 +87,46 @@ def draw_catalog(
     for file in paths:
         if file is not None and file.exists() and not overwrite:
             raise UsageError(f"{file} already exists.", "Give another file with -o, or --overwrite.")
+    draw = _drawer(engine, kind, selector, options, apertures, talk)
     for exposure, file in zip(exposures, paths, strict=True):
         try:
-            if exposure is None:
-                figure = _draw_all(engine, kind, selector, file, written_as)
-            elif kind == "match":
-                figure = _draw_match(engine, exposure, rule_of(rule), file, written_as)
-            else:
-                figure = _draw_model(engine, exposure, rule_of(rule), flat, file, written_as, kind)
+            figure = draw(exposure, file, written_as)
         except OSError as error:
             raise SbcdarkError(
                 f"Cannot write {file}: {error.strerror or error}.", "Give another file with -o."
             ) from error
         drawn += [made for made in (file or figure,) if made is not None]
     return drawn
+
+
+def _require_sense(kind: str, selector: Selector, *, left_out: bool) -> None:
+    if kind not in KINDS:
+        raise UsageError(f"There is no picture {kind!r}.", f"Use one of: {', '.join(KINDS)}")
+    if left_out and kind != "fit":
+        raise UsageError(f"The picture {kind!r} has no apertures or masks.", "Give them to: sbcdark plot fit EXPOSURE")
+    if kind in OF_EXPOSURE and selector.is_empty:
+        raise UsageError(f"The picture {kind!r} is that of an exposure.", f"Name it: sbcdark plot {kind} EXPOSURE")
+
+
+def _drawer(
+    engine: sa.Engine,
+    kind: str,
+    selector: Selector,
+    options: BuildOptions,
+    apertures: Sequence[ApertureSpec] | None,
+    talk: Callable[[str], None],
+) -> Callable[[Any, Path | None, str], Figure | None]:
+    """Return what draws an exposure, or the catalog, into a file of a format."""
+    if kind not in OF_EXPOSURE:
+        return lambda _, file, written_as: _draw_all(engine, kind, selector, file, written_as)
+    if kind == "match":
+        return lambda exposure, file, written_as: _draw_match(engine, exposure, options.rule, file, written_as)
+    if kind == "templates":
+        return lambda exposure, file, written_as: _draw_templates(engine, exposure, options, file, written_as)
+    from sbcdark.pipeline.views.exposure_fits import ExposureFits  # noqa: PLC0415  only here
+
+    fits = ExposureFits(engine, options, apertures, talk)
+    return lambda exposure, file, written_as: _draw_fit(fits.of(exposure), file, written_as)
 
 
 def _format(path: Path) -> str:
@@ -140,27 +169,27 @@ def _draw_match(engine: sa.Engine, exposure: str, rule: Rule, path: Path | None,
     return catalog_plots.plot_match(path, points, written_as)
 
 
-def _draw_model(
-    engine: sa.Engine, exposure: str, rule: Rule, flat: Path | None, path: Path | None, written_as: str, kind: str
+def _draw_templates(
+    engine: sa.Engine, exposure: str, options: BuildOptions, path: Path | None, written_as: str
 ) -> Figure | None:
     from sbcdark.pipeline.estimation.exposure_dark import estimate_dark  # noqa: PLC0415
-    from sbcdark.pipeline.estimation.options import build_options  # noqa: PLC0415
-    from sbcdark.pipeline.views.interactive_images import page_of_fit, page_of_templates  # noqa: PLC0415
-    from sbcdark.pipeline.views.product_pictures import fit_picture  # noqa: PLC0415
-    from sbcdark.pipeline.views.residuals import plot_fit  # noqa: PLC0415
+    from sbcdark.pipeline.views.interactive_images import page_of_templates  # noqa: PLC0415
     from sbcdark.pipeline.views.template_plot import plot_templates  # noqa: PLC0415
 
-    found = estimate_dark(engine, exposure, build_options(rule=rule, flat=flat))
-    dark, fit, made = found.dark, found.dark.fit, found.estimate.templates
-    assert fit is not None and made is not None  # noqa: S101, PT018  the model always fits
-    page = path if written_as == "html" else None
-    if kind == "templates":
-        if page is None:
-            return plot_templates(path, dark.rootname, made, written_as=written_as)
-        page_of_templates(page, dark.rootname, made)
+    found = estimate_dark(engine, exposure, options)
+    made = found.estimate.templates
+    assert made is not None  # noqa: S101  they are those of the model
+    if path is not None and written_as == "html":
+        page_of_templates(path, found.dark.rootname, made)
         return None
-    picture = fit_picture(found.exposure, dark, fit)
-    if page is None:
-        return plot_fit(path, picture, written_as=written_as)
-    page_of_fit(page, picture)
-    return None
+    return plot_templates(path, found.dark.rootname, made, written_as=written_as)
+
+
+def _draw_fit(fit: FitPicture, path: Path | None, written_as: str) -> Figure | None:
+    from sbcdark.pipeline.views.interactive_images import page_of_fit  # noqa: PLC0415
+    from sbcdark.pipeline.views.residuals import plot_fit  # noqa: PLC0415
+
+    if path is not None and written_as == "html":
+        page_of_fit(path, fit)
+        return None
+    return plot_fit(path, fit, written_as=written_as)

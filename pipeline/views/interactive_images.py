@@ -57,8 +57,7 @@ def page_of_fit(path: Path, fit: FitPicture) -> None:
         for _, style, mask in fit.left_out:
             outline(plot, mask, *((_LEFT_OUT, "solid") if style == "orange" else (ground, style)))
     profiles = [_profile(fit, axis, name) for axis, name in ((0, "x"), (1, "y"))]
-    left_out = ", ".join(f"{name} ({style})" for name, style, _ in fit.left_out)
-    note = f"Left out of the fit: {left_out}." if left_out else ""
+    note = f"{text[0].upper()}{text[1:]}." if (text := fit.left_out_text) else ""
     write_page(
         path, f"Fit of the dark of {plain_text(fit.rootname, _NAME)}", [science, model, residual, *profiles], note
     )

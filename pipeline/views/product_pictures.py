@@ -12,8 +12,11 @@ from sbcdark.pipeline.views.plots import FramePicture, plot_exposure_and_dark, p
 from sbcdark.pipeline.views.residuals import FitPicture, plot_fit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
+    from sbcdark.pipeline.drizzling.footprints import NativeWeights
     from sbcdark.pipeline.estimation.science_frames import ScienceInput
     from sbcdark.pipeline.model.combination import ExposureDark
     from sbcdark.pipeline.model.dark_fit import DarkFit
@@ -59,12 +62,9 @@ def draw_products(built: Built, files: ProductFiles) -> tuple[str, ...]:
             ),
         )
         pictures.append(picture.name)
-    halos = halo_masks(built.placed, built.product)
-    for number, (one, fitted) in enumerate(zip(built.inputs, built.estimate.exposures, strict=True)):
-        if fitted.fit is None:
-            continue
-        picture = files.fit_picture(fitted.rootname)
-        plot_fit(picture, fit_picture(one, fitted, fitted.fit, _in_apertures(built, number), halos[number]))
+    for rootname, fit in fit_pictures(built):
+        picture = files.fit_picture(rootname)
+        plot_fit(picture, fit)
         pictures.append(picture.name)
     picture = files.picture
     titles = (built.masterdark.science.name, built.masterdark.masterdark.name)
@@ -72,11 +72,21 @@ def draw_products(built: Built, files: ProductFiles) -> tuple[str, ...]:
     return (*pictures, picture.name)
 
 
-def _in_apertures(built: Built, number: int) -> NDArray[np.bool_]:
-    """Return which pixels of an exposure are in apertures and annuli."""
+def fit_pictures(built: Built) -> Iterator[tuple[str, FitPicture]]:
+    """Yield the root name of each exposure with a fit, and the data of its picture."""
+    halos = halo_masks(built.placed, built.product)
+    for number, (one, fitted) in enumerate(zip(built.inputs, built.estimate.exposures, strict=True)):
+        if fitted.fit is not None:
+            apertures = _inside([weights[number] for placed in built.placed for weights in placed.left_out])
+            masks = _inside([weights[number] for weights in built.masks])
+            yield fitted.rootname, fit_picture(one, fitted, fitted.fit, apertures, masks, halos[number])
+
+
+def _inside(footprints: Iterable[NativeWeights]) -> NDArray[np.bool_]:
+    """Return which pixels of an exposure lie in apertures, annuli or masks."""
     inside = np.zeros(DETECTOR_SHAPE, dtype=bool)
-    for footprints in [weights for one in built.placed for weights in one.left_out]:
-        inside[footprints[number].where] |= footprints[number].touched
+    for one in footprints:
+        inside[one.where] |= one.touched
     return inside
 
 
@@ -85,6 +95,7 @@ def fit_picture(
     dark: ExposureDark,
     fit: DarkFit,
     apertures: NDArray[np.bool_] | None = None,
+    masks: NDArray[np.bool_] | None = None,
     halos: NDArray[np.bool_] | None = None,
 ) -> FitPicture:
     """Return the data of the picture of a fit.
@@ -97,15 +108,15 @@ def fit_picture(
         Its dark.
     fit : DarkFit
         The fit of the dark.
-    apertures, halos : ndarray of bool, shape (1024, 1024), optional
-        Pixels that were excluded from the fit beside the detected sources: apertures, annuli and masks, and the
-        surroundings of large apertures.
+    apertures, masks, halos : ndarray of bool, shape (1024, 1024), optional
+        Pixels that were excluded from the fit beside the detected sources: apertures and annuli, the masks of the
+        user, and the surroundings of large apertures.
     """
     rate = dark.rate
     if fit.sky is not None:
         rate = rate + fit.sky * (1.0 if one.flat_pixels is None else np.nan_to_num(one.flat_pixels))
-    masks = (dark.sources, apertures, halos)
-    sources, inside, around = (np.zeros(rate.shape, dtype=bool) if mask is None else mask for mask in masks)
+    left_out = (dark.sources, apertures, masks, halos)
+    sources, inside, masked, around = (np.zeros(rate.shape, dtype=bool) if mask is None else mask for mask in left_out)
     return FitPicture(
         dark.rootname,
         one.counts,
@@ -113,6 +124,7 @@ def fit_picture(
         one.good,
         sources,
         inside,
+        masked,
         around,
         one.values.exptime_s,
         fit.chi2_per_dof if np.isfinite(fit.chi2_per_dof) else None,

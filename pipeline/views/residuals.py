@@ -67,9 +67,9 @@ class FitPicture:
         Expected counts of dark and sky.
     good : ndarray of bool, shape (1024, 1024)
         Pixels with data.
-    sources, apertures, halos : ndarray of bool, shape (1024, 1024)
-        Pixels excluded from the fit: detected sources, the apertures, annuli and masks of the user, and the
-        surroundings of large apertures.
+    sources, apertures, masks, halos : ndarray of bool, shape (1024, 1024)
+        Pixels excluded from the fit: detected sources, the apertures with their annuli, the masks of the user, and
+        the surroundings of large apertures.
     exptime_s : float
         Exposure time, s.
     chi2_per_dof : float or None
@@ -82,6 +82,7 @@ class FitPicture:
     good: NDArray[np.bool_]
     sources: NDArray[np.bool_]
     apertures: NDArray[np.bool_]
+    masks: NDArray[np.bool_]
     halos: NDArray[np.bool_]
     exptime_s: float
     chi2_per_dof: float | None
@@ -89,7 +90,7 @@ class FitPicture:
     @property
     def fitted(self) -> NDArray[np.bool_]:
         """The pixels of the fit."""
-        return self.good & ~self.sources & ~self.apertures & ~self.halos
+        return self.good & ~self.sources & ~self.apertures & ~self.masks & ~self.halos
 
     @property
     def left_out(self) -> tuple[tuple[str, str, NDArray[np.bool_]], ...]:
@@ -97,9 +98,16 @@ class FitPicture:
         masks = (
             ("sources", "orange", self.sources),
             ("apertures", "dashed", self.apertures),
+            ("masks", "dashdot", self.masks),
             ("surroundings of large apertures", "dotted", self.halos),
         )
         return tuple((name, style, mask) for name, style, mask in masks if mask.any() and not mask.all())
+
+    @property
+    def left_out_text(self) -> str:
+        """What the outlines mean; empty if nothing is left out."""
+        drawn = ", ".join(f"{name} ({style.replace('dashdot', 'dash-dotted')})" for name, style, _ in self.left_out)
+        return f"left out of the fit: {drawn}" if drawn else ""
 
     @property
     def residual_title(self) -> str:
@@ -200,8 +208,7 @@ class _FitSheet:
                 self._of_one += _outline(axes, mask, colour, line)
         science.set_title(plain_text(fit.rootname, _TITLE), fontsize=11, parse_math=False)
         residual.set_title(fit.residual_title, fontsize=11)
-        if masks := ", ".join(f"{name} ({style})" for name, style, _ in fit.left_out):
-            text = f"left out of the fit: {masks}"
+        if text := fit.left_out_text:
             self._of_one.append(self.figure.text(0.5, 2.95 / 7.0, text, fontsize=9, ha="center"))
         along_x, along_y = (panel(self.figure, left, 0.6, 4.95, 2.15) for left in (0.8, 6.8))
         self._of_one += [along_x, along_y]

@@ -164,7 +164,14 @@ def test_an_empty_catalog_has_a_report(empty_catalog: sa.Engine, tmp_path: Path)
 @pytest.mark.slow
 def test_the_page_of_a_product_shows_what_its_run_said(sqlite_catalog: sa.Engine, tmp_path: Path) -> None:
     catalog = Catalog(sqlite_catalog)
-    made = catalog.run("jcmc11010", tmp_path / "products", apertures="circle:735,710,40", workers=1)
+    made = catalog.run(
+        "jcmc11010",
+        tmp_path / "products",
+        apertures="circle:735,710,40",
+        sky="annulus:60,90",
+        final_scale=0.03,
+        workers=1,
+    )
     assert len(made.warnings) > 1  # no flat, no PHOTFLAM
     catalog.report(tmp_path / "report")
     page = (tmp_path / "report" / "associations" / "jcmc11010.html").read_text(encoding="utf-8")
@@ -175,6 +182,7 @@ def test_the_page_of_a_product_shows_what_its_run_said(sqlite_catalog: sa.Engine
     assert f">{record.source_count_s:.4f}<" in page
     assert f">{record.dark_count_s:.4f}<" in page
     assert "sbcdark replay 1 -o again" in text
+    assert "--aperture circle:735,710,40 --sky annulus:60,90 --final-scale 0.03" in text
     drawn = {path.name for path in (tmp_path / "report" / "pictures").iterdir()}
     assert drawn == {path.name for path in made.pictures}
     table = (tmp_path / "report" / "tables" / "jcmc11010.ecsv").read_text(encoding="utf-8")

@@ -17,6 +17,8 @@ from sbcdark.catalog.opening import open_catalog
 from sbcdark.catalog.results import products_of_selection, stored_selections, write_selection
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.apertures.apertures import parse_aperture
+from sbcdark.pipeline.apertures.sky import parse_sky
+from sbcdark.pipeline.drizzling.grid import Grid
 from sbcdark.pipeline.estimation.options import BuildOptions
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.ingest.quality import restore, retire
@@ -92,6 +94,32 @@ def test_replay_is_identical_and_notices_tampering(catalog: sa.Engine, archive: 
     assert ingest(catalog, [archive]).updated == 1
     with pytest.raises(SbcdarkError, match="has changed since selection"):
         replay(catalog, selection, tmp_path / "fourth")
+
+
+@pytest.mark.slow
+@ON_SQLITE
+def test_replay_leaves_out_the_annuli_of_the_run(catalog: sa.Engine, archive: Path, tmp_path: Path) -> None:
+    sky = parse_sky("annulus:80,160", Combine.MODEL)
+    job = Job(tmp_path / "products", BuildOptions(flat=archive), (parse_aperture(APERTURE),), sky=sky)
+    (outcome,) = make(catalog, ["jcmc11010"], job)
+    assert outcome.failure is None
+    assert [one.identical for one in replay(catalog, "jcmc11010", tmp_path / "again")] == [True] * 4
+
+
+@pytest.mark.slow
+@ON_SQLITE
+def test_replay_repeats_the_last_of_two_runs_with_one_selection(
+    catalog: sa.Engine, archive: Path, tmp_path: Path
+) -> None:
+    for scale in (0.025, 0.05):
+        options = BuildOptions(Combine.NEAREST, flat=archive, grid=Grid(scale_arcsec=scale))
+        (outcome,) = make(catalog, ["jcmc11010"], Job(tmp_path / f"{scale}", options))
+        assert outcome.failure is None
+    again = replay(catalog, "jcmc11010", tmp_path / "again")
+    assert [(one.kind, one.identical) for one in again] == [
+        (kind, True) for kind in ("science", "masterdark", "error", "net")
+    ]
+    assert fits.getdata(again[0].made).shape == fits.getdata(outcome.masterdark.science).shape
 
 
 def _change_content(path: Path) -> None:

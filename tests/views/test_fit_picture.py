@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from sbcdark import Catalog
 from sbcdark.pipeline.apertures.apertures import parse_aperture
 from sbcdark.pipeline.detector.defects import block_sum
 from sbcdark.pipeline.estimation.options import BuildOptions
@@ -20,8 +22,6 @@ from sbcdark.pipeline.views.product_pictures import draw_products
 from sbcdark.pipeline.views.residuals import PROFILE, FitPicture
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import sqlalchemy as sa
 
     from sbcdark.pipeline.products.product_files import ProductFiles
@@ -36,7 +36,7 @@ def test_a_profile_has_only_the_pixels_of_the_fit() -> None:
     counts, halos = np.ones((_SIDE, _SIDE)), none.copy()
     halos[:, 320:640] = True
     counts[halos] = 1e6
-    fit = FitPicture("jcmc11e6q", counts, np.full_like(counts, 2.0), ~none, none, none, halos, 1000.0, None)
+    fit = FitPicture("jcmc11e6q", counts, np.full_like(counts, 2.0), ~none, none, none, none, halos, 1000.0, None)
     assert [name for name, _, _ in fit.left_out] == ["surroundings of large apertures"]
     along = fit.profile(0)
     assert len(along.place) == (_SIDE - 320) // PROFILE
@@ -72,3 +72,36 @@ def test_the_surroundings_of_a_large_aperture_are_those_that_the_fit_left_out(
     assert not fit.block_pixels[inside].any()
     assert fit.block_pixels[~inside].any()
     assert any(path.name.endswith("_fit.png") for path in outcome.pictures)
+
+
+@pytest.mark.slow
+def test_the_picture_of_plot_is_that_of_run(sqlite_catalog: sa.Engine, shared_data: Path, tmp_path: Path) -> None:
+    """To the last byte, first with what is left out named again, then with what the catalog has stored."""
+    catalog, regions, said = Catalog(sqlite_catalog), tmp_path / "masks.reg", list[str]()
+    regions.write_text('image\ncircle(401,421,50)\nicrs\ncircle(10,10,1")\n')
+    left_out: dict[str, Any] = {"apertures": "ellipse:735,710,70,40,90", "mask": regions}
+    flat = shared_data / "science_13655_standin"
+
+    def drawn(**wanted: Any) -> bytes:
+        path = catalog.plot("fit", "jcmc11e6q", tmp_path / "fit.png", flat=flat, overwrite=True, **wanted)
+        assert isinstance(path, Path)
+        return path.read_bytes()
+
+    alone = drawn()
+    named = drawn(**left_out, talk=said.append)
+    made = catalog.run("jcmc11010", tmp_path / "products", flat=flat, **left_out)
+    (of_run,) = (path.read_bytes() for path in made.pictures if path.name.endswith("jcmc11e6q_fit.png"))
+    assert named == of_run
+    assert ["masks nothing" in text for text in said] == [True]
+    assert drawn() == of_run
+    assert drawn(apertures=()) == alone != of_run
+
+
+def test_masks_are_drawn_and_named() -> None:
+    none = np.zeros((_SIDE, _SIDE), dtype=bool)
+    mask = none.copy()
+    mask[100:200, 300:400] = True
+    counts = np.ones((_SIDE, _SIDE))
+    fit = FitPicture("jcmc11e6q", counts, counts, ~none, none, none, mask, none, 1000.0, None)
+    assert fit.left_out_text == "left out of the fit: masks (dash-dotted)"
+    assert not fit.fitted[mask].any()

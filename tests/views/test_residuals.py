@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def fit_with(name: str, level: float, chi2: float | None, source: tuple[slice, slice] | None) -> FitPicture:
     model = np.full(DETECTOR_SHAPE, level)
     counts = np.random.default_rng(8).poisson(model).astype(np.float64)
-    sources, apertures, halos = np.zeros((3, *DETECTOR_SHAPE), dtype=bool)
+    sources, apertures, masks, halos = np.zeros((4, *DETECTOR_SHAPE), dtype=bool)
     if source is not None:
         sources[source] = apertures[source[1], source[0]] = True
-    return FitPicture(name, counts, model, counts >= 0, sources, apertures, halos, 1000.0, chi2)
+    return FitPicture(name, counts, model, counts >= 0, sources, apertures, masks, halos, 1000.0, chi2)
 
 
 def test_a_kept_figure_shows_nothing_of_the_picture_before(tmp_path: Path) -> None:
