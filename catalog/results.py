@@ -31,6 +31,7 @@ def write_selection(session: Session, match: Match, software_version: str) -> in
     """Store a selection with its darks and return its id; an equal stored selection is reused."""
     science = session.scalars(sa.select(models.Exposure).where(models.Exposure.rootname == match.exposure)).one()
     names = [dark.dark for dark in match.darks]
+    roles = {dark.dark: dark.role for dark in match.darks if dark.role is not None}
     ids = dict(
         session.execute(
             sa.select(models.Exposure.rootname, models.Exposure.id).where(models.Exposure.rootname.in_(names))
@@ -41,7 +42,7 @@ def write_selection(session: Session, match: Match, software_version: str) -> in
         file_id=match.file_id,
         rule=match.rule,
         tier=match.tier,
-        parameters=match.parameters,
+        parameters=match.parameters | ({_ROLES: roles} if roles else {}),
         warnings=list(match.warnings),
         catalog_revision=catalog_revision(session) if match.catalog_revision is None else match.catalog_revision,
         software_version=software_version,
@@ -57,6 +58,9 @@ def write_selection(session: Session, match: Match, software_version: str) -> in
     session.flush()
     return row.id
 
+
+_ROLES = "roles"
+"""Key of the stored parameters under which the roles of a model's templates are, which no term of theirs tells."""
 
 _TERMS = (
     "rank",
@@ -161,7 +165,7 @@ def stored_selections(session: Session, ids: Iterable[int] | None = None) -> lis
     found: dict[int, tuple[models.Selection, str, list[ScoredDark], list[str]]] = {}
     for selection, rootname, chosen, exposure, file in session.execute(query):
         _, _, darks, states = found.setdefault(selection.id, (selection, rootname, [], []))
-        darks.append(_scored_dark(chosen, exposure, file))
+        darks.append(_scored_dark(chosen, exposure, file, selection.parameters.get(_ROLES, {}).get(exposure.rootname)))
         states.append(file.state)
     return [
         StoredSelection(
@@ -169,7 +173,7 @@ def stored_selections(session: Session, ids: Iterable[int] | None = None) -> lis
             rootname,
             selection.rule,
             selection.tier,
-            selection.parameters,
+            {key: value for key, value in selection.parameters.items() if key != _ROLES},
             tuple(darks),
             tuple(states),
             selection.catalog_revision,
@@ -181,7 +185,9 @@ def stored_selections(session: Session, ids: Iterable[int] | None = None) -> lis
     ]
 
 
-def _scored_dark(chosen: models.SelectionDark, exposure: models.Exposure, file: models.File) -> ScoredDark:
+def _scored_dark(
+    chosen: models.SelectionDark, exposure: models.Exposure, file: models.File, role: str | None
+) -> ScoredDark:
     return ScoredDark(
         rank=chosen.rank,
         dark=exposure.rootname,
@@ -197,6 +203,7 @@ def _scored_dark(chosen: models.SelectionDark, exposure: models.Exposure, file: 
         uri=file.uri,
         file_id=file.id,
         file=file_record(file),
+        role=role,
     )
 
 

@@ -10,7 +10,7 @@ import typer
 from sbcdark.pipeline.selection.names import Selector
 
 NamesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Exposures, associations, or their files.")
+    list[str] | None, typer.Argument(metavar="NAME", help="Exposures, associations, or their files.")
 ]
 ProgramOption = Annotated[
     list[int] | None,

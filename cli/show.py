@@ -67,6 +67,7 @@ _MEMBERS = (
 _DARKS = (
     Column("rank", "rank"),
     Column("dark", "dark"),
+    Column("role", "role", spare=1),
     Column("program", "program", spare=3, common=True),
     Column("weight", "weight", fixed(3), spare=4, common=True),
     Column("delta_sigma", "d sigma", fixed(2)),
@@ -75,6 +76,9 @@ _DARKS = (
     Column("delta_temperature_c", "d T (C)", fixed(2), spare=1),
     Column("delta_days", "d time (days)", fixed(2), spare=2),
     Column("file_state", "file", spare=1, common=True),
+)
+_ABOUT_ROLES = (
+    "Roles: rule ranks first for one of the exposures, cold and warm are nearest in time, for the base and for the glow"
 )
 _PRODUCTS = (
     Column("product", "product"),
@@ -218,7 +222,10 @@ def _print_selection(known: Mapping[str, Any]) -> None:
     _fact("parameters", *(f"{key} = {_said(value)}" for key, value in wanted.items()))
     for warning in known["warnings"]:
         _fact("warning", warning)
-    print_table(known["darks"], _DARKS, "\nDifferences are science minus dark; rates in 1e-6 count/s/pixel")
+    title = "\nDifferences are science minus dark; rates in 1e-6 count/s/pixel"
+    if any(dark["role"] for dark in known["darks"]):
+        title += f"\n{_ABOUT_ROLES}"
+    print_table(known["darks"], _DARKS, title)
     _print_products(known["products"])
 
 

@@ -9,10 +9,16 @@ import pytest
 from astropy.table import Table
 from helpers import ON_SQLITE
 
+from sbcdark.catalog.engine import writing
+from sbcdark.catalog.results import write_selection
 from sbcdark.cli.output import Column, fitted, fixed, rounded
+from sbcdark.pipeline.selection.choice import choose_for
+from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import sqlalchemy as sa
 
 COMMANDS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("darks",), "jcrx01ixq"),
@@ -107,3 +113,23 @@ def test_selection_is_shown(filled: Any) -> None:
     missing = filled("show", "--selection", "7")
     assert (missing.code, "no selection 7" in missing.stderr) == (2, True)
     assert filled("show").code == 2
+
+
+def test_a_stored_selection_of_templates_tells_the_role_of_each_dark(filled: Any, real_catalog: sa.Engine) -> None:
+    with writing(real_catalog) as session:
+        chosen = choose_for(session, ["jcmc11e6q"], Combine.MODEL, Rule.GLOW, Requirements(top=3))
+        assert write_selection(session, chosen[0], "1") == 1
+        assert write_selection(session, chosen[0], "1") == 1
+    real_catalog.dispose()
+    assert filled("match", "jcmc11e6q", "--save").code == 0
+    templates = filled("match", "jcmc11e6q", "--top", "3", "--json").json()[0]["templates"]
+    (known,) = filled("show", "--selection", "1", "--json").json()
+    assert [(one["dark"], one["role"]) for one in known["darks"]] == [(one["dark"], one["role"]) for one in templates]
+    assert {one["role"] for one in known["darks"]} == {"rule", "cold", "warm"}
+    assert "roles" not in known["parameters"]
+    shown = filled("show", "--selection", "1", columns=80).stdout
+    assert "rank  dark       role" in shown
+    assert "Roles: rule ranks first" in shown
+    # A selection of `match` alone is by the rule, without templates.
+    assert "ole" not in filled("show", "--selection", "2").stdout
+    assert filled("changes", "--json").json() == []
