@@ -68,6 +68,7 @@ _DESCRIPTIONS = {
     "glow_27c_low_count_s_pix": "lower end of the scatter of single darks",
     "glow_27c_high_count_s_pix": "upper end of the scatter of single darks",
     "hot_pixels_median": "median number of hot pixels",
+    "hot_pixels_scatter": "standard deviation of their number from dark to dark",
     "method": "how the dark was made",
     "fit_base_count_s_pix": "fitted base",
     "fit_base_err_count_s_pix": "its error",

@@ -53,7 +53,7 @@ def plot_coverage(path: Path | None, coverage: Coverage, written_as: str) -> Fig
         _points(axes, near, _SCIENCE, "science", star=True)
         _points(axes, [one.exposure for one in coverage.holes], _SCIENCE, "science in a hole", star=True, filled=False)
         axes.axvline(HOT_ABOVE_C, color=GREY, linewidth=0.8, linestyle=":")
-        axes.set_xlabel("mean temperature (C)")
+        axes.set_xlabel(f"mean temperature (C; dotted: {HOT_ABOVE_C:g})")
         axes.set_ylabel("contrast, box - quiet rows\n(1e-6 count/s/pixel)")
         axes.set_yscale("symlog", linthresh=2.0)
         axes.yaxis.set_major_formatter("{x:g}")

@@ -154,11 +154,11 @@ def by_program(darks: Sequence[ExposureRecord]) -> tuple[Group, ...]:
         groups.setdefault(dark.program, []).append(dark)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     found = [
-        Group(f"darks of {program}", colour, tuple(members))
+        Group(f"darks {program}", colour, tuple(members))
         for (program, members), colour in zip(ordered, _COLOURS, strict=False)
     ]
     rest = tuple(dark for _, members in ordered[len(_COLOURS) :] for dark in members)
-    return (*found, Group("darks of other programs", GREY, rest)) if rest else tuple(found)
+    return (*found, Group("other darks", GREY, rest)) if rest else tuple(found)
 
 
 def measured(exposures: Sequence[ExposureRecord]) -> list[ExposureRecord]:

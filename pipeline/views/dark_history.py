@@ -12,6 +12,7 @@ from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import HOT_ABOVE_C, ExposureFilter, list_exposures
 from sbcdark.pipeline.detector.reference_glow import ReferenceGlow, reference_glow
 from sbcdark.pipeline.views.catalog_points import Group, by_program, measured, names_of, numbers_of, require
+from sbcdark.pipeline.views.listings import RATE_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import ExposureRecord
     from sbcdark.pipeline.selection.names import Selector
+
+Range = tuple[float, float, float]
+"""A value of a program, and the ends of the range of its single darks."""
 
 _CONTRAST, _CONTRAST_ERROR = "contrast_count_s_pix", "contrast_err_count_s_pix"
 
@@ -44,8 +48,9 @@ class ProgramHistory:
     glow_27c_count_s_pix, glow_27c_low_count_s_pix, glow_27c_high_count_s_pix : float or None
         Contrast at 27 C and the range of single darks, count/s/pixel: see
         `sbcdark.pipeline.detector.reference_glow.reference_glow`.
-    hot_pixels_median : float or None
-        Median number of hot pixels.
+    hot_pixels_median, hot_pixels_scatter : float or None
+        Median number of hot pixels, and the standard deviation s of the numbers N of the n darks,
+        s^2 = sum (N - mean N)^2 / (n - 1): the error of a single dark's number, as its exposures repeat.
     """
 
     program: int | None
@@ -59,6 +64,7 @@ class ProgramHistory:
     glow_27c_low_count_s_pix: float | None
     glow_27c_high_count_s_pix: float | None
     hot_pixels_median: float | None
+    hot_pixels_scatter: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,22 @@ class History:
     groups: tuple[Group, ...]
     programs: tuple[ProgramHistory, ...]
     glows: dict[int | None, ReferenceGlow]
+
+    @property
+    def glow_ranges(self) -> dict[int | None, Range]:
+        """The glow of each program and the range of its single darks, in units of `RATE_UNIT`."""
+        ranges = ((one.contrast_count_s_pix, one.low_count_s_pix, one.high_count_s_pix) for one in self.glows.values())
+        scaled = ((value / RATE_UNIT, low / RATE_UNIT, high / RATE_UNIT) for value, low, high in ranges)
+        return dict(zip(self.glows, scaled, strict=True))
+
+    @property
+    def hot_pixel_ranges(self) -> dict[int | None, Range]:
+        """The median number of hot pixels of each program and the range of its single darks."""
+        return {
+            one.program: (middle, middle - scatter, middle + scatter)
+            for one in self.programs
+            if (middle := one.hot_pixels_median) is not None and (scatter := one.hot_pixels_scatter) is not None
+        }
 
     def carried(self, darks: Sequence[ExposureRecord]) -> NDArray[np.float64]:
         """Return the factors that carry each dark's contrast to the reference temperature; NaN where none can."""
@@ -129,4 +151,5 @@ def _told(program: int | None, darks: Sequence[ExposureRecord], glow: ReferenceG
         None if glow is None else glow.low_count_s_pix,
         None if glow is None else glow.high_count_s_pix,
         float(np.median(hot_pixels)) if hot_pixels else None,
+        float(np.std(hot_pixels, ddof=1)) if len(hot_pixels) > 1 else None,
     )

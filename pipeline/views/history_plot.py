@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sbcdark.catalog.records import ExposureRecord
-    from sbcdark.pipeline.views.dark_history import History
+    from sbcdark.pipeline.views.dark_history import History, Range
 
 FAINT = 0.35
 """Opacity of bases that a glow raises."""
@@ -33,8 +33,14 @@ def plot_history(path: Path | None, history: History, written_as: str) -> Figure
     """Draw base (the rate of the quiet rows), glow at a reference temperature and number of hot pixels over time.
 
     A dark has one point in each panel, and in that of the glow if it is within the window of the reference
-    temperature. A diamond is the glow of a program at the reference temperature, with the scatter of its darks. Bases
-    of darks above 25 C are faint. Suspect darks are open squares, untested ones open circles, retired ones crosses.
+    temperature. A diamond is the glow of a program at the reference temperature, or its median number of hot pixels,
+    with the scatter of its darks. Bases of darks above 25 C are faint. Suspect darks are open squares, untested ones
+    open circles, retired ones crosses.
+
+    The number of hot pixels N of a single dark has no bar. Pixel p, with a rate of its own, exceeds the threshold with
+    a chance q_p, so that Var N = sum q_p (1 - q_p) <= sum q_p = E N. A pixel that is always hot adds nothing; only the
+    counts of the pixels near the threshold could tell the sum, and the catalog has none of them. The bound sqrt(E N)
+    would be three times the scatter in program 13961.
 
     Parameters
     ----------
@@ -52,7 +58,7 @@ def plot_history(path: Path | None, history: History, written_as: str) -> Figure
     """
     from matplotlib.dates import ConciseDateFormatter  # noqa: PLC0415 - matplotlib is slow to load
     from matplotlib.lines import Line2D  # noqa: PLC0415
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+    from matplotlib.ticker import LogFormatter, MaxNLocator  # noqa: PLC0415
 
     with own_style():
         figure = new_figure(COLUMN, 6.0)
@@ -66,20 +72,21 @@ def plot_history(path: Path | None, history: History, written_as: str) -> Figure
                     drawn.add(quality)
                     face = group.colour if filled else "none"
                     _over_time(panels, history, those, {"fmt": marker, "color": group.colour, "mfc": face})
-            _programs(panels[1], history, group.darks, group.colour)
+            for axes, ranges in ((panels[1], history.glow_ranges), (panels[2], history.hot_pixel_ranges)):
+                _programs(axes, ranges, group.darks, group.colour)
             handles.append(Line2D([], [], marker="o", linestyle="", color=group.colour, label=group.label))
         handles += [
             Line2D([], [], marker=marker, linestyle="", color=GREY, mfc=GREY if filled else "none", label=quality)
             for quality, marker, filled in _MARKS
             if quality in drawn and quality != "good"
         ]
-        if history.glows:
+        if history.glows or history.hot_pixel_ranges:
             label = "program ± scatter"
             handles.append(Line2D([], [], marker="D", linestyle="-", color=GREY, mec="black", label=label))
+        if history.glows:
             panels[1].set_yscale("log")
-            panels[1].yaxis.set_major_formatter("{x:g}")
-            panels[1].yaxis.set_minor_formatter("{x:g}")
-            panels[1].tick_params(axis="y", which="minor", labelsize=7)
+            for set_formatter in (panels[1].yaxis.set_major_formatter, panels[1].yaxis.set_minor_formatter):
+                set_formatter(LogFormatter(labelOnlyBase=False))
         else:
             panels[1].text(
                 0.5, 0.5, "no program has three good darks\nthat surround it", ha="center", va="center",
@@ -122,17 +129,15 @@ def _points(axes: Axes, times: Any, values: Any, errors: Any, style: dict[str, A
         axes.errorbar(times, values, errors, markersize=5, linewidth=0.8, **style)
 
 
-def _programs(axes: Axes, history: History, darks: Sequence[ExposureRecord], colour: str) -> None:
+def _programs(axes: Axes, ranges: dict[int | None, Range], darks: Sequence[ExposureRecord], colour: str) -> None:
     """Draw a diamond for each program of a group at the mean time of its darks."""
-    for program, glow in history.glows.items():
+    for program, (value, low, high) in ranges.items():
         times = [one.start_utc.timestamp() for one in darks if one.program == program]
         if not times:
             continue
         middle = np.array([np.mean(times)], dtype="datetime64[s]").astype(object)
-        value = glow.contrast_count_s_pix
-        ends = [[value - glow.low_count_s_pix], [glow.high_count_s_pix - value]]
         axes.errorbar(
-            middle, [value / RATE_UNIT], np.array(ends) / RATE_UNIT, fmt="D", color=colour, mec="black", markersize=7,
+            middle, [value], [[value - low], [high - value]], fmt="D", color=colour, mec="black", markersize=7,
             linewidth=1.6, capsize=4, zorder=4,
         )  # fmt: skip
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import ExposureRecord
     from sbcdark.pipeline.views.catalog_points import Coverage, Group, MatchPoints
-    from sbcdark.pipeline.views.dark_history import History
+    from sbcdark.pipeline.views.dark_history import History, Range
 
 _NAME = 24
 _RATES = "1e-6 count/s/pixel"
@@ -84,8 +84,10 @@ def page_of_history(path: Path, history: History) -> None:
     for later in plots[1:]:
         later.x_range = plots[0].x_range
     plots[2].yaxis.ticker = BasicTicker(min_interval=1, mantissas=[1, 2, 5], num_minor_ticks=0)
-    tips = [*_HEAD, ("temperature (C)", "@temperature{0.00}"), ("value", "@y{0.00} +- @error{0.00}")]
-    tips.append(("quality", "@quality"))
+    head = [*_HEAD, ("temperature (C)", "@temperature{0.00}"), ("quality", "@quality")]
+    tips = [[*head, (name, "@y{0.00} +- @error{0.00}")] for name in ("base", "glow")] + [
+        [*head, ("hot pixels", "@y{0}")]
+    ]
     for group in history.groups:
         for quality, marker in _MARKS.items():
             those = [one for one in group.darks if one.quality == quality]
@@ -100,15 +102,16 @@ def page_of_history(path: Path, history: History) -> None:
             values[0]["alpha"] = [FAINT if warm else 1.0 for warm in hot]
             shared = _columns(those) | {"x": [one.start_utc.replace(tzinfo=None) for one in those]}
             label = _short(group) if quality == "good" else f"{_short(group)}, {quality}"
-            for plot, value in zip(plots, values, strict=True):
+            for plot, value, shown in zip(plots, values, tips, strict=True):
                 filled = quality not in {"untested", "suspect"}
-                draw_points(plot, shared | value, label, group.colour, marker, tips, filled=filled)
-    _programs(plots[1], history)
+                draw_points(plot, shared | value, label, group.colour, marker, shown, filled=filled)
+    _programs(plots[1], history.groups, history.glow_ranges, (f"glow at {REFERENCE_C:g} C", "@y{0.00}"), "{0.00}")
+    _programs(plots[2], history.groups, history.hot_pixel_ranges, ("hot pixels, median", "@y{0.0}"), "{0.0}")
     place_legend(plots[0], plots[1:])
     note = f"Programs of darks. Bases above {HOT_ABOVE_C:g} C are faint: the glow raises them. "
-    if history.glows:
+    if history.glows or history.hot_pixel_ranges:
         note += "Diamonds are programs, with the scatter of their darks. "
-    else:
+    if not history.glows:
         note += f"No program has three good darks that surround {REFERENCE_C:g} C, so no glow is shown. "
         del plots[1]
     write_page(path, "History of the SBC dark", plots, f"{note}A click on the legend hides points.")
@@ -116,26 +119,21 @@ def page_of_history(path: Path, history: History) -> None:
 
 def _short(group: Group) -> str:
     """Return the label of a group for a legend that has to fit a narrow screen."""
-    return group.label.removeprefix("darks of ")
+    return group.label.removeprefix("darks ")
 
 
-def _programs(plot: Figure, history: History) -> None:
-    """Draw a diamond for the glow of each program, with the scatter of its darks."""
-    for group in history.groups:
-        for program, glow in history.glows.items():
+def _programs(
+    plot: Figure, groups: Sequence[Group], ranges: dict[int | None, Range], tip: tuple[str, str], form: str
+) -> None:
+    """Draw a diamond for a value of each program, with the scatter of its darks."""
+    for group in groups:
+        for program, (value, low, high) in ranges.items():
             darks = [one for one in group.darks if one.program == program]
             if not darks:
                 continue
             middle = datetime.fromtimestamp(fmean(one.start_utc.timestamp() for one in darks), UTC)
-            columns = {
-                "x": [middle.replace(tzinfo=None)],
-                "y": [glow.contrast_count_s_pix / RATE_UNIT],
-                "low": [glow.low_count_s_pix / RATE_UNIT],
-                "high": [glow.high_count_s_pix / RATE_UNIT],
-                "darks": [glow.darks],
-            }
-            tips = [("program", str(program)), (f"glow at {REFERENCE_C:g} C", "@y{0.00}")]
-            tips += [("scatter of its darks", "@low{0.00} to @high{0.00}"), ("darks of the fit", "@darks")]
+            columns = {"x": [middle.replace(tzinfo=None)], "y": [value], "low": [low], "high": [high]}
+            tips = [("program", str(program)), tip, ("scatter of its darks", f"@low{form} to @high{form}")]
             draw_points(plot, columns, _short(group), group.colour, "diamond", tips, size=16, edge=INK)
 
 

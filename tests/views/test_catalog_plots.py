@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import re
+import statistics
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 
 from sbcdark import Catalog
+from sbcdark.catalog import models
 from sbcdark.catalog.archive_listings import ArchivedExposure, record_listing
 from sbcdark.catalog.engine import writing
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.selection.names import Selector
 from sbcdark.pipeline.views.catalog_points import coverage_of
-
-if TYPE_CHECKING:
-    import sqlalchemy as sa
-
 
 _KINDS = [
     ("coverage", None),
@@ -63,8 +65,6 @@ def test_the_ending_says_the_format(real_catalog: sa.Engine, tmp_path: Path, end
     [("coverage", ()), ("history", ()), ("match", "jcmc11e6q"), ("fit", "jcmc11e6q"), ("templates", "jcmc11e6q")],
 )
 def test_a_picture_without_a_path_is_a_figure(real_catalog: sa.Engine, kind: str, exposure: Any) -> None:
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     drawn = Catalog(real_catalog).plot(kind, exposure)
     assert isinstance(drawn, Figure)
     assert drawn.axes
@@ -86,6 +86,23 @@ def test_a_selection_restricts_what_is_shown(real_catalog: sa.Engine) -> None:
     assert sum(len(group.darks) for group in only.groups) == 20
     darks = Catalog(real_catalog).history("jcrx01010")
     assert [(one.good_darks, one.hot_darks) for one in darks] == [(5, 0)]
+
+
+def test_the_legend_of_many_programs_is_not_cut_off(real_catalog: sa.Engine) -> None:
+    catalog = Catalog(real_catalog)
+    darks = catalog.list_exposures(kind="dark")
+    with writing(real_catalog) as session:
+        for number, dark in enumerate(darks):
+            quality = ("suspect", "untested", "retired", "good")[min(number, 3)]
+            values = {"program": 13961 + number // 2, "quality": quality}
+            session.execute(sa.update(models.Exposure).where(models.Exposure.rootname == dark.rootname).values(values))
+    for kind in ("history", "coverage"):
+        drawn = catalog.plot(kind)
+        assert isinstance(drawn, Figure)
+        (legend,) = drawn.legends
+        box = legend.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= drawn.bbox.x1
+        assert len(legend.texts) > 7
 
 
 def test_colours_are_told_apart() -> None:
@@ -162,6 +179,24 @@ def test_the_history_gives_the_glow_at_the_reference_temperature(real_catalog: s
     catalog.retire([dark.rootname for dark in warm], "to take one side")
     (told,) = catalog.history()
     assert (told.good_darks, told.glow_27c_count_s_pix) == (20 - len(warm), None)
+
+
+def test_the_history_gives_the_scatter_of_hot_pixels(real_catalog: sa.Engine, tmp_path: Path) -> None:
+    catalog = Catalog(real_catalog)
+    numbers = [dark.hot_pixels for dark in catalog.list_exposures(kind="dark") if dark.hot_pixels is not None]
+    middle, scatter = statistics.median(numbers), statistics.stdev(numbers)
+    (told,) = catalog.history()
+    assert (told.hot_pixels_median, told.hot_pixels_scatter) == (middle, pytest.approx(scatter))
+    # Most hot pixels are hot in each dark: their number scatters less than that of as many chances.
+    assert 0 < scatter < math.sqrt(middle)
+    drawn = catalog.plot("history")
+    assert isinstance(drawn, Figure)
+    bars = [bar.get_segments()[0] for bar in drawn.axes[2].collections if isinstance(bar, LineCollection)]
+    np.testing.assert_allclose([bar[:, 1] for bar in bars], [[middle - scatter, middle + scatter]])
+    # A single number has no error, which is not an error of 0.
+    page = catalog.plot("history", path=tmp_path / "history.html")
+    assert isinstance(page, Path)
+    assert '["hot pixels","@y{0}"]' in page.read_text(encoding="utf-8")
 
 
 def test_a_history_without_a_reference_is_drawn(real_catalog: sa.Engine, tmp_path: Path) -> None:
