@@ -102,8 +102,8 @@ def show(
     """Show everything that the catalog has about exposures, associations or stored selections."""
     if options.selector.is_empty and not selection:
         raise UsageError("Nothing to show is given.", "Give exposures or associations, or --selection ID.")
-    known = [] if options.selector.is_empty else catalog().show(options.selector)
-    stored = [catalog().selection(one) for one in selection or ()]
+    known = [] if options.selector.is_empty else catalog().show_records(options.selector)
+    stored = [catalog().selection_record(one) for one in selection or ()]
     if as_json:
         print_json([*known, *stored])
         return

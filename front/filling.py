@@ -25,7 +25,7 @@ from sbcdark.keywords import (
     wrong_type,
 )
 from sbcdark.progress import progress_of
-from sbcdark.results import Records, Status
+from sbcdark.results import Records, Status, with_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -269,7 +269,17 @@ class FillingCatalog(OpenCatalog):
         ----------
         names : str, Path or iterable of these
             Exposures or associations; for several a list is returned.
+
+        Returns
+        -------
+        dict or list of dict
+            The keys are those of ``sbcdark show --json``; times are `Time` (UTC).
         """
+        known = [with_times(one) for one in self.show_records(names)]
+        return known[0] if is_one(names) else known
+
+    def show_records(self, names: Names | Selector) -> list[dict[str, Any]]:
+        """Return what `show` returns as a list, with times as datetimes, which need no astropy."""
         from sbcdark.catalog.engine import reading  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.selection.names import selected_exposures  # noqa: PLC0415
         from sbcdark.pipeline.views.listings import known_of  # noqa: PLC0415
@@ -278,11 +288,21 @@ class FillingCatalog(OpenCatalog):
         with reading(self.engine) as session:
             named = [*selector.names, *selector.association]
             named += selected_exposures(session, replace(selector, names=(), association=()))
-            known = [known_of(session, name) for name in dict.fromkeys(named)]
-        return known[0] if is_one(names) else known
+            return [known_of(session, name) for name in dict.fromkeys(named)]
 
     def selection(self, selection: int) -> dict[str, Any]:
-        """Return everything about a stored selection: its darks with every term, and the products that use it."""
+        """Return everything about a stored selection: its darks with every term, and the products that use it.
+
+        Returns
+        -------
+        dict
+            The keys are those of ``sbcdark show --selection --json``; times are `Time` (UTC).
+        """
+        found: dict[str, Any] = with_times(self.selection_record(selection))
+        return found
+
+    def selection_record(self, selection: int) -> dict[str, Any]:
+        """Return what `selection` returns, with times as datetimes, which need no astropy."""
         from sbcdark.pipeline.views.listings import show_selection  # noqa: PLC0415  each job loads what it needs
 
         return show_selection(self.engine, selection)

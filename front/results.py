@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sbcdark.catalog import records
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+
+def with_times(value: Any) -> Any:
+    """Return a value, or lists and dicts of them, with each datetime as a `Time` (UTC)."""
+    if isinstance(value, dict):
+        return {key: with_times(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [with_times(one) for one in value]
+    if isinstance(value, datetime):
+        from astropy.time import Time  # noqa: PLC0415  astropy is slow to import
+
+        return Time(value.astimezone(UTC).replace(tzinfo=None).isoformat(), format="isot", scale="utc")
+    return value
 
 
 class Records(list[T]):

@@ -199,3 +199,23 @@ def test_progress_is_a_bar_or_a_callable(real_file: Path, tmp_path: Path, capsys
 
 def test_version_is_there() -> None:
     assert sbcdark.__version__.count(".") == 2
+
+
+def test_what_is_shown_has_times_and_what_is_explained_is_a_table(cat: Catalog, tmp_path: Path) -> None:
+    known = cat.show("jcmc11e6q")
+    (row,) = cat.exposures("jcmc11e6q")
+    assert isinstance(known["start_utc"], Time)
+    assert abs(known["start_utc"] - row["start_utc"]) < 1 * u.ms
+    assert all(isinstance(one["start_utc"], Time) for one in cat.show("jcmc11010")["exposures"])
+    mine = Catalog(shutil.copy(str(cat.engine.url.database), tmp_path / "mine.db"))
+    stored = mine.match("jcmc11e6q", save=True).selection_id
+    assert stored is not None
+    assert isinstance(mine.selection(stored)["created_utc"], Time)
+    why = cat.why("jcmc11e6q", "jcrx01isq")
+    assert list(why.table["check"]) == [check.check for check in why.checks]
+    assert list(why.table["passed"].filled(fill_value=False)) == [bool(check.passed) for check in why.checks]
+    test, _ = cat.validate("jcrx01010", apertures=3)
+    assert len(test.table) == len(test.rows) > 0
+    assert test.table["bias_count"].unit == u.ct
+    for table in (why.table, test.table):
+        assert all(column.info.description for column in table.itercols())

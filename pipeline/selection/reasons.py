@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog import nearest_darks, queries
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
+    from astropy.table import QTable
     from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import Match, MatchValues
@@ -70,6 +71,13 @@ class Explanation:
     checks: tuple[Check, ...]
     relaxation: str | None
     summary: str
+
+    @property
+    def table(self) -> QTable:
+        """The checks in order: what is compared, the value (science - dark), what is wanted, and whether it passes."""
+        from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415  astropy is slow to import
+
+        return to_qtable([asdict(check) for check in self.checks], [column.name for column in fields(Check)])
 
 
 def why(
