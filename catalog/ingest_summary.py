@@ -55,7 +55,7 @@ class IngestedProgram:
 class JudgedDark:
     """A dark that the test of an ingest found suspect, or whose quality changed."""
 
-    exposure: str
+    rootname: str
     program: int | None
     quality: str
     reason: str | None

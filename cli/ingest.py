@@ -101,7 +101,7 @@ def print_report(report: IngestReport, *, dry_run: bool = False) -> None:
             tell(sentence)
     same: dict[tuple[str, str | None], list[str]] = {}
     for one in report.judged:
-        same.setdefault((one.quality, one.reason), []).append(one.exposure)
+        same.setdefault((one.quality, one.reason), []).append(one.rootname)
     judged = [f"{quality}: {', '.join(names)}: {reason}" for (quality, reason), names in same.items()]
     _tell_some(judged, "judged")
     _say_some([f"rejected: {entry['path']}: {entry['reason']}" for entry in report.rejections], "rejected")

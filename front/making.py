@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sbcdark.keywords import Apertures, Folder, Names, One, Programs, Radii, Several, Texts
+    from sbcdark.pipeline.estimation.catalog_validation import CatalogValidation
     from sbcdark.pipeline.estimation.exposure_dark import DarkOfExposure
     from sbcdark.pipeline.estimation.options import BuildKeywords
     from sbcdark.pipeline.ingest.report import Progress
-    from sbcdark.pipeline.model.validation import Validation
     from sbcdark.pipeline.products.replay import Replayed
     from sbcdark.pipeline.products.subtraction import Subtracted
     from sbcdark.pipeline.selection.changes import Change
@@ -252,7 +252,7 @@ class MakingCatalog(OpenCatalog):
         apertures: int = 40,
         seed: int = 1,
         progress: Progress | bool | None = None,
-    ) -> tuple[Validation, tuple[str, ...]]:
+    ) -> tuple[CatalogValidation, tuple[str, ...]]:
         """Test the dark model: predict each good dark of the catalog from the others.
 
         Parameters
@@ -272,8 +272,8 @@ class MakingCatalog(OpenCatalog):
 
         Returns
         -------
-        validation : Validation
-            With rows for each method and level of sky, and a verdict.
+        validation : CatalogValidation
+            With `rows` for each method and level of sky, also as a `table` (QTable), and a `verdict`.
         warnings : tuple of str
             The darks that are left out.
         """

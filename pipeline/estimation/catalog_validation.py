@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog import queries
@@ -9,7 +10,7 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import BadFileError, UsageError
 from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files
 from sbcdark.pipeline.estimation.chosen_darks import read_dark_file
-from sbcdark.pipeline.model.validation import validate
+from sbcdark.pipeline.model.validation import Validation, ValidationRow, validate
 from sbcdark.pipeline.selection.names import Selector, selected_exposures
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S
 
@@ -17,11 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import sqlalchemy as sa
-
-    from sbcdark.pipeline.model.validation import Validation
+    from astropy.table import QTable
 
 _MOST = 100
 """Maximum number of darks: all are held in memory (2 MB each), and each is predicted from all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogValidation(Validation):
+    """A leave-one-out test of the darks of a catalog."""
+
+    @property
+    def table(self) -> QTable:
+        """One row per method, frames and level of sky, with units."""
+        from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415  astropy is slow to import
+
+        return to_qtable([asdict(row) for row in self.rows], [column.name for column in fields(ValidationRow)])
 
 
 def validate_catalog(
@@ -32,7 +44,7 @@ def validate_catalog(
     apertures: int = 40,
     seed: int = 1,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Validation, tuple[str, ...]]:
+) -> tuple[CatalogValidation, tuple[str, ...]]:
     """Predict each good dark of a catalog from the others and compare with its own counts.
 
     If the darks span several years, those of each year are predicted from the other years.
@@ -48,7 +60,7 @@ def validate_catalog(
 
     Returns
     -------
-    validation : Validation
+    validation : CatalogValidation
     warnings : tuple of str
         Which darks were left out, and why.
 
@@ -78,4 +90,5 @@ def validate_catalog(
                 warnings.append(f"dark {one.rootname} is left out: {error.what}")
     years = {one.rootname: str(one.start_utc.year) for one in records}
     found = validate(darks, skies=skies, apertures=apertures, seed=seed, groups=years, progress=progress)
-    return found, tuple(warnings)
+    tested = CatalogValidation(**{column.name: getattr(found, column.name) for column in fields(found)})
+    return tested, tuple(warnings)

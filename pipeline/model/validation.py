@@ -7,7 +7,7 @@ counts; the model then predicts dark and sky together, as they are subtracted fr
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,6 @@ from sbcdark.pipeline.selection.rules import Combine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from astropy.table import QTable
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.detector.defects import Image
@@ -106,13 +105,6 @@ class Validation:
     groups: tuple[str, ...]
     factor: float
     holds: bool
-
-    @property
-    def table(self) -> QTable:
-        """The rows, with units."""
-        from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415  astropy is slow to import
-
-        return to_qtable([asdict(row) for row in self.rows], [column.name for column in fields(ValidationRow)])
 
     @property
     def verdict(self) -> str:

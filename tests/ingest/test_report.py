@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from helpers import ON_SQLITE, copied, with_background
@@ -11,6 +12,7 @@ from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.simulation.darks import Parameters
 from sbcdark.pipeline.simulation.files import write_simulated
 from sbcdark.pipeline.simulation.simulated_archive import simulate
+from sbcdark.pipeline.views.listings import exposures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +40,7 @@ def test_programs_and_history(empty_catalog: sa.Engine, shared_data: Path, tmp_p
         "The warmest now has 28.3 C, before 19.8 C.",
     ]
     # With the others to compare with, the two are no longer untested.
-    assert [(one.exposure, one.quality) for one in whole.judged] == [("jcrx01iiq", "good"), ("jcrx01ijq", "good")]
+    assert [(one.rootname, one.quality) for one in whole.judged] == [("jcrx01iiq", "good"), ("jcrx01ijq", "good")]
     again = ingest(empty_catalog, [shared_data / "darks_13961"])
     assert (again.programs, again.judged, again.history()) == ([], [], [])
     assert [one.updated for one in ingest(empty_catalog, [tmp_path / "few"], dry_run=True).programs] == []
@@ -50,10 +52,12 @@ def test_suspects_are_named_with_the_reason(empty_catalog: sa.Engine, tmp_path: 
         write_simulated(tmp_path / file.name, with_background(file, 0.05) if number == 4 else file)
     report = ingest(empty_catalog, [tmp_path])
     (judged,) = report.judged
-    assert judged.exposure == files[4].name.partition("_")[0]
+    assert judged.rootname == files[4].name.partition("_")[0]
     assert judged.quality == "suspect"
     assert "sigma above" in (judged.reason or "")
     assert sum(program.suspect for program in report.programs) == 1
+    (listed,) = exposures(empty_catalog, where=["quality = suspect"])
+    assert set(asdict(judged).items()) >= {("rootname", listed.rootname), ("quality", listed.quality)}
 
 
 @ON_SQLITE
