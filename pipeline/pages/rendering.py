@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
     from jinja2 import Environment
+    from markupsafe import Markup
     from sqlalchemy.orm import Session
 
     from sbcdark.pipeline.selection.names import Selector
@@ -205,6 +206,7 @@ def _environment() -> Environment:
     made.filters["scientific"] = _scientific
     made.filters["minute"] = _minute
     made.filters["as_text"] = _as_text
+    made.filters["breaks"] = _breaks
     made.filters["has_page"] = content.has_page
     return made
 
@@ -226,14 +228,24 @@ def _minute(value: datetime | None) -> str:
     return "" if value is None else f"{value:%Y-%m-%d %H:%M}"
 
 
+def _breaks(text: str) -> Markup:
+    """Return escaped text that a narrow screen breaks after a comma, not within a number."""
+    from markupsafe import Markup, escape  # noqa: PLC0415  only where pages are made
+
+    return Markup(",<wbr>").join(escape(part) for part in text.split(","))
+
+
 def _as_text(value: Any, between: str = "; ") -> str:
-    """Return a value of JSON for reading: without brackets and quotes, and in words where it is empty."""
+    """Return a value of JSON for reading: without brackets and quotes, in words where it is empty, a key a line."""
     if value is None or value in ([], {}, ""):
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
     if isinstance(value, dict):
-        return between.join(f"{key}: {_as_text(one, ', ')}" for key, one in value.items())
+        lines = "\n" if between == "; " else between
+        return lines.join(f"{key}: {_as_text(one, ', ')}" for key, one in value.items())
     if isinstance(value, list):
         return between.join(_as_text(one, ", ") for one in value)
     return str(value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sbcdark.catalog.queries import HOT_ABOVE_C
 from sbcdark.pipeline.views.catalog_points import numbers_of
 from sbcdark.pipeline.views.drawing import COLUMN, GREY, new_figure, own_style, plain_text, save
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sbcdark.catalog.records import ExposureRecord
+    from sbcdark.catalog.records import ExposureRecord, ScoredDark
     from sbcdark.pipeline.views.catalog_points import Coverage, MatchPoints
 
 _SCIENCE = "black"
@@ -94,11 +96,6 @@ def plot_match(path: Path | None, points: MatchPoints, written_as: str) -> Figur
             [dark.delta_days for dark in match.darks], sigma, c=[dark.delta_temperature_c for dark in match.darks],
             cmap="cividis", s=50, edgecolors="black", linewidths=0.6, zorder=3,
         )  # fmt: skip
-        for dark in match.darks:
-            axes.annotate(
-                str(dark.rank), (dark.delta_days, dark.delta_sigma or 0.0), fontsize=8,
-                xytext=(5, 0), textcoords="offset points", va="center_baseline",
-            )  # fmt: skip
         if points.tolerance is not None:
             axes.axhspan(-points.tolerance, points.tolerance, color="0.92", zorder=0)
         axes.axhline(0.0, color=GREY, linewidth=0.8)
@@ -113,7 +110,36 @@ def plot_match(path: Path | None, points: MatchPoints, written_as: str) -> Figur
         names = [f"{dark.rank} {plain_text(dark.dark, _LABEL)}" for dark in match.darks]
         rows = "\n".join("   ".join(names[i : i + 4]) for i in range(0, len(names), 4))
         figure.supxlabel(rows, fontsize=8, parse_math=False, x=0.02, ha="left")
+        _ranks(figure, axes, match.darks)
         return save(figure, path, written_as)
+
+
+_RADIUS = 4.0  # of a point with its edge, points of type
+_BESIDE = ((6, 0), (-6, 0), (0, 5), (0, -5), (5, 5), (-5, 5), (5, -5), (-5, -5))
+"""Offsets of a rank from its point, points of type; the first that is free is taken."""
+
+
+def _ranks(figure: Figure, axes: Axes, darks: Sequence[ScoredDark]) -> None:
+    """Write each rank beside its point, where it covers no point and no other rank; else on its right."""
+    from matplotlib.transforms import Bbox  # noqa: PLC0415 - slow to load
+
+    figure.draw_without_rendering()  # places the axes
+    places = [(dark.delta_days, dark.delta_sigma or 0.0) for dark in darks]
+    radius = _RADIUS * figure.dpi / 72.0
+    taken = [Bbox([centre - radius, centre + radius]) for centre in axes.transData.transform(places)]
+    for dark, place in zip(darks, places, strict=True):
+        for dx, dy in (*_BESIDE, _BESIDE[0]):
+            across = {-1: "right", 0: "center", 1: "left"}[np.sign(dx)]
+            along = {-1: "top", 0: "center_baseline", 1: "bottom"}[np.sign(dy)]
+            rank = axes.annotate(
+                str(dark.rank), place, fontsize=8, xytext=(dx, dy), textcoords="offset points", ha=across, va=along
+            )
+            if rank.get_window_extent().count_overlaps(taken) == 0:
+                break
+            rank.remove()
+        else:
+            axes.add_artist(rank)
+        taken.append(rank.get_window_extent())
 
 
 def _points(

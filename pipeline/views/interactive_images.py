@@ -113,7 +113,8 @@ def _hot_pixels(templates: Templates, like: Figure) -> Figure:
     if (hot.rate > 0).any():
         rate = np.maximum(hot.rate, hot.rate[hot.rate > 0].min())
         colours = log_cmap("rate", "Cividis256", rate.min(), rate.max())
-        source = ColumnDataSource({"x": hot.x, "y": hot.y, "rate": rate})
+        order = np.argsort(rate)  # the brightest above its neighbours
+        source = ColumnDataSource({"x": hot.x[order], "y": hot.y[order], "rate": rate[order]})
         drawn = plot.scatter("x", "y", source=source, size=7, fill_color=colours, line_color=INK, line_width=0.5)
         drawn.tags = ["line_color:ink"]
         tips = [("x, y", "@x, @y"), ("count/s", "@rate{0.0000}")]

@@ -74,15 +74,18 @@ def page_of_history(path: Path, history: History) -> None:
     """
     from bokeh.models.tickers import BasicTicker  # noqa: PLC0415 - bokeh is slow to load
 
-    labels = (f"base ({_RATES})", f"glow at {REFERENCE_C:g} C ({_RATES})", "hot pixels (number)")
+    labels = (f"base\n({_RATES})", f"glow at {REFERENCE_C:g} C\n({_RATES})", "hot pixels\n(number)")
     plots = [
         new_plot(
             "start (UTC)", label, x_axis_type="datetime", height=260, y_axis_type="log" if "glow" in label else "auto"
         )
         for label in labels
     ]
-    for later in plots[1:]:
-        later.x_range = plots[0].x_range
+    for plot in plots:
+        plot.x_range = plots[0].x_range
+        formatter: Any = plot.xaxis[0].formatter
+        formatter.update(days="%m-%d", months="%Y-%m")
+        formatter.context.update(**dict.fromkeys(("seconds", "minsec", "minutes", "hourmin", "hours"), "%Y-%m-%d"))
     plots[2].yaxis.ticker = BasicTicker(min_interval=1, mantissas=[1, 2, 5], num_minor_ticks=0)
     head = [*_HEAD, ("temperature (C)", "@temperature{0.00}"), ("quality", "@quality")]
     tips = [[*head, (name, "@y{0.00} +- @error{0.00}")] for name in ("base", "glow")] + [
@@ -153,8 +156,8 @@ def page_of_match(path: Path, points: MatchPoints) -> None:
     match = points.match
     plot = new_plot("science - dark, time (days)", "science - dark (sigma)")
     plot.xaxis.ticker = BasicTicker(desired_num_ticks=5)  # they have room on a narrow screen, too
-    ends: Any = plot.y_range
-    ends.range_padding = 0.2
+    for ends in (plot.x_range, plot.y_range):  # the ranks stand right of the points
+        ends.update(range_padding=0.2)
     if points.tolerance is not None:
         plot.add_layout(BoxAnnotation(bottom=-points.tolerance, top=points.tolerance, fill_color=GREY, fill_alpha=0.2))
     temperatures = [dark.delta_temperature_c for dark in match.darks]

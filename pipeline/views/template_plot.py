@@ -84,7 +84,17 @@ def _hot_pixels(figure: Figure, axes: Axes, templates: Templates) -> None:
     if not (hot.rate > 0).any():
         return
     rate = np.maximum(hot.rate, hot.rate[hot.rate > 0].min())
-    drawn = axes.scatter(hot.x, hot.y, c=rate, s=8, cmap="cividis", norm=LogNorm())
+    order = np.argsort(rate)  # the brightest above its neighbours
+    drawn = axes.scatter(
+        hot.x[order],
+        hot.y[order],
+        c=rate[order],
+        s=16,
+        cmap="cividis",
+        norm=LogNorm(),
+        edgecolors="black",
+        linewidths=0.4,
+    )
     figure.colorbar(drawn, ax=axes, pad=0.02, aspect=30).set_label("excess over the smooth dark (count/s)")
 
 

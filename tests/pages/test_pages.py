@@ -46,11 +46,12 @@ class _Page(HTMLParser):
         (None, "none"),
         (False, "no"),
         (0.025, "0.025"),
+        ([10.0, 12.5], "10; 12.5"),
         ("model", "model"),
         (["circle:7,8,9", "box:1,2,3,4"], "circle:7,8,9; box:1,2,3,4"),
         (
             {"jcmc11e6q": {"name": "a.fits", "sha256": "0f"}, "jcmc11ctq": []},
-            "jcmc11e6q: name: a.fits, sha256: 0f; jcmc11ctq: none",
+            "jcmc11e6q: name: a.fits, sha256: 0f\njcmc11ctq: none",
         ),
     ],
 )
@@ -58,6 +59,12 @@ def test_parameters_are_written_for_reading(value: object, text: str) -> None:
     from sbcdark.pipeline.pages.rendering import _as_text  # noqa: PLC0415
 
     assert _as_text(value) == text
+
+
+def test_a_long_text_breaks_after_a_comma_and_stays_text() -> None:
+    from sbcdark.pipeline.pages.rendering import _breaks  # noqa: PLC0415
+
+    assert _breaks("circle:7,8,<b>9") == "circle:7,<wbr>8,<wbr>&lt;b&gt;9"
 
 
 def test_every_link_of_every_page_leads_to_a_file_of_the_report(real_catalog: sa.Engine, tmp_path: Path) -> None:

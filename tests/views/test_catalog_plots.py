@@ -105,6 +105,29 @@ def test_the_legend_of_many_programs_is_not_cut_off(real_catalog: sa.Engine) -> 
         assert len(legend.texts) > 7
 
 
+def test_no_rank_of_a_match_covers_a_point_or_a_rank(real_catalog: sa.Engine) -> None:
+    drawn = Catalog(real_catalog).plot("match", "jcmc11e6q")
+    assert isinstance(drawn, Figure)
+    axes = drawn.axes[0]
+    ranks = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == [str(number) for number in range(1, len(ranks) + 1)]
+    assert len(ranks) > 10
+    (points,) = axes.collections
+    centres = axes.transData.transform(np.asarray(points.get_offsets()))
+    assert not any(box.contains(x, y) for box in ranks for x, y in centres)
+    assert [box.count_overlaps(ranks) for box in ranks] == [1] * len(ranks)  # itself
+
+
+def test_the_brightest_hot_pixel_is_above_its_neighbours(real_catalog: sa.Engine) -> None:
+    drawn = Catalog(real_catalog).plot("templates", "jcmc11e6q")
+    assert isinstance(drawn, Figure)
+    (panel,) = (axes for axes in drawn.axes if axes.get_title().endswith("hot pixels"))
+    (points,) = panel.collections
+    rates = np.asarray(points.get_array())
+    assert len(rates) > 10
+    assert (np.diff(rates) >= 0).all()
+
+
 def test_colours_are_told_apart() -> None:
     from sbcdark.pipeline.views.drawing import PALETTE  # noqa: PLC0415
 
