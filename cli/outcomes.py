@@ -26,10 +26,10 @@ _COLUMNS = (
     Column("dark_count_s", "dark", fixed(4), spare=7),
     Column("sky_count_s", "sky", fixed(4), spare=8),
     Column("source_count_s", "source", fixed(4), spare=1, error="source_err_count_s"),
-    Column("significance_sigma", "sigma", fixed(1), spare=3),
+    Column("significance_sigma", "sigma", fixed(1), spare=5),
     Column("net_count_s", "net", fixed(4), spare=9),
-    Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=5),
-    Column("shown_magnitude", "AB mag", spare=4),
+    Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=4),
+    Column("shown_magnitude", "AB mag", spare=3),
 )
 _GROWTH_COLUMNS = (
     Column("association", "association", common=True),
@@ -121,15 +121,18 @@ def print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) ->
         for number, record in enumerate(outcome.photometry, 1)
     ]
     about = f"{_subtracted(outcomes)}{_counted_from(outcomes)}"
-    title = f"\nPhotometry; rates in drizzled count/s, flux in erg/s/cm2/A\n{about}" if rows else ""
+    # One association is named above the table: a column would take the place of the flux.
+    alone = f" of {outcomes[0].name}" if len(outcomes) == 1 else ""
+    columns = _COLUMNS[1:] if alone else _COLUMNS
+    title = f"\nPhotometry{alone}; rates in drizzled count/s, flux in erg/s/cm2/A\n{about}" if rows else ""
     grown = any(outcome.growth for outcome in outcomes)
     keys = (*PHOTOMETRY_KEYS, "growth") if grown and as_json else PHOTOMETRY_KEYS
-    emit(rows, keys, _COLUMNS, as_json=as_json, as_csv=as_csv, output=None, title=title)
+    emit(rows, keys, columns, as_json=as_json, as_csv=as_csv, output=None, title=title)
     if grown and not as_json and not as_csv:
         points = [point for outcome in outcomes for point in outcome.growth]
         shown_points = [{"shown_magnitude": _magnitude(point.record)} for point in points]
         growth = [row | more for row, more in zip(growth_rows(points), shown_points, strict=True)]
-        print_table(growth, _GROWTH_COLUMNS, "\nCurves of growth")
+        print_table(growth, _GROWTH_COLUMNS[1:] if alone else _GROWTH_COLUMNS, f"\nCurves of growth{alone}")
 
 
 def _magnitude(record: PhotometryRecord) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -83,7 +84,9 @@ class Pages:
             return self._drawn(path)
         if path == "index.html":
             changed = changes(self._engine)
-            return self._page(path, read=content.read_index(session, self._coverage, changed))
+            restricted = self._shown.names is not None
+            kinds = Counter(one.kind for one in queries.list_exposures(session, self._shown)) if restricted else None
+            return self._page(path, read=content.read_index(session, self._coverage, changed), shown=kinds)
         if path == "exposures.html":
             exposures = queries.list_exposures(session, self._shown)
             return self._page(path, exposures=exposures)

@@ -16,6 +16,7 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.roots import uri_of
+from sbcdark.catalog.text import listed
 from sbcdark.catalog.workspace import locked, publish, sweep, workspace
 from sbcdark.pipeline.archive.cluster import cluster, worker_lost
 from sbcdark.pipeline.drizzling.drizzle import Drizzler
@@ -150,7 +151,7 @@ def make(
         for outcome in found:
             done[outcome.name] = outcome
             if outcome.failure is None or len(targets) > 1:  # that of a single target is the error of the command
-                talk(_line(outcome))
+                talk(_line(outcome, job))
             advance(len(done), len(targets))
 
     if workers == 1 and scheduler is None:
@@ -253,14 +254,17 @@ def make_folder(folder: Path) -> None:
         raise SbcdarkError(f"{folder} cannot be created: {error.strerror}.", "Name another folder with -o.") from error
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: Outcome, job: Job) -> str:
     if outcome.failure is not None:
         return f"{outcome.name}: failed: {outcome.failure.what}"
+    asked = {one.own_text for one in job.apertures}
+    more = [one.aperture for one in outcome.photometry if asked and one.shape not in asked]
+    too = f"; with earlier apertures: {listed(more)} (--overwrite drops them)" if more else ""
     if outcome.reused:
         what = "products and photometry" if outcome.photometry else "products"
-        return f"{outcome.name}: nothing has changed; {what} are those in the folder"
+        return f"{outcome.name}: nothing has changed; {what} are those in the folder{too}"
     made = [word for word, there in (("photometry", outcome.photometry), ("pictures", outcome.pictures)) if there]
-    return f"{outcome.name}: " + ", ".join(["science product", "masterdark", *made])
+    return f"{outcome.name}: {', '.join(['science product', 'masterdark', *made])}{too}"
 
 
 _engine = lru_cache(maxsize=1)(as_engine)

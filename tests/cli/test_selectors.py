@@ -83,6 +83,11 @@ def test_a_report_of_some_exposures_links_to_no_others(filled: Any, tmp_path: Pa
     pages = tmp_path / "pages"
     assert sorted(path.stem for path in (pages / "exposures").iterdir()) == ["jcmc11ctq", "jcmc11e6q"]
     assert [path.stem for path in (pages / "associations").iterdir()] == ["jcmc11010"]
+    index = (pages / "index.html").read_text(encoding="utf-8")
+    assert "pages of 2 of 8 science exposures, 0 of 20 darks and 1 of 4 associations." in index
+    assert "below are of the whole catalog" in index
+    assert filled("report", "-o", "whole").code == 0
+    assert "whole catalog" not in (tmp_path / "whole" / "index.html").read_text(encoding="utf-8")
     for page in pages.rglob("*.html"):
         for link in re.findall(r'href="([^"#:]+)"', page.read_text(encoding="utf-8")):
             assert (page.parent / link).resolve().exists(), (page, link)

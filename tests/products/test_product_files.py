@@ -62,11 +62,14 @@ def test_nothing_that_is_there_is_lost(real_catalog: sa.Engine, tmp_path: Path) 
     assert first.failure is None
     made = set(content(tmp_path))
     # The same again: everything stays, and is the same.
-    (again,) = make(real_catalog, [NAME], Job(tmp_path, options, (FIRST,), draw=draw_products))
+    told: list[str] = []
+    (again,) = make(real_catalog, [NAME], Job(tmp_path, options, (FIRST,), draw=draw_products), talk=told.append)
+    assert "earlier" not in told[0]
     assert again.photometry == first.photometry
     assert set(content(tmp_path)) == made
     # A second aperture is added to the table; both are measured with the same dark.
-    (second,) = make(real_catalog, [NAME], Job(tmp_path, options, (SECOND,), draw=draw_products))
+    (second,) = make(real_catalog, [NAME], Job(tmp_path, options, (SECOND,), draw=draw_products), talk=told.append)
+    assert told[-1].endswith(f"; with earlier apertures: {FIRST.label} (--overwrite drops them)")
     assert [row.aperture for row in second.photometry] == [FIRST.label, SECOND.label] == apertures_in(tmp_path)
     assert second.photometry[0].net_count_s == pytest.approx(first.photometry[0].net_count_s, abs=1e-3)
     # Making the dark alone takes nothing away.
