@@ -56,15 +56,15 @@ class ExposureFilter:
         Only exposures whose mean temperature is above 25 C.
     quality : tuple of str
         good, suspect, untested or retired; any by default.
-    program, target, association : tuple
-        Numbers of programs; TARGNAMEs and names of associations, in upper or lower case; any by default.
+    program, filter, target, association : tuple
+        Numbers of programs; filters, TARGNAMEs and names of associations, in upper or lower case; any by default.
     names : frozenset of str
         Root names; any by default.
     """
 
     kind: str | None = None
     program: tuple[int, ...] = ()
-    filter: str | None = None
+    filter: tuple[str, ...] = ()
     temperature_c: tuple[float | None, float | None] = (None, None)
     since: datetime | None = None
     until: datetime | None = None
@@ -134,7 +134,7 @@ def _conditions(wanted: ExposureFilter) -> list[sa.ColumnElement[bool]]:
     conditions: tuple[tuple[Any, Callable[[Any], sa.ColumnElement[bool]]], ...] = (
         (wanted.kind, lambda kind: table.kind == kind),
         (wanted.program or None, table.program.in_),
-        (wanted.filter, lambda name: table.filter == name.upper()),
+        (wanted.filter or None, lambda names: table.filter.in_([name.strip().upper() for name in names])),
         (low, lambda limit: table.temperature_mean_c >= limit),
         (high, lambda limit: table.temperature_mean_c <= limit),
         (wanted.since, lambda moment: table.start_utc >= moment),

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
     from sbcdark.keywords import ExposureKeywords
 
-FilterOption = Annotated[str | None, typer.Option("--filter", metavar="NAME", help="Only this filter, e.g. F165LP.")]
+FilterOption = Annotated[
+    list[str] | None, typer.Option("--filter", metavar="NAME", help="Only this filter, e.g. F165LP; repeatable.")
+]
 TemperatureOption = Annotated[
     str | None, typer.Option("--temp", metavar="LOW:HIGH", help="Mean temperature in C, e.g. 25:27 or 25:.")
 ]

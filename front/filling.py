@@ -169,7 +169,7 @@ class FillingCatalog(OpenCatalog):
         kind : {"dark", "science"}, optional
             Both by default.
         program, association, target, filter : optional
-            Only these programs, associations, targets (TARGNAME), one or many; only this filter.
+            Only these programs, associations, targets (TARGNAME) or filters, one or many.
         quality : str or iterable of str
             Only these: good, suspect, untested, retired.
         hot : bool
@@ -214,7 +214,7 @@ class FillingCatalog(OpenCatalog):
         known = ExposureFilter(
             kind,
             program=programs_from(given.get("program")),
-            filter=given.get("filter"),
+            filter=tuple(texts_from(given.get("filter"), "filter")),
             temperature_c=temperatures_from(given.get("temperature_c")),
             since=moment_from(given.get("since"), "since"),
             until=moment_from(given.get("until"), "until", end_of_day=True),

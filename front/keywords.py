@@ -58,7 +58,7 @@ class ExposureKeywords(TypedDict, total=False):
     program: Programs
     association: Texts
     target: Texts
-    filter: str | None
+    filter: Texts
     hot: bool
     temperature_c: str | tuple[float | None, float | None] | None
     since: Moment

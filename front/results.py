@@ -172,10 +172,26 @@ class Products:
         return self.outcome.masterdark
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Status:
     """Where the catalog is, its size (of a SQLite file), and what it holds."""
 
     catalog: str
     size_byte: int | None
     overview: Overview
+
+    def __repr__(self) -> str:
+        """Give the numbers; `table` has the programs."""
+        programs = self.overview.programs
+        darks, science = sum(one.darks for one in programs), sum(one.science for one in programs)
+        held = (
+            f"{number(darks, 'dark')} and {number(science, 'science exposure')} of {number(len(programs), 'program')}"
+        )
+        return f"<{type(self).__name__} {self.catalog}: {held}>"
+
+    @property
+    def table(self) -> QTable:
+        """The programs, with units."""
+        from sbcdark.catalog.overview import ProgramOverview  # noqa: PLC0415  each job loads what it needs
+
+        return Records(ProgramOverview, self.overview.programs).table

@@ -217,5 +217,11 @@ def test_what_is_shown_has_times_and_what_is_explained_is_a_table(cat: Catalog, 
     test, _ = cat.validate("jcrx01010", apertures=3)
     assert len(test.table) == len(test.rows) > 0
     assert test.table["bias_count"].unit == u.ct
-    for table in (why.table, test.table):
+    assert repr(why) == f"<Explanation jcmc11e6q, jcrx01isq: {why.summary}>"
+    assert repr(test) == f"<CatalogValidation: {test.verdict}>"
+    status = cat.status()
+    assert repr(status).endswith(": 20 darks and 8 science exposures of 2 programs>")
+    assert list(status.table["program"]) == [13961, 13655]
+    assert status.table["temperature_max_c"].unit == u.deg_C
+    for table in (why.table, test.table, status.table):
         assert all(column.info.description for column in table.itercols())

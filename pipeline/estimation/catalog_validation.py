@@ -24,9 +24,13 @@ _MOST = 100
 """Maximum number of darks: all are held in memory (2 MB each), and each is predicted from all others."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CatalogValidation(Validation):
     """A leave-one-out test of the darks of a catalog."""
+
+    def __repr__(self) -> str:
+        """Give the verdict; `table` has the rows."""
+        return f"<{type(self).__name__}: {self.verdict}>"
 
     @property
     def table(self) -> QTable:

@@ -25,6 +25,8 @@ from sbcdark.pipeline.views import listings
 from sbcdark.pipeline.views.json_forms import match_form, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import sqlalchemy as sa
 
 MOST_ROWS = 1000
@@ -74,18 +76,18 @@ class ExposuresQuery(DarksQuery):
     """What a list of exposures may be asked for."""
 
     kind: Kind | None = None
-    filter: str | None = None
+    filter: list[str] | None = None
 
 
 def api_router(engine: sa.Engine) -> APIRouter:  # noqa: C901  one function per route
     """Return the routes under /api/ of a catalog."""
     router = APIRouter(prefix="/api", responses={status: {"model": Problem} for status in (400, 404, 422, 503, 504)})
 
-    def listed(asked: DarksQuery, kind: str | None, filter_name: str | None = None) -> Objects:
+    def listed(asked: DarksQuery, kind: str | None, filters: Sequence[str] | None = None) -> Objects:
         wanted = ExposureFilter(
             kind,
             tuple(asked.program or ()),
-            filter_name,
+            tuple(filters or ()),
             since=asked.since,
             until=asked.until,
             hot=asked.hot,

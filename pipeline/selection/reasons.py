@@ -44,7 +44,7 @@ class Check:
     passed: bool | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
     """Whether one dark is selected for one exposure, and why.
 
@@ -71,6 +71,10 @@ class Explanation:
     checks: tuple[Check, ...]
     relaxation: str | None
     summary: str
+
+    def __repr__(self) -> str:
+        """Give the answer; `table` has the checks."""
+        return f"<{type(self).__name__} {self.exposure}, {self.dark}: {self.summary}>"
 
     @property
     def table(self) -> QTable:

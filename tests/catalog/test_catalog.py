@@ -55,7 +55,7 @@ def test_filters_are_inclusive_and_together(few_darks: sa.Engine) -> None:
         (ExposureFilter(kind="science"), ["jcmc11e6q"]),
         (ExposureFilter(program=(13655,)), ["jcmc11e6q"]),
         (ExposureFilter(program=(1,)), []),
-        (ExposureFilter(filter="f165lp"), ["jcmc11e6q"]),
+        (ExposureFilter(filter=("f165lp",)), ["jcmc11e6q"]),
         (ExposureFilter(temperature_c=(24.0, 25.0)), [*names(2, 3), "jcmc11e6q"]),
         (ExposureFilter(temperature_c=(25.5, None)), names(4, 5)),
         (ExposureFilter(temperature_c=(None, 18.0)), names(1)),

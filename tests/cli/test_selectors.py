@@ -51,6 +51,8 @@ def test_selectors_may_be_repeated(filled: Any) -> None:
     assert len(names("exposures --program 13655 --program 13961")) == 28
     assert names("darks --program 13655 --program 13961 --hot") == names("darks --hot")
     assert len(names("exposures --target irasf10594+3818 --target DARK --program 13655")) == 8
+    both_filters = names("exposures --filter f165lp --filter F125LP")
+    assert both_filters == sorted(both)
     assert len(names("show --program 13655 --program 13961")) == 28
     assert filled("verify", "--program", "13655", "--program", "13961").stdout.startswith("32 present")
     mistyped = filled("match", "--program", "13655", "--program", "13656")
