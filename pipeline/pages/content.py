@@ -13,6 +13,7 @@ from sbcdark.catalog.overview import Overview, overview
 from sbcdark.catalog.roots import is_local, path_of
 from sbcdark.pipeline.products.product_files import ProductFiles
 from sbcdark.pipeline.selection.choice import match_exposure
+from sbcdark.pipeline.selection.names import resolve_exposure
 from sbcdark.pipeline.selection.rules import Requirements, Rule
 from sbcdark.pipeline.views.listings import known_of
 
@@ -178,8 +179,7 @@ def read_exposure(session: Session, rootname: str) -> ExposureContent:
     UsageError
         The catalog has no exposure of that name.
     """
-    if not has_page(rootname) or queries.find_exposure(session, rootname) is None:
-        raise UsageError(f"The catalog has no exposure {rootname!r}.", "See exposures.html for all.")
+    rootname = resolve_exposure(session, rootname)
     known = known_of(session, rootname)
     if known["kind"] == "dark":
         return ExposureContent(known, None, tuple(result_listings.exposures_that_use(session, rootname)))

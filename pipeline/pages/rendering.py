@@ -102,6 +102,10 @@ class Pages:
             return picture.read_bytes()
         raise UsageError(f"There is no page {path!r}.", "See index.html.")
 
+    def of_error(self, root: str, title: str, error: str, todo: str) -> bytes:
+        """Return the page of an error; `root` leads from its address to the index."""
+        return self._page("error.html", root, title=title, error=error, todo=todo)
+
     def _page(self, template: str, root: str = "", **given: Any) -> bytes:
         made = _environment().get_template(template)
         about = {

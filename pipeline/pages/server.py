@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -99,7 +100,7 @@ def make_application(engine: sa.Engine, host: str = "127.0.0.1") -> Answers:
     )  # fmt: skip
     application.include_router(api_router(engine))
     application.add_api_route("/{path:path}", live.page, methods=["GET"], include_in_schema=False)
-    _answer_errors(application)
+    _answer_errors(application, live)
 
     def state() -> tuple[int, ...]:
         with reading(engine) as session:
@@ -136,6 +137,17 @@ class _LivePages:
         kind = _TYPES.get(path.rpartition(".")[2], "text/plain; charset=utf-8")
         return Response(read_page(self._pages, self._engine, path), headers=headers, media_type=kind)
 
+    def error(self, asked: Request, status: int, error: str, todo: str) -> Response:
+        """Return the page of an error: what happened, what to do, and where the others are."""
+        from fastapi.responses import HTMLResponse  # noqa: PLC0415  only the server needs it
+
+        title = "Not found" if status == HTTPStatus.NOT_FOUND else "No answer"
+        root = "../" * (asked.scope["raw_path"].count(b"/") - 1)  # a browser counts no %2f
+        page = self._pages.of_error(root, title, error, todo)
+        return HTMLResponse(
+            page, status, {"content-security-policy": _CSP + _FRAMES, "x-content-type-options": "nosniff"}
+        )
+
 
 def _read_only(engine: sa.Engine) -> None:
     """Set each connection to read only, and on PostgreSQL limit the time of a statement."""
@@ -152,30 +164,36 @@ def _read_only(engine: sa.Engine) -> None:
         cursor.close()
 
 
-def _answer_errors(application: FastAPI) -> None:
-    """Answer errors as JSON with the right status: what happened, and what to do."""
+def _answer_errors(application: FastAPI, live: _LivePages) -> None:
+    """Answer errors with the right status: what happened, and what to do. Under /api/ as JSON, else as a page."""
     from fastapi.exceptions import RequestValidationError  # noqa: PLC0415  only the server needs it
     from fastapi.responses import JSONResponse  # noqa: PLC0415
     from starlette.exceptions import HTTPException  # noqa: PLC0415
 
-    def known(_: Request, error: Exception) -> Response:
+    def answer(request: Request, status: int, error: str, todo: str) -> Response:
+        if request.url.path.startswith("/api/"):
+            return JSONResponse({"error": error, "todo": todo}, status)
+        return live.error(request, status, error, todo)
+
+    def known(request: Request, error: Exception) -> Response:
         assert isinstance(error, SbcdarkError)  # noqa: S101  registered for it alone
-        status = 404 if error.what.startswith(("The catalog has no", "There is no page")) else 400
+        page = not request.url.path.startswith("/api/")
+        status = 404 if page or error.what.startswith(("The catalog has no", "There is no page")) else 400
         if not isinstance(error, UsageError):
             status = 503 if isinstance(error, UnreachableError | SchemaError) else 500
-        return JSONResponse({"error": error.what, "todo": error.todo}, status)
+        return answer(request, status, error.what, error.todo)
 
-    def invalid(_: Request, error: Exception) -> Response:
+    def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         wrong = "; ".join(f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors())
-        return JSONResponse({"error": f"The request is not valid: {wrong}.", "todo": "See /api/openapi.json."}, 422)
+        return answer(request, 422, f"The request is not valid: {wrong}.", "See /api/openapi.json.")
 
-    def http(_: Request, error: Exception) -> Response:
+    def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
-        return JSONResponse({"error": str(error.detail), "todo": "See /api/openapi.json."}, error.status_code)
+        return answer(request, error.status_code, str(error.detail), "See /api/openapi.json.")
 
-    def unknown(_: Request, error: Exception) -> Response:
-        return JSONResponse({"error": f"This should not have happened: {type(error).__name__}.", "todo": ""}, 500)
+    def unknown(request: Request, error: Exception) -> Response:
+        return answer(request, 500, f"This should not have happened: {type(error).__name__}.", "")
 
     application.add_exception_handler(SbcdarkError, known)
     application.add_exception_handler(RequestValidationError, invalid)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from helpers import dump
@@ -73,10 +75,6 @@ def test_answers_are_those_of_the_command_line(
         ("/api/photometry?association=jcmc11010", 404),
         ("/api/exposures/%3Cscript%3E", 422),
         ("/api/nothing", 404),
-        ("/nothing.html", 404),
-        ("/exposures/..%2f..%2fetc%2fpasswd.html", 404),
-        ("/pictures/..%2f..%2fetc%2fpasswd", 404),
-        ("/../../etc/passwd", 404),
     ],
 )
 def test_errors_are_json_with_their_status(once_served: Served, path: str, status: int) -> None:
@@ -85,6 +83,33 @@ def test_errors_are_json_with_their_status(once_served: Served, path: str, statu
     answer = json.loads(body)
     assert set(answer) == {"error", "todo"}
     assert answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/exposures/jcmc11e7q.html", "The catalog has no exposure &#39;jcmc11e7q&#39;. Did you mean jcmc11"),
+        ("/exposures/jcmc11010.html", "jcmc11010 is an association of jcmc11ctq, jcmc11e6q."),
+        ("/associations/jcxx11010.html", "The catalog has no association &#39;jcxx11010&#39;."),
+        ("/nothing.html", "There is no page &#39;nothing.html&#39;."),
+        ("/exposures/..%2f..%2fetc%2fpasswd.html", "There is no page"),
+        ("/pictures/..%2f..%2fetc%2fpasswd", "There is no page"),
+        ("/../../etc/passwd", "There is no page"),
+    ],
+)
+def test_what_has_no_page_is_a_page_that_helps(once_served: Served, path: str, said: str) -> None:
+    status, kind, body = once_served.get(path)
+    assert (status, kind) == (404, "text/html; charset=utf-8")
+    page = body.decode()
+    assert "<h1>Not found</h1>" in page
+    assert said in page
+    (link,) = re.findall(r'href="([^"]*)exposures.html">Exposures</a>, the', page)
+    followed = urljoin(f"http://localhost{path}", f"{link}exposures.html")  # as a browser does
+    assert once_served.get(urlsplit(followed).path)[0] == 200
+
+
+def test_a_page_is_found_by_the_name_as_people_type_it(once_served: Served) -> None:
+    assert b"<h1>jcmc11e6q</h1>" in once_served.get("/exposures/JCMC11E6.html")[2]
 
 
 @pytest.fixture(scope="module")
