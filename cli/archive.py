@@ -45,7 +45,7 @@ _SHOWN = 20
 @app.command()
 def fetch(
     program: Annotated[
-        int | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="The program to get.")
+        list[int] | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="The program to get.")
     ] = None,
     visit: Annotated[str | None, typer.Option("--visit", metavar="V", help="Only this visit, e.g. 11.")] = None,
     darks: Annotated[bool, typer.Option("--darks", help="Only darks (RAW).", show_default=False)] = False,
@@ -75,11 +75,16 @@ def fetch(
 
     if update and (visit is not None or darks or science):
         raise UsageError("--update covers the darks of all programs.", "Leave out --visit, --darks and --science.")
+    if program and len(program) > 1:
+        # Elsewhere the option may be repeated; without this the last one would be taken in silence.
+        raise UsageError(
+            "fetch gets one program at a time.", f"Run it for each: sbcdark fetch --program {program[0]}, and so on."
+        )
     if since is not None and not update:
         raise UsageError("--since needs --update.", "Run: sbcdark fetch --update --since DATE")
     with _bars() as (bytes_here, files_read):
         report = catalog().fetch(
-            program,
+            program[0] if program else None,
             update=update,
             visit=visit,
             darks=darks or not science,

@@ -24,7 +24,7 @@ APERTURES = (
 @pytest.mark.long
 def test_long_apertures_leave_room_for_flux_and_magnitude(sbcdark: Any, shared_data: Path, tmp_path: Path) -> None:
     (tmp_path / "program").mkdir()
-    for path in (shared_data / "science_13655_standin").glob("jcmc11[ce][t6]q_flt.fits.gz"):
+    for path in (shared_data / "science_13655_standin").glob("jcmc11???_flt.fits.gz"):
         copy_with_counts(path, tmp_path / "program" / path.stem, PHOTFLAM=1.3e-16, PHOTPLAM=1762.0)
     archive = [shared_data / "darks_13961", shared_data / "associations_13655"]
     assert sbcdark("ingest", *archive, "program").code == 0
@@ -39,6 +39,13 @@ def test_long_apertures_leave_room_for_flux_and_magnitude(sbcdark: Any, shared_d
         start = heading.index("aperture")
         texts = "".join(line[start:].split("  ")[0].strip() for line in rows.splitlines())
         assert texts == "ellipse@165.55875,38.0430556,1.2,0.8,30ellipse@165.5587501,38.0430556,1.2,0.8,35"
+    # With a column for the association, too, less important columns go before the magnitude.
+    both = sbcdark(*measure, "jcmc11020", columns=80)
+    assert both.code == 0, both.stderr
+    assert next(line for line in both.stdout.splitlines() if line.startswith("association")).split()[-2:] == [
+        "AB",
+        "mag",
+    ]
 
 
 @pytest.mark.parametrize("width", [40, 30, 25])

@@ -99,6 +99,7 @@ def test_a_report_of_some_exposures_links_to_no_others(filled: Any, tmp_path: Pa
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
+        ("fetch --program 13655 --program 13961", "fetch gets one program at a time."),
         ("match 13655", "A program is given by --program 13655."),
         ("show 1", "sbcdark show --selection N"),
         ("match --target NGC1275", "Its targets are: IRASF10594+3818."),
