@@ -233,6 +233,12 @@ def unit_of(name: str) -> str | None:
     return next((unit for ending, unit in _UNITS if name.endswith(ending)), None)
 
 
+def description_of(name: str) -> str | None:
+    """Return what a field is, with its unit, as far as its name does not say it."""
+    text, unit = _DESCRIPTIONS.get(name), unit_of(name)
+    return f"{text} ({unit})" if text and unit else text or unit
+
+
 def flat_value(value: Any) -> Any:
     """Return a value for one cell: times in ISO 8601, lists and records as JSON."""
     if isinstance(value, datetime):

@@ -17,6 +17,8 @@ from sbcdark.catalog.engine import reading, redacted
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.overview import overview
 from sbcdark.catalog.queries import HOT_ABOVE_C, ExposureFilter
+from sbcdark.pipeline.pages import schemas
+from sbcdark.pipeline.pages.schemas import answers
 from sbcdark.pipeline.selection import reasons
 from sbcdark.pipeline.selection.choice import TOP, match
 from sbcdark.pipeline.selection.names import resolve_exposure
@@ -96,27 +98,29 @@ def api_router(engine: sa.Engine) -> APIRouter:  # noqa: C901  one function per 
         found = listings.exposures(engine, wanted, sort=asked.sort, descending=asked.descending)
         return [plain(one) for one in found[asked.offset : asked.offset + asked.limit]]
 
-    @router.get("/status", summary="The catalog at a glance")
+    @router.get("/status", summary="The catalog at a glance", responses=answers(schemas.STATUS))
     def status() -> dict[str, Any]:
         with reading(engine) as session:
             seen = overview(session, hot_above_c=HOT_ABOVE_C)
         found: dict[str, Any] = plain(seen)
         return {"catalog": redacted(engine.url.render_as_string(hide_password=False))} | found
 
-    @router.get("/exposures", summary="List science exposures and darks")
+    @router.get("/exposures", summary="List science exposures and darks", responses=answers(schemas.EXPOSURES))
     def exposures(asked: Annotated[ExposuresQuery, Query()]) -> Objects:
         return listed(asked, asked.kind, asked.filter)
 
-    @router.get("/darks", summary="List darks")
+    @router.get("/darks", summary="List darks", responses=answers(schemas.EXPOSURES))
     def darks(asked: Annotated[DarksQuery, Query()]) -> Objects:
         return listed(asked, "dark")
 
-    @router.get("/exposures/{name}", summary="Everything about an exposure or an association")
+    @router.get(
+        "/exposures/{name}", summary="Everything about an exposure or an association", responses=answers(schemas.SHOWN)
+    )
     def show(name: Name) -> dict[str, Any]:
         found: dict[str, Any] = plain(listings.show(engine, name))
         return found
 
-    @router.get("/match", summary="Rank the darks of each exposure")
+    @router.get("/match", summary="Rank the darks of each exposure", responses=answers(schemas.MATCHES))
     def matched(
         name: Names,
         rule: RuleQuery = Rule.GLOW,
@@ -129,7 +133,7 @@ def api_router(engine: sa.Engine) -> APIRouter:  # noqa: C901  one function per 
         templates = replace(wanted, top=top or TOP[Combine.MODEL])
         return [plain(match_form(one)) for one in match(engine, name, rule=rule, wanted=wanted, templates=templates)]
 
-    @router.get("/why", summary="Explain one pair")
+    @router.get("/why", summary="Explain one pair", responses=answers(schemas.EXPLANATIONS))
     def why(
         exposure: NameQuery,
         dark: NameQuery,
@@ -142,18 +146,24 @@ def api_router(engine: sa.Engine) -> APIRouter:  # noqa: C901  one function per 
         wanted = Requirements(top, max_sigma, max_days, min_exptime_s)
         return [plain(reasons.why(engine, exposure, dark, rule=rule, wanted=wanted))]
 
-    @router.get("/selections", summary="The stored selections of an exposure, newest first")
+    @router.get(
+        "/selections",
+        summary="The stored selections of an exposure, newest first",
+        responses=answers(schemas.SELECTIONS),
+    )
     def selections(exposure: NameQuery) -> Objects:
         with reading(engine) as session:
             found = result_listings.selections_of(session, resolve_exposure(session, exposure))
         return [plain(one) for one in found]
 
-    @router.get("/selections/{selection}", summary="A stored selection with every term")
+    @router.get(
+        "/selections/{selection}", summary="A stored selection with every term", responses=answers(schemas.SELECTION)
+    )
     def selection(selection: Annotated[int, Path(ge=1, lt=2**31)]) -> dict[str, Any]:
         found: dict[str, Any] = plain(listings.show_selection(engine, selection))
         return found
 
-    @router.get("/photometry", summary="The last photometry of an association")
+    @router.get("/photometry", summary="The last photometry of an association", responses=answers(schemas.PHOTOMETRY))
     def photometry(association: NameQuery) -> Objects:
         with reading(engine) as session:
             products = result_listings.latest_products(session, association.lower())

@@ -112,6 +112,65 @@ def test_a_page_is_found_by_the_name_as_people_type_it(once_served: Served) -> N
     assert b"<h1>jcmc11e6q</h1>" in once_served.get("/exposures/JCMC11E6.html")[2]
 
 
+@pytest.mark.slow
+def test_openapi_describes_each_answer(sqlite_catalog: sa.Engine, tmp_path: Path) -> None:
+    catalog = Catalog(sqlite_catalog)
+    catalog.run("jcmc11010", tmp_path / "products", apertures="circle:735,710,40", workers=1)
+    paths = {
+        "/api/status": "/api/status",
+        "/api/exposures": "/api/exposures",
+        "/api/darks": "/api/darks",
+        "/api/exposures/{name}": "/api/exposures/jcmc11e6q",
+        "/api/match": "/api/match?name=jcmc11e6q",
+        "/api/why": "/api/why?exposure=jcmc11e6q&dark=jcrx01ixq",
+        "/api/selections": "/api/selections?exposure=jcmc11e6q",
+        "/api/selections/{selection}": "/api/selections/1",
+        "/api/photometry": "/api/photometry?association=jcmc11010",
+    }
+    with serving(sqlite_catalog.url.render_as_string(hide_password=False)) as server:
+        described = server.json("/api/openapi.json")["paths"]
+        assert set(described) == set(paths)
+        for path, asked in paths.items():
+            schema = described[path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            _require_described(server.json(asked), schema, asked)
+        schema = described["/api/exposures/{name}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        _require_described(server.json("/api/exposures/jcmc11010"), {"anyOf": schema["anyOf"][::-1]}, "an association")
+        rate = described["/api/darks"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["items"]
+        assert rate["properties"]["box_rate_count_s_pix"] == {
+            "type": ["number", "null"],
+            "description": "rate in the box (ct / (s pix))",
+        }
+
+
+_PYTHON_TYPES = {"string": str, "integer": int, "number": float | int, "boolean": bool, "null": None, "array": list}
+
+
+def _require_described(answer: Any, schema: Any, where: str) -> None:
+    """Require that an answer has the keys and the types of its description, all the way down."""
+    schema = schema["anyOf"][0] if "anyOf" in schema else schema
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    if "properties" in schema:
+        assert set(answer) == set(schema["properties"]), where
+        for key, value in answer.items():
+            _require_described(value, schema["properties"][key], f"{where}: {key}")
+    elif kinds == ["array"]:
+        assert isinstance(answer, list), where
+        for one in answer:
+            _require_described(one, schema["items"], where)
+    elif kinds == ["object"]:
+        assert isinstance(answer, dict), where
+    else:
+        assert (
+            answer is None
+            if answer is None and "null" in kinds
+            else any(
+                isinstance(answer, _PYTHON_TYPES[kind])
+                for kind in kinds
+                if kind != "null"  # type: ignore[arg-type]
+            )
+        ), where
+
+
 @pytest.fixture(scope="module")
 def once_served(real_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Return one server for many requests, on SQLite."""
