@@ -42,7 +42,8 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _blocks(name: str, language: str) -> list[str]:
     text = (CHECKOUT / name).read_text()
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    return [block for written_in, block in blocks if written_in == language]
 
 
 def test_readme_commands(workplace: Path) -> None:
