@@ -9,11 +9,15 @@ from contextlib import suppress
 
 from sbcdark.cli.errors import INTERRUPTED
 
+_WITHOUT_WORKERS = {"-h", "--help", "--scheduler", "--workers"}
+"""Options of a `run` that starts no workers here, or perhaps none."""
+
 
 def main() -> None:
     """Run the program."""
     _open_streams()
     try:
+        _import_ahead(sys.argv[1:])
         from sbcdark.cli.main import run  # noqa: PLC0415  inside the try: imports take most of a short command's time
 
         code = run()
@@ -27,6 +31,14 @@ def main() -> None:
             sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _import_ahead(arguments: list[str]) -> None:
+    """Start the process that imports the libraries of the workers of `run`, beside the imports of this one."""
+    if arguments[:1] == ["run"] and len(arguments) > 1 and not _WITHOUT_WORKERS & set(arguments):
+        from sbcdark.pipeline.products.workers import start_imports  # noqa: PLC0415  costly for other commands
+
+        start_imports()
 
 
 def _open_streams() -> None:

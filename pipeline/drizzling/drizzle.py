@@ -49,6 +49,7 @@ class _Job:
     folder: str
     frames: tuple[str, ...]
     planes: int
+    paired: bool
     settings: dict[str, Any]
     log: str
 
@@ -111,7 +112,7 @@ class Drizzler:
         if not names or len(set(names)) < len(names) or not all(_PLAIN_NAME.fullmatch(name) for name in names):
             raise ValueError(f"{', '.join(names)} are not valid frame names for AstroDrizzle")
         settings = _settings(grid or Grid(), folder)
-        answer = self._ask(_Job(str(folder.resolve()), names, 0, settings, str(log.resolve())))
+        answer = self._ask(_Job(str(folder.resolve()), names, 0, False, settings, str(log.resolve())))
         if "error" in answer:
             raise SbcdarkError(f"AstroDrizzle failed on {', '.join(names)}: {answer['error']}.", f"Read {log}.")
         # AstroDrizzle wrote this file, so it is trusted and read without the limits for untrusted files.
@@ -133,7 +134,12 @@ class Drizzler:
         return DrizzledProduct(science, weight, WCS(hdus["SCI", 1].header), hdus, tuple(mappings), answer["drizzlepac"])
 
     def resample(
-        self, planes: Sequence[Sequence[NDArray[np.floating]]], *, folder: Path, log: Path
+        self,
+        planes: Sequence[Sequence[NDArray[np.floating]]],
+        *,
+        folder: Path,
+        log: Path,
+        pair: Sequence[Sequence[NDArray[np.floating]]] = (),
     ) -> list[NDArray[np.float32]]:
         """Resample other images of the last product's frames onto its grid, with the same kernel calls.
 
@@ -143,18 +149,22 @@ class Drizzler:
             Counts in each frame's exposure time, one image per frame; finite where the frame has weight.
         folder, log : Path
             As for `drizzle`.
+        pair : sequence of sequence of ndarray, optional
+            Two more planes, of which the first is positive where the frame has weight. One call of the kernel resamples
+            both, within a few roundings of float32 of what two calls give. There must be a plane in `planes`.
 
         Returns
         -------
         list of ndarray of float32, each of shape (ny, nx)
-            One per plane: count/s, NaN where no pixel has weight.
+            One per plane, then those of the pair: count/s, NaN where no pixel has weight.
 
         Raises
         ------
         SbcdarkError
             The process failed.
         """
-        answer = self._ask(_Job(str(folder.resolve()), (), len(planes), {}, str(log.resolve())), planes)
+        every = [*planes, *pair]
+        answer = self._ask(_Job(str(folder.resolve()), (), len(every), bool(pair), {}, str(log.resolve())), every)
         if "error" in answer:
             raise SbcdarkError(f"The dark could not be drizzled: {answer['error']}.", f"Read {log}.")
         drizzled: list[NDArray[np.float32]] = answer["drizzled"]

@@ -16,6 +16,7 @@ import re
 import sys
 import warnings
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -119,7 +120,7 @@ def work(job: dict[str, Any], calls: list[KernelCall], planes: Sequence[Sequence
         os.chdir(job["folder"])
         try:
             if not job["frames"]:
-                return _resample(planes, calls)
+                return _resample(planes, calls, paired=job["paired"])
             try:
                 return _astrodrizzle(job, calls)
             finally:
@@ -159,17 +160,32 @@ def import_astrodrizzle() -> None:
     """
     os.environ |= ENVIRONMENT
     if "drizzlepac" not in sys.modules:
-        package = _import_bare("drizzlepac")
+        package = import_bare("drizzlepac")
         package.__version__ = importlib.import_module("drizzlepac.version").__version__
     if "stsci.image" not in sys.modules:
-        _import_bare("stsci.image")
+        import_bare("stsci.image")
     if "scipy.signal" not in sys.modules:
         _import_lazily("scipy.signal")
-    import drizzlepac.astrodrizzle  # noqa: F401, PLC0415  in the worker only
+    import drizzlepac.acsData  # noqa: PLC0415  in the worker only
+    import drizzlepac.astrodrizzle  # noqa: PLC0415
+    from astropy.io import fits  # noqa: PLC0415
+
+    # It would import tweakwcs and gwcs, and with them the rest of scipy: a second, to log their versions.
+    drizzlepac.util.print_pkg_versions = _log_versions
+    # astropy looks a setting up in its files for each value of each card: a seventh of the time of an association's
+    # headers. In this process settings stay as they are.
+    for name in ("enable_record_valued_keyword_cards", "strip_header_whitespace"):
+        setattr(type(fits.conf), name, getattr(fits.conf, name))
 
 
-def _import_bare(name: str) -> Any:
-    """Import a package without what its `__init__` imports; its modules can be imported as usual."""
+def _log_versions(*, log: Any) -> None:
+    """Log the versions of the packages that AstroDrizzle uses here, without importing them."""
+    for name in ("drizzlepac", "numpy", "astropy", "stwcs", "fitsblender"):
+        log.info("%s %s", name, metadata.version(name))
+
+
+def import_bare(name: str) -> Any:
+    """Put a package in place without what its `__init__` imports; its modules can be imported as usual."""
     package = importlib.util.module_from_spec(_spec(name))
     sys.modules[name] = package
     return package
@@ -306,24 +322,50 @@ def _corners(call: KernelCall, mapping: _Mapping) -> tuple[NDArray[np.float64], 
     return found, (sides[0], sides[1])
 
 
-def _resample(planes: Sequence[Sequence[NDArray[Any]]], calls: Sequence[KernelCall]) -> dict[str, Any]:
+def _resample(planes: Sequence[Sequence[NDArray[Any]]], calls: Sequence[KernelCall], *, paired: bool) -> dict[str, Any]:
     from drizzlepac import adrizzle  # noqa: PLC0415  in the worker only
 
     if not calls:
         return {"error": "no product was made before"}
+    alone = len(planes) - 2 * paired
     shape = calls[0].output_wcs.array_shape
-    products = [(np.zeros(shape, np.float32), np.zeros(shape, np.float32)) for _ in planes]
+    products = [(np.zeros(shape, np.float32), np.zeros(shape, np.float32)) for _ in range(alone + paired)]
     context = np.zeros((len(calls) // 32 + 1, *shape), np.int32)
     for number, call in enumerate(calls):
-        mapping = _Mapping(call)
-        for plane, (science, weight) in zip(planes, products, strict=True):
-            # Pixels without weight must be finite: the kernel multiplies them by 0.
-            counts = np.where(call.weight > 0, np.asarray(plane[number], np.float32), np.float32(0.0))
+        options = call.options | {"wcsmap": _Mapping(call)}
+        # Pixels without weight must be finite: the kernel multiplies them by 0.
+        images = [np.where(call.weight > 0, np.asarray(plane[number], np.float32), np.float32(0.0)) for plane in planes]
+        weighted = [(image, call.weight) for image in images[:alone]]
+        if paired:
+            weighted.append(_as_ratio(call, *images[alone:]))
+        for (image, weight), (science, total) in zip(weighted, products, strict=True):
             adrizzle.do_driz(
-                counts, call.input_wcs, call.weight, call.output_wcs, science, weight, context,
-                call.expin, call.in_units, call.wt_scl, **call.options | {"wcsmap": mapping},
+                image, call.input_wcs, weight, call.output_wcs, science, total, context,
+                call.expin, call.in_units, call.wt_scl, **options,
             )  # fmt: skip
-    return {"drizzled": [np.where(weight > 0, science, np.float32(np.nan)) for science, weight in products]}
+    empty = products[0][1] == 0
+    found = [mean for mean, _ in products[:alone]]
+    if paired:
+        mean, total = products[-1]
+        np.divide(total, products[0][1], where=~empty, out=total)
+        mean *= total
+        found += [total, mean]
+    for image in found:
+        image[empty] = np.nan
+    return {"drizzled": found}
+
+
+def _as_ratio(
+    call: KernelCall, first: NDArray[np.float32], second: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return an image and its weight that carry two images through one call of the kernel.
+
+    The kernel gives the sum of the weights on each pixel, and the mean of the image with these weights: if `first` is
+    the weight, the sum is that of `first`, and the sum times the mean that of `second`.
+    """
+    time = 1.0 if call.in_units == "cps" else call.expin
+    scaled = first * np.float32(_scale(call) ** 2 / time)  # as the kernel scales images, but not weights
+    return np.divide(second, scaled, where=scaled > 0, out=np.zeros_like(second)), call.weight * scaled
 
 
 def _main() -> None:

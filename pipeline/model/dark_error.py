@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,18 +90,22 @@ def smooth_variance(fit: DarkFit, templates: Templates, *, include_sky: bool = F
 def _variance_in(rows: slice, fit: DarkFit, templates: Templates, noise: Image, *, include_sky: bool) -> Image:
     """Return `smooth_variance` in some rows; `noise` is that of the templates in blocks."""
     base, glow = templates.base_map[rows], templates.glow_map[rows]
-    cov = fit.covariance
-    variance = cov[0, 0] * base**2 + 2 * cov[0, 1] * base * glow + cov[1, 1] * glow**2
+    # The errors of the shape that are proportional to the rate have the form of a covariance of base and amplitude.
+    theta = np.array([fit.base, fit.amplitude])
+    cov = fit.covariance[:2, :2] + (templates.shape_scatter**2 + fit.misfit**2) * np.outer(theta, theta)
+    variance = base * (cov[0, 0] * base + 2 * cov[0, 1] * glow) + cov[1, 1] * glow**2
+    beyond = EXTRAPOLATION_SCATTER * fit.beyond
+    if beyond > 0:  # it adds to the scatter of the shape, not in quadrature
+        rate = fit.base * base + fit.amplitude * glow
+        variance += beyond * (2 * templates.shape_scatter * np.abs(rate * glow) + beyond * glow**2)
     if include_sky and fit.sky is not None:
         flat = np.ones(base.shape) if fit.flat is None else fit.flat[rows]
         sky = np.where(np.isfinite(flat), flat, 0.0)
-        variance += sky * (2 * cov[0, 2] * base + 2 * cov[1, 2] * glow + cov[2, 2] * sky)
-    rate = fit.base * base + fit.amplitude * glow
-    variance += (templates.shape_scatter * np.abs(rate) + EXTRAPOLATION_SCATTER * fit.beyond * np.abs(glow)) ** 2
-    variance += (fit.misfit * rate) ** 2
-    response = np.outer(templates.row_response[rows], templates.column_response)
-    blocks = noise[rows.start // BLOCK : rows.stop // BLOCK]
-    variance += np.maximum(np.kron(blocks, np.ones((BLOCK, BLOCK))), 0.0) * response**2
+        with_sky = fit.covariance[2]
+        variance += sky * (2 * with_sky[0] * base + 2 * with_sky[1] * glow + with_sky[2] * sky)
+    blocks = np.maximum(noise[rows.start // BLOCK : rows.stop // BLOCK], 0.0).repeat(BLOCK, axis=1)
+    blocks *= templates.column_response**2
+    variance += templates.row_response[rows, None] ** 2 * blocks.repeat(BLOCK, axis=0)
     return np.asarray(np.maximum(variance, 0.0))
 
 
@@ -119,6 +124,7 @@ def template_errors(templates: Templates) -> tuple[Image, Image]:
     return errors[0], errors[1]
 
 
+@lru_cache(maxsize=3)  # each round of a fit asks for the three of its templates
 def _smoothed_noise(templates: Templates, first: int, second: int) -> tuple[Image, Image]:
     """Return the covariance of two smoothed templates (0: L, 1: G) in blocks, and the norm to divide it by."""
     sigmas = np.array(templates.smoothing) / BLOCK

@@ -85,17 +85,17 @@ class _Search:
     def __init__(self, counts: NDArray[np.generic], good: Mask | None) -> None:
         self._use = np.ones(DETECTOR_SHAPE) if good is None else good.astype(np.float64)
         image = np.where(self._use > 0, counts, 0).astype(np.float64)
-        self._seen = [_smoothed(image, sigma, size) for sigma, size in _MASK_SCALES]
+        self._seen = _smoothed(image)
 
     def mask(self, expected: Image, error: Image | None) -> Mask:
         """Return `source_mask`."""
         from scipy.ndimage import distance_transform_edt  # noqa: PLC0415  costly to import
 
         mask = np.zeros(DETECTOR_SHAPE, dtype=bool)
-        model, spread = expected * self._use, None if error is None else error * self._use
-        for (sigma, size), seen in zip(_MASK_SCALES, self._seen, strict=True):
-            mean = np.maximum(_smoothed(model, sigma, size), 1e-3)
-            variance = np.zeros_like(mean) if spread is None else _smoothed(spread, sigma, size) ** 2
+        model = _smoothed(expected * self._use)
+        spread = [np.zeros_like(one) for one in model] if error is None else _smoothed(error * self._use)
+        for (sigma, size), seen, expects, common in zip(_MASK_SCALES, self._seen, model, spread, strict=True):
+            mean, variance = np.maximum(expects, 1e-3), common**2
             # The upper Poisson tail is heavier than a Gaussian's: below 3 sigma the chance is at least 1e-3.
             likely = seen > mean + 3 * np.sqrt(mean + variance)
             evidence = np.zeros_like(seen)
@@ -108,9 +108,13 @@ class _Search:
         return mask
 
 
-def _smoothed(image: Image, sigma: float, size: int) -> Image:
-    """Return the sums of an image under Gaussians of sigma pixels, on blocks of `size` pixels."""
-    return smooth(block_sum(image, size), sigma / size) * (4 * np.pi * (sigma / size) ** 2)
+def _smoothed(image: Image) -> list[Image]:
+    """Return the sums of an image under the Gaussians of `_MASK_SCALES`, each on its blocks."""
+    found, blocks, side = [], image, 1
+    for sigma, size in _MASK_SCALES:
+        blocks, side = block_sum(blocks, size // side), size
+        found.append(smooth(blocks, sigma / size) * (4 * np.pi * (sigma / size) ** 2))
+    return found
 
 
 def sources_above(

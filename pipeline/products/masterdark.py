@@ -231,7 +231,7 @@ def _on_product(
     fitted = tuple(zip(inputs, estimate.exposures, strict=True))
     counts = [_in_exposure(one, dark.rate) for one, dark in fitted]
     errors = [_in_exposure(one, dark.rate_error) for one, dark in fitted]
-    on_product, error, variance = drizzler.resample([counts, errors, variances], folder=work, log=log)
+    on_product, error, variance = drizzler.resample([counts], pair=(errors, variances), folder=work, log=log)
     del variances, counts, errors
     check_product(on_product, [one.flat_fielded(dark.rate) for one, dark in fitted], "the masterdark", checked)
     return on_product, error, product.science - on_product, net_error(variance, error, product)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -171,11 +171,11 @@ def _by_workers(
         return
     url = engine.url.render_as_string(hide_password=False)
     size = min(workers or os.cpu_count() or 1, len(targets))
-    with worker_pool(size) if scheduler is None else cluster(scheduler) as executor:
-        with submitting():
-            waiting = {executor.submit(_in_worker, url, target, *_portable(job)): target for target in targets}
+    with worker_pool(size) if scheduler is None else cluster(scheduler) as executor, ThreadPoolExecutor(1) as beside:
         if job.options.combine is Combine.MODEL and scheduler is None:
-            _prepare(engine, targets[:size], job)
+            beside.submit(_prepare, engine, targets[:size], job)
+        with submitting():  # it waits for the workers' libraries
+            waiting = {executor.submit(_in_worker, url, target, *_portable(job)): target for target in targets}
         import astropy.table  # noqa: F401, PLC0415  it joins the tables in the end: costly, and here beside other work
 
         for future in as_completed(waiting):

@@ -11,16 +11,19 @@ with warnings.catch_warnings():
     import matplotlib.backends.backend_agg
     import matplotlib.figure
     import matplotlib.layout_engine
-    import photutils.aperture
     import scipy.ndimage
     import scipy.special
     import sqlalchemy.dialects.sqlite
 
-    from sbcdark.pipeline.drizzling.drizzle_process import import_astrodrizzle
+    from sbcdark.pipeline.drizzling.drizzle_process import import_astrodrizzle, import_bare
     from sbcdark.pipeline.products import run
     from sbcdark.pipeline.products.workers import SOCKET_FOLDER
 
     import_astrodrizzle()
+    # photutils.utils would read the metadata of all installed packages, which apertures do not need.
+    import_bare("photutils")
+    import_bare("photutils.utils")
+    import photutils.aperture
 
 # The server ends with its owner, which removes the folder unless it was killed. Workers end without this.
 if os.environ.get(SOCKET_FOLDER):

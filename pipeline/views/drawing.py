@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -69,9 +70,12 @@ def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDA
     known = np.isfinite(values)
     missing = [(0, -side % block) for side in values.shape]
     rows, columns = ((side + block - 1) // block for side in values.shape)
-    blocks = (rows, block, columns, block)
-    sums = np.pad(np.where(known, values, 0.0), missing).reshape(blocks).sum(axis=(1, 3))
-    return sums, np.pad(known, missing).reshape(blocks).sum(axis=(1, 3), dtype=np.int64)
+
+    def summed(padded: NDArray[Any], dtype: type) -> NDArray[Any]:
+        lines = padded.reshape(rows, block, columns * block).sum(axis=1, dtype=dtype)
+        return np.asarray(lines.reshape(rows, columns, block).sum(axis=2))
+
+    return summed(np.pad(np.where(known, values, 0.0), missing), np.float64), summed(np.pad(known, missing), np.int64)
 
 
 def block_mean(image: NDArray[Any], block: int, divisor: float) -> NDArray[np.float64]:
@@ -125,19 +129,49 @@ def own_style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path | None, written_as: str = "png") -> Figure:
-    """Write a figure if it has a path, as PNG by default, and return it; the file appears once it is complete."""
+def save(
+    figure: Figure, path: Path | None, written_as: str = "png", changing: Sequence[Artist] | None = None
+) -> Figure:
+    """Write a figure if it has a path, as PNG by default, and return it; the file appears once it is complete.
+
+    Parameters
+    ----------
+    changing : sequence of Artist, optional
+        For a figure that is filled and written again and again: what differs from one time to the next, from the lowest
+        to the highest. The rest is drawn the first time only.
+    """
     if path is None:
         return figure
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         # Half the time of the strongest compression, for a file that is a seventh larger. PDF and SVG have no Pillow.
         options: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if written_as == "png" else {}
-        figure.savefig(temporary, format=written_as, dpi=_DPI, **options)
+        if written_as == "png" and changing is not None:
+            from matplotlib.image import imsave  # noqa: PLC0415 - slow to load
+
+            imsave(temporary, _pixels(figure, changing), format="png", dpi=_DPI, **options)
+        else:
+            figure.savefig(temporary, format=written_as, dpi=_DPI, **options)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return figure
+
+
+def _pixels(figure: Any, changing: Sequence[Artist]) -> NDArray[np.uint8]:
+    """Draw what changes over what stays; return the pixels, shape (ny, nx, 4)."""
+    canvas = figure.canvas
+    if figure.ground is None:
+        for artist in changing:
+            artist.set_animated(True)  # which leaves it out here
+        canvas.draw()
+        figure.ground = canvas.copy_from_bbox(figure.bbox)
+        for artist in changing:
+            artist.set_animated(False)
+    canvas.restore_region(figure.ground)
+    for artist in changing:
+        artist.draw(canvas.get_renderer())
+    return np.asarray(canvas.buffer_rgba())
 
 
 @cache
@@ -146,6 +180,9 @@ def _figure_class() -> type[Figure]:
 
     class ShownFigure(Figure):
         """A figure that a notebook shows, whether or not pyplot is imported there."""
+
+        ground: Any = None
+        """The pixels of what stays when the figure is filled again: see `save`."""
 
         def _repr_png_(self) -> bytes:
             image = BytesIO()

@@ -45,14 +45,15 @@ def page_of_fit(path: Path, fit: FitPicture) -> None:
     OSError
         The file cannot be written.
     """
-    rates = fit.rates(_FINE)
+    rates, _ = fit.blocks(_FINE)
+    _, sigma = fit.blocks(_COARSE)
     limits = stretch(rates)
     science = new_map(plain_text(fit.rootname, _NAME))
     model, residual = (new_map(title, science) for title in ("dark + sky", fit.residual_title))
     for plot, image in zip((science, model), rates, strict=True):
         draw_map(plot, image, _FINE, limits, "Viridis256", f"{_RATES}, means of {_FINE} by {_FINE}")
     sigmas = f"(science - model) / sqrt(model), {_COARSE} by {_COARSE}"
-    draw_map(residual, fit.residual(_COARSE), _COARSE, (-SIGMAS, SIGMAS), "RdBu11", sigmas)
+    draw_map(residual, sigma, _COARSE, (-SIGMAS, SIGMAS), "RdBu11", sigmas)
     for plot, ground in ((science, "white"), (model, "white"), (residual, "black")):
         for _, style, mask in fit.left_out:
             outline(plot, mask, *((_LEFT_OUT, "solid") if style == "orange" else (ground, style)))

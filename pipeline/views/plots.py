@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -132,7 +133,16 @@ class _PairSheet:
             _draw_region(axes, QUIET, "--")
             axes.set_xlabel("detector x (pixel)")
         self._panels[0].set_ylabel("detector y (pixel)")
-        colour_bar(self.figure, self._drawn[1], panel(self.figure, *_bar(0.6)), rate_label(block))
+        self._bar = panel(self.figure, *_bar(0.6))
+        colour_bar(self.figure, self._drawn[1], self._bar, rate_label(block))
+
+    @property
+    def changing(self) -> list[Artist]:
+        """What differs from one pair to the next: the images and what lies on them, titles and scale."""
+        over: list[Artist] = []
+        for axes in self._panels:
+            over += [*axes.patches, *axes.texts, *axes.spines.values(), axes.title]
+        return [*self._drawn, *over, self._bar]
 
     def fill(self, frames: tuple[FramePicture, FramePicture]) -> Figure:
         """Return the figure with an exposure and its dark."""
@@ -147,10 +157,6 @@ class _PairSheet:
 
 
 _pair_sheet = lru_cache(maxsize=1)(_PairSheet)
-
-
-def _exposure_and_dark_figure(science: FramePicture, dark: FramePicture, block: int) -> Figure:
-    return _pair_sheet((science.counts.shape, dark.counts.shape), block).fill((science, dark))
 
 
 def plot_exposure_and_dark(path: Path, science: FramePicture, dark: FramePicture, *, block: int = 16) -> None:
@@ -173,7 +179,8 @@ def plot_exposure_and_dark(path: Path, science: FramePicture, dark: FramePicture
         `block` is below 1.
     """
     with own_style():
-        save(_exposure_and_dark_figure(science, dark, block), path)
+        sheet = _pair_sheet((science.counts.shape, dark.counts.shape), block)
+        save(sheet.fill((science, dark)), path, changing=sheet.changing)
 
 
 def _draw_apertures(axes: Axes, apertures: Sequence[PixelShape]) -> None:

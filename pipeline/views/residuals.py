@@ -12,7 +12,7 @@ from sbcdark.pipeline.views.drawing import (
     COLOUR_MAP,
     PALETTE,
     UNIT,
-    block_mean,
+    block_mean_of,
     block_sum,
     colour_bar,
     draw_image,
@@ -29,6 +29,7 @@ from sbcdark.pipeline.views.drawing import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -114,18 +115,17 @@ class FitPicture:
         """The title of the residual, with chi2 per degree of freedom."""
         return "residual" if self.chi2_per_dof is None else f"residual, chi2/dof {self.chi2_per_dof:.2f}"
 
-    def rates(self, block: int) -> list[NDArray[np.float64]]:
-        """Return exposure and model as block means in units of `UNIT`; NaN where there is little data."""
-        images = (np.where(self.good, image, np.nan) for image in (self.counts, self.model))
-        return [block_mean(image, block, self.exptime_s * UNIT) for image in images]
+    def blocks(self, block: int) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+        """Return exposure and model as block means in units of `UNIT`, and the residual of their sums over blocks.
 
-    def residual(self, block: int) -> NDArray[np.float64]:
-        """Return (exposure - model) / sqrt(model) of sums over blocks; NaN where there is little data."""
+        The residual is (exposure - model) / sqrt(model). All are NaN where there is little data.
+        """
         images = (np.where(self.good, image, np.nan) for image in (self.counts, self.model))
         (seen, _), (expected, pixels) = (block_sum(image, block) for image in images)
+        means = [block_mean_of(sums, pixels, block, self.exptime_s * UNIT) for sums in (seen, expected)]
         sigma = np.full(seen.shape, np.nan)
         np.divide(seen - expected, np.sqrt(np.maximum(expected, 0.1)), out=sigma, where=pixels >= block**2 // 4)
-        return sigma
+        return means, sigma
 
     def profile(self, axis: int) -> Profile:
         """Return the mean rates of the fitted pixels along x (axis 0 is summed) or y (axis 1 is)."""
@@ -164,13 +164,14 @@ def plot_fit(path: Path | None, fit: FitPicture, *, block: int = 16, written_as:
         `block` is below 1.
     """
     with own_style():
-        return save(_fit_figure(fit, block), path, written_as)
+        sheet = _fit_sheet(fit.counts.shape, block)
+        return save(sheet.fill(fit), path, written_as, sheet.changing)
 
 
 class _FitSheet:
     """The figure of a fit, kept for the next one: axes take longer to make than to fill."""
 
-    def __init__(self, shape: tuple[int, int], block: int) -> None:
+    def __init__(self, shape: tuple[int, ...], block: int) -> None:
         self.figure = new_figure(12.0, 7.0, None)
         self._block = block
         self._panels = tuple(panel(self.figure, left, 3.65, 3.0, 3.0) for left in (0.8, 4.1, 8.2))
@@ -189,17 +190,24 @@ class _FitSheet:
         science_bar, residual_bar = (panel(self.figure, left, 3.65, 0.12, 3.0) for left in (7.22, 11.32))
         colour_bar(self.figure, self._drawn[0], science_bar, rate_label(block))
         colour_bar(self.figure, self._drawn[2], residual_bar, "(science - model) / sqrt(model)")
+        self._bar = science_bar
         self._of_one: list[Any] = []
+
+    @property
+    def changing(self) -> list[Artist]:
+        """What differs from one fit to the next: the images and what lies on them, the profiles, the first scale."""
+        frames = [spine for axes in self._panels for spine in axes.spines.values()]
+        return [*self._drawn, *self._of_one, *frames, self._panels[0].title, self._panels[2].title, self._bar]
 
     def fill(self, fit: FitPicture) -> Figure:
         """Return the figure with a fit."""
         while self._of_one:
             self._of_one.pop().remove()
         science, _, residual = self._panels
-        means = fit.rates(self._block)
+        means, sigmas = fit.blocks(self._block)
         limits = stretch(means)
         for drawn, image, between in zip(
-            self._drawn, (*means, fit.residual(self._block)), (limits, limits, (-SIGMAS, SIGMAS)), strict=True
+            self._drawn, (*means, sigmas), (limits, limits, (-SIGMAS, SIGMAS)), strict=True
         ):
             redraw_image(drawn, image, between)
         for axes, ground in zip(self._panels, ("white", "white", "black"), strict=True):
@@ -220,11 +228,6 @@ class _FitSheet:
 _fit_sheet = lru_cache(maxsize=1)(_FitSheet)
 
 
-def _fit_figure(fit: FitPicture, block: int) -> Figure:
-    ny, nx = fit.counts.shape
-    return _fit_sheet((ny, nx), block).fill(fit)
-
-
 def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str) -> list[Any]:
     """Outline a mask; return what is drawn."""
     if not mask.any() or mask.all():
@@ -235,8 +238,13 @@ def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str) -> li
     part = mask[top : int(rows[-1]) + 2, first : int(columns[-1]) + 2]
     if min(part.shape) < 2:  # a contour needs two pixels each way
         return []
+    from matplotlib.collections import LineCollection  # noqa: PLC0415 - slow to load
+
     x, y = np.arange(part.shape[1]) + first, np.arange(part.shape[0]) + top
-    return [axes.contour(x, y, part, levels=[0.5], colors=[colour], linewidths=0.9, linestyles=[style])]
+    contour = axes.contour(x, y, part, levels=[0.5])
+    lines = LineCollection(contour.allsegs[0], colors=[colour], linewidths=0.9, linestyles=[style], zorder=2)
+    contour.remove()  # it would keep several images of the part
+    return [axes.add_collection(lines, autolim=False)]
 
 
 def _profile(axes: Axes, fit: FitPicture, *, axis: int, name: str) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import astropy
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -108,7 +109,11 @@ def test_every_flag_but_that_of_a_cosmic_ray_drops_a_pixel() -> None:
 
 def test_nothing_leaks(drizzled: Drizzled) -> None:
     assert drizzled.after == drizzled.before
-    assert "AstroDrizzle" in (drizzled.work / "science.log").read_text()
+    log = (drizzled.work / "science.log").read_text()
+    assert "AstroDrizzle" in log
+    # Versions are logged without the import of the packages, among them those that only the alignment of images needs.
+    assert f"astropy {astropy.__version__}" in log
+    assert "tweakwcs" not in log
 
 
 @pytest.mark.slow
@@ -137,6 +142,20 @@ def test_other_images_go_through_the_same_kernel(drizzled: Drizzled, drizzler: D
     (again,) = drizzler.resample([counts], folder=tmp_path, log=tmp_path / "log")
     np.testing.assert_array_equal(again, product.science)
     np.testing.assert_array_equal(product.science, drizzled.science.science)
+
+
+def test_one_call_of_the_kernel_carries_two_images(drizzled: Drizzled, drizzler: Drizzler, tmp_path: Path) -> None:
+    drizzler.drizzle(copies(drizzled.frames, tmp_path), folder=tmp_path, log=tmp_path / "log")
+    rng = np.random.default_rng(3)
+    # Positive images with a range of 1000, one of them with zeros.
+    first = [np.exp(rng.uniform(-4, 3, (1024, 1024))) for _ in drizzled.frames]
+    second = [rng.poisson(0.5, (1024, 1024)) * np.exp(rng.uniform(-4, 3, (1024, 1024))) for _ in drizzled.frames]
+    alone = drizzler.resample([first, second], folder=tmp_path, log=tmp_path / "log")
+    before, *carried = drizzler.resample([first], pair=(first, second), folder=tmp_path, log=tmp_path / "log")
+    np.testing.assert_array_equal(before, alone[0])
+    # A pixel is the mean of up to 9 native pixels of each of 2 frames; each step of the mean rounds three times.
+    for expected, found in zip(alone, carried, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2 * 18 * 3 * 2.0**-24)
 
 
 KERNELS = """

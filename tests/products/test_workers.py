@@ -55,3 +55,30 @@ def test_workers_have_the_folder_and_the_environment_of_now(tmp_path: Path, monk
             with submitting():
                 found = pool.submit(_surroundings, "SBCDARK_TEST")
             assert found.result(timeout=120) == (str(folder), value)
+
+
+AHEAD = """
+import sys
+from multiprocessing.forkserver import _forkserver
+from sbcdark.cli.entry import _import_ahead
+_import_ahead(sys.argv[1:])
+print(_forkserver._forkserver_pid is not None, "numpy" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+@pytest.mark.parametrize(
+    ("command", "ahead"),
+    [
+        ("run jcmc11010 -o products", True),
+        ("run --help", False),
+        ("run", False),
+        ("run jcmc11010 -o products --workers 1", False),
+        ("match jcmc11010", False),
+    ],
+)
+def test_only_a_run_with_workers_imports_their_libraries_ahead(command: str, ahead: bool, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", AHEAD, *command.split()], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{ahead} False\n"

@@ -19,7 +19,7 @@ from sbcdark.pipeline.views.drawing import UNIT, block_mean, block_sum, own_styl
 from sbcdark.pipeline.views.plots import (
     LISTED_APERTURES,
     FramePicture,
-    _exposure_and_dark_figure,
+    _pair_sheet,
     _products_figure,
     plot_exposure_and_dark,
     plot_products,
@@ -61,6 +61,10 @@ def picture(path: Path) -> NDArray[Any]:
     assert path.read_bytes().startswith(PNG)
     pixels: NDArray[Any] = imread(path)
     return pixels
+
+
+def pair_figure(science: FramePicture, dark: FramePicture) -> Figure:
+    return _pair_sheet((science.counts.shape, dark.counts.shape), 16).fill((science, dark))
 
 
 def shown(axes: Axes) -> Any:
@@ -120,7 +124,7 @@ def test_blocks_with_little_data_are_blank() -> None:
 def test_the_box_is_drawn_around_its_own_pixels(dark: FramePicture) -> None:
     marked = np.zeros((1024, 1024))
     marked[BOX.slices] = 1.0
-    figure = _exposure_and_dark_figure(FramePicture("marked", marked, 1.0), dark, 16)
+    figure = pair_figure(FramePicture("marked", marked, 1.0), dark)
     for axes in figure.axes[:2]:
         (box,) = [p for p in axes.patches if isinstance(p, Rectangle) and p.get_label() == "box"]
         # A pixel reaches half a pixel to each side of its centre: [650:850, 580:780] is y 649.5 to 849.5.
@@ -139,7 +143,7 @@ def test_the_box_is_drawn_around_its_own_pixels(dark: FramePicture) -> None:
 
 
 def test_the_picture_shows_rates_in_its_unit(science: FramePicture, dark: FramePicture) -> None:
-    figure = _exposure_and_dark_figure(science, dark, 16)
+    figure = pair_figure(science, dark)
     for axes, drawn in zip(figure.axes[:2], (science, dark), strict=True):
         assert float(shown(axes).mean()) * UNIT * 1024**2 * drawn.exptime_s == pytest.approx(
             drawn.counts.sum(), rel=1e-9
@@ -211,7 +215,7 @@ def test_hostile_names_are_drawn_as_text(tmp_path: Path) -> None:
     apertures = [PixelEllipse(70.0, 10.0 * i, 9.0, 9.0, 0.0, HOSTILE) for i in range(20)]
     figure = _products_figure(product(), product(), apertures, (HOSTILE, HOSTILE), 16)
     hostile = FramePicture(HOSTILE, np.ones((64, 64)), 1.0, float("nan"), float("inf"))
-    pair = _exposure_and_dark_figure(hostile, hostile, 16)
+    pair = pair_figure(hostile, hostile)
     for drawn in (figure, pair):
         assert texts_overlap(drawn) == []
         for axes in drawn.axes[:2]:

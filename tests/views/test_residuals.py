@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.image import imread
 
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
+from sbcdark.pipeline.views.drawing import own_style, save
 from sbcdark.pipeline.views.plots import FramePicture, _pair_sheet, plot_exposure_and_dark
 from sbcdark.pipeline.views.residuals import FitPicture, _fit_sheet, plot_fit
 
@@ -44,3 +46,18 @@ def test_a_kept_figure_shows_nothing_of_the_picture_before(tmp_path: Path) -> No
         plot_exposure_and_dark(pair, FramePicture(fit.rootname, fit.counts, 1000.0), FramePicture("d", fit.model, 9.0))
         assert (fits.read_bytes(), pair.read_bytes()) == (picture, both), fit.rootname
     assert _fit_sheet.cache_info().misses == 1
+
+
+def test_what_is_drawn_over_the_kept_ground_is_the_whole_figure(tmp_path: Path) -> None:
+    """The ground is drawn once for many pictures; each looks as if it were drawn whole."""
+    source = (slice(100, 300), slice(400, 500))
+    for number, fit in enumerate((fit_with("first", 0.01, 1.02, source), fit_with("second", 0.3, None, None))):
+        pair = FramePicture(fit.rootname, fit.counts, 1000.0), FramePicture("dark", fit.model, 9.0)
+        plot_fit(tmp_path / f"{number}.png", fit)
+        plot_exposure_and_dark(tmp_path / f"{number}p.png", *pair)
+        fits, both = _fit_sheet(DETECTOR_SHAPE, 16), _pair_sheet((DETECTOR_SHAPE, DETECTOR_SHAPE), 16)
+        for sheet, name in ((fits, f"{number}.png"), (both, f"{number}p.png")):
+            assert sheet.figure.ground is not None
+            with own_style():
+                save(sheet.figure, tmp_path / "whole.png")
+            np.testing.assert_array_equal(imread(tmp_path / name), imread(tmp_path / "whole.png"))
