@@ -116,9 +116,11 @@ class Validation:
         if self.drift > _DRIFT_MOST:
             worst = max(row.rms for row in self.rows if row.method == MODEL)
             text += (
-                f" The dark does not keep its shape ({self.drift:.1%} from frame to frame): its error is up to "
-                f"{worst:.2f} times the photon limit."
+                f" The dark does not keep its shape ({self.drift:.1%} from frame to frame): errors at the photon limit "
+                f"do not hold, they are up to {worst:.2f} times too small."
             )
+            if self.holds:
+                text += " The stated errors include the difference."
         return text
 
 

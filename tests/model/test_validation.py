@@ -51,8 +51,12 @@ def test_sound_darks_are_at_the_photon_limit(sound: Validation) -> None:
 def test_glow_that_lies_elsewhere_is_noticed(sound: Validation) -> None:
     found = validate(darks(shift=60), apertures=12)
     assert found.drift > 0.04 > 2 * sound.drift
-    # The errors hold, since they carry the misfit; the verdict names the shape.
+    # The stated errors hold, since they carry the misfit; those of counting statistics alone do not.
+    assert found.holds
     assert "does not keep its shape" in found.verdict
+    assert "errors at the photon limit do not hold" in found.verdict
+    worst = max(row.rms for row in found.rows if row.method == MODEL)
+    assert f"{worst:.2f} times too small" in found.verdict
     assert "does not keep its shape" not in sound.verdict
 
 
