@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, say_warnings, scaled
 from sbcdark.cli.products import DarkOptions
 from sbcdark.cli.shared_options import with_options
+
+if TYPE_CHECKING:
+    from sbcdark.pipeline.estimation.options import BuildKeywords
 
 _COLUMNS = (
     Column("exposure", "exposure"),
@@ -27,12 +31,19 @@ _COLUMNS = (
 def subtract(
     options: DarkOptions,
     sky: Annotated[bool, typer.Option("--sky", help="Subtract the fitted sky, too.", show_default=False)] = False,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="DS9 regions of sources, excluded from the fit: on the sky or in pixels of the FLT."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write dark-subtracted FLTs, ready for AstroDrizzle, hstaxe or DOLPHOT, and the dark of each exposure."""
     known = catalog()
     say_warnings(known.missing_flats(options.selector, options.flat))
-    made = known.subtract(options.selector, options.folder, sky=sky, overwrite=options.overwrite, **options.keywords())
+    keywords: BuildKeywords = {**options.keywords(), "mask": mask}
+    made = known.subtract(options.selector, options.folder, sky=sky, overwrite=options.overwrite, **keywords)
     say_warnings(
         [
             text if text.startswith(f"{one.exposure}: ") else f"{one.exposure}: {text}"

@@ -226,7 +226,8 @@ class MakingCatalog(OpenCatalog):
         overwrite : bool
             Replace files of an earlier call with other inputs.
         **options
-            As for `run`, without `mask`, `mixed` and the options of the drizzle.
+            As for `run`, without `mixed` and the options of the drizzle; regions of `mask` in pixels are in those of
+            each FLT.
         """
         from sbcdark.pipeline.estimation.options import BuildKeywords, build_options  # noqa: PLC0415
         from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415  each job loads what it needs

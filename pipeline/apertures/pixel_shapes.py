@@ -163,7 +163,7 @@ class ApertureSum:
 
 
 def to_pixels(spec: ApertureSpec, wcs: Any) -> PixelShape:
-    """Convert an aperture to the pixels of a drizzled product.
+    """Convert an aperture to the pixels of a drizzled product, or of a frame.
 
     A shape on the sky is transformed by the linear approximation of the WCS at its centre: ellipses stay ellipses and
     boxes are parallelograms. photutils and regions keep the ratio of the axes and the right angles, which is the same
@@ -173,7 +173,7 @@ def to_pixels(spec: ApertureSpec, wcs: Any) -> PixelShape:
     ----------
     spec : ApertureSpec
     wcs : astropy.wcs.WCS
-        WCS of the drizzled product.
+        WCS of the drizzled product, or of the frame with its distortion.
 
     Raises
     ------
@@ -191,6 +191,9 @@ def to_pixels(spec: ApertureSpec, wcs: Any) -> PixelShape:
         return _simple(spec, sizes, local)
     return PixelRing(_simple(spec, sizes[:half], local), _simple(spec, sizes[half:], local), spec.label)
 
+
+_FAR_PIX = 4096.0
+"""Four frames away no shape of interest reaches the frame."""
 
 _Local = tuple[float, float, "NDArray[np.float64]"]
 """The centre in pixels, and the pixels per arcsec (columns: towards the north and the east)."""
@@ -249,7 +252,11 @@ def _projected(ra_deg: Any, dec_deg: Any, wcs: Any, label: str) -> tuple[NDArray
     from astropy.coordinates import SkyCoord  # noqa: PLC0415 - slow to load, and not needed for pixel apertures
     from astropy.wcs.utils import skycoord_to_pixel  # noqa: PLC0415
 
-    xs, ys = skycoord_to_pixel(SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs"), wcs, origin=0)
+    places = SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs")
+    xs, ys = skycoord_to_pixel(places, wcs, origin=0, mode="wcs")
+    near = np.hypot(xs, ys) < _FAR_PIX
+    if wcs.has_distortion and near.any():  # it can only be inverted near the frame
+        xs[near], ys[near] = skycoord_to_pixel(places[near], wcs, origin=0)
     if not np.all(np.isfinite([xs, ys])):
         what = f"The aperture {label} lies in a different part of the sky from this product."
         raise UsageError(what, "Check its ra and dec.")

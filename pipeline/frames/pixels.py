@@ -151,6 +151,24 @@ def read_science(path: Path, known: FileRecord | None = None, *, drizzled: bool 
         )
 
 
+def wcs_of_frame(frame: ScienceFrame, path: Path) -> Any:
+    """Return the WCS of a frame that was read without.
+
+    Parameters
+    ----------
+    path : Path
+        The FLT, for messages.
+
+    Raises
+    ------
+    BadFileError
+        The header does not give a valid WCS.
+    """
+    with trusted(path), open_content(frame.content) as hdus:
+        drop_broken_cards(hdus)
+        return _wcs(hdus, 1, path)
+
+
 def _data_quality(hdus: HDUList, path: Path) -> NDArray[np.int16]:
     hdu = hdus["DQ", 1]
     value = constant_of(hdu.header)

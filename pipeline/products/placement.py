@@ -59,8 +59,13 @@ def masked_regions(
         found = [one.weights for one in placed_apertures(product, [spec], Sky("none"), [])]
         masks += found
         if not any(one.touched.any() for exposures in found for one in exposures):
-            warnings.append(f"--mask: {spec.label} lies outside the exposures and masks nothing")
+            warnings.append(outside(spec))
     return masks
+
+
+def outside(spec: ApertureSpec) -> str:
+    """Return the warning about a region of --mask without any pixel of the exposures."""
+    return f"--mask: {spec.label} lies outside the exposures and masks nothing"
 
 
 _PROBE_RADIUS_PIX = 60.0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +15,10 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.roots import is_local
 from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.pipeline.apertures.pixel_shapes import overlap, to_pixels
 from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.detector.constants import HOT_PIXEL_DQ
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.estimation.chosen_darks import matches_of, read_darks
 from sbcdark.pipeline.estimation.science_frames import (
     FlatShelf,
@@ -26,9 +30,11 @@ from sbcdark.pipeline.estimation.science_frames import (
 from sbcdark.pipeline.estimation.surroundings import surroundings_of
 from sbcdark.pipeline.estimation.template_cache import templates_of
 from sbcdark.pipeline.frames.fits_output import read_cards
+from sbcdark.pipeline.frames.pixels import wcs_of_frame
 from sbcdark.pipeline.frames.subtracted_files import write_dark, write_subtracted
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.model.combination import combine_darks
+from sbcdark.pipeline.products.placement import outside
 from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key
 from sbcdark.pipeline.products.provenance import Cards, command_line, dark_history, dark_tables, made_by
 from sbcdark.pipeline.products.run import make_folder
@@ -36,12 +42,12 @@ from sbcdark.pipeline.selection.names import resolve_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import sqlalchemy as sa
     from numpy.typing import NDArray
 
     from sbcdark.catalog.records import Match, MatchValues
+    from sbcdark.pipeline.apertures.apertures import ApertureSpec
     from sbcdark.pipeline.estimation.options import BuildOptions
     from sbcdark.pipeline.estimation.science_frames import ScienceInput
     from sbcdark.pipeline.frames.flats import Flat
@@ -102,7 +108,7 @@ def subtract(
     folder : Path
         Folder for the files; created if missing.
     options : BuildOptions
-        How the dark is made. Regions of `mask` need a drizzled product and are not accepted.
+        How the dark is made. Regions of `mask` in pixels are in pixels of each FLT: nothing is drizzled.
     sky : bool
         Also subtract the fitted sky.
     overwrite : bool
@@ -118,8 +124,6 @@ def subtract(
     SbcdarkError
         A file cannot be read or written.
     """
-    if options.mask:
-        raise UsageError("--mask needs a drizzled product.", "Leave it out; sources are masked automatically.")
     with reading(engine) as session:
         targets = resolve_target(session, names)
     make_folder(folder)
@@ -134,6 +138,7 @@ def _of_target(
     engine: sa.Engine, target: Target, folder: Path, options: BuildOptions, *, sky: bool, overwrite: bool
 ) -> list[Subtracted]:
     warnings = [f"{name}, a member of {target.name}, is not in the catalog and is left out" for name in target.absent]
+    warnings += options.notes
     with reading(engine) as session:
         revision = queries.catalog_revision(session)
         values = [science_values(session, rootname) for rootname in target.exposures]
@@ -147,7 +152,9 @@ def _of_target(
         _require_free(exposure, folder, key, overwrite=overwrite)
     inputs = [read_input(one, flat, drizzled=False) for one, flat in zip(values, flats, strict=True)]
     matches, chosen = read_darks(matches, options, warnings)
+    masks = _masks(inputs, options.mask, warnings)
     exposures = [exposure_to_fit(one, number, ()) for number, one in enumerate(inputs)]
+    exposures = [replace(one, good=one.good & ~mask) for one, mask in zip(exposures, masks, strict=True)]
     around = surroundings_of(engine, shelf, options.combine)
     darks = combine_darks(options.combine, exposures, chosen, around, templates_of).exposures
     made = []
@@ -163,6 +170,28 @@ def _of_target(
         of_this = [text for text in warnings if not text.startswith(tuple(target.exposures)) or match.exposure in text]
         made.append(_write(one, match, dark, folder, cards, fitted if sky else None, of_this))
     return made
+
+
+def _masks(
+    inputs: Sequence[ScienceInput], specs: Sequence[ApertureSpec], warnings: list[str]
+) -> list[NDArray[np.bool_]]:
+    """Return the pixels of each exposure in the regions of --mask, and warn of regions that mask none."""
+    masks = [np.zeros(DETECTOR_SHAPE, dtype=bool) for _ in inputs]
+    if not specs:
+        return masks
+    maps = [wcs_of_frame(one.frame, Path(f"{one.values.rootname}_flt.fits")) for one in inputs]
+    for spec in specs:
+        touched = False
+        for mask, wcs in zip(masks, maps, strict=True):
+            with suppress(UsageError):  # elsewhere on the sky
+                found = overlap(to_pixels(spec, wcs), DETECTOR_SHAPE)
+                if found is not None:
+                    where, inside = found
+                    mask[where] |= inside > 0
+                    touched = touched or bool((inside > 0).any())
+        if not touched:
+            warnings.append(outside(spec))
+    return masks
 
 
 def _write(

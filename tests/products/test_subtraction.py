@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.wcs import WCS
 from flt_copies import copy_with_counts
 
 from sbcdark import Catalog
@@ -83,6 +85,37 @@ def test_drizzled_by_hand_they_are_the_net_product(
     assert np.array_equal(np.isnan(by_hand.science), np.isnan(ours))
     # Science and dark are each a sum of 2 frames with up to 4 native pixels, rounded at every step.
     assert np.nanmax(np.abs(by_hand.science - ours)) < 16 * 2.0**-24 * np.nanmax(ours)
+
+
+@pytest.mark.slow
+def test_masks_are_regions_of_the_sky_or_pixels_of_the_flt(
+    catalog: Catalog, flats: Path, shared_data: Path, tmp_path: Path
+) -> None:
+    with fits.open(shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz") as hdus:
+        wcs = WCS(hdus["SCI"].header, hdus)
+        places = SkyCoord(*wcs.all_pix2world([560.0, 561.0, 560.0], [700.0, 700.0, 701.0], 0), unit="deg")
+    across, up = places[0].separation(places[1:]).arcsec  # the sides of a native pixel, 0.034 by 0.030 arcsec
+    regions = {
+        # DS9 counts pixels from 1.
+        "pixels": f"image; ellipse(561,701,{4.75 / across},{4.75 / up},0)",
+        "sky": f'icrs; circle({places[0].ra.deg},{places[0].dec.deg},4.75")',
+        "elsewhere": 'icrs; circle(10,-20,5")',
+    }
+    made = {}
+    for name, text in regions.items():
+        (tmp_path / f"{name}.reg").write_text(f"{text}\n")
+        (made[name],) = catalog.subtract("jcmc11e6q", tmp_path / name, mask=tmp_path / f"{name}.reg", flat=flats)
+    (made["none"],) = catalog.subtract("jcmc11e6q", tmp_path / "none", flat=flats)
+    outside = [name for name, one in made.items() if "masks nothing" in " ".join(one.warnings)]
+    assert outside == ["elsewhere"]
+    amplitude = {}
+    for name, one in made.items():
+        amplitude[name] = fits.getdata(one.dark, "EXPOSURES")["amplitude_count_s_pix"][0]
+    assert amplitude["elsewhere"] == amplitude["none"]
+    # The mask takes the brightest 7 % of the frame; the masks differ at their edges, by the shear of the pixels.
+    moved = abs(amplitude["pixels"] / amplitude["none"] - 1)
+    assert moved > 1e-4
+    assert abs(amplitude["sky"] / amplitude["pixels"] - 1) < 0.2 * moved
 
 
 @pytest.mark.slow
