@@ -158,6 +158,7 @@ def test_database_ranks_as_the_definition_says(large_catalog: sa.Engine) -> None
         assert found_any >= 2 * number
 
 
+@pytest.mark.slow
 def test_nearby_darks_that_are_not_selected_do_not_depend_on_where_the_search_ends(
     large_catalog: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def test_table_is_refused_before_any_work(commands: Commands, tmp_path: Path) ->
     assert not (tmp_path / "none.db").exists()
 
 
+@pytest.mark.slow
 @ON_SQLITE
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-", ">&- 2>&-"])
 def test_streams_may_be_closed(database_url: str, tmp_path: Path, shared_data: Path, closed: str) -> None:

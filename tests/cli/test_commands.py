@@ -123,6 +123,7 @@ def test_list_on_stdin(database_url: str, shared_data: Path) -> None:
     assert json.loads(done.stdout)["added"] == 3
 
 
+@pytest.mark.slow
 def test_list_on_stdin_of_names_that_are_no_text(database_url: str, shared_data: Path, tmp_path: Path) -> None:
     names = [b"line\nfeed_raw.fits.gz", b"\xff\xfe_raw.fits.gz"]
     for name, source in zip(names, sorted((shared_data / "darks_13961").iterdir()), strict=False):

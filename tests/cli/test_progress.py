@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from commands import plain_environment
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def _errors_on_a_terminal(words: list[str | Path]) -> tuple[str, str]:
     return out, shown.decode("utf-8", "replace")
 
 
+@pytest.mark.slow
 def test_a_report_shows_a_bar_on_a_terminal_alone(real_file: Path, tmp_path: Path) -> None:
     words: list[str | Path] = [sys.executable, "-m", "sbcdark.cli", "--db", f"sqlite:///{real_file}", "report", "-o"]
     out, shown = _errors_on_a_terminal([*words, tmp_path / "report"])

@@ -118,6 +118,7 @@ def _templates(darks: list[DarkFrame]) -> Templates:
     return templates_of(darks)
 
 
+@pytest.mark.slow
 def test_processes_at_once_leave_one_whole_file(folder: Path, darks: list[DarkFrame]) -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         made = [bits(one) for one in pool.map(_templates, [darks[:3]] * 4)]

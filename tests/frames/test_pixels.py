@@ -116,6 +116,7 @@ def test_odd_frames_are_drizzled_as_sound_ones(tmp_path: Path, flt: bytes, drizz
         assert np.array_equal(one, other, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_null_arrays_are_drizzled_as_full_ones(tmp_path: Path, flt: bytes, drizzler: Drizzler) -> None:
     (tmp_path / "sound").mkdir()
     sound = drizzled(drizzler, tmp_path / "sound", changed(flt, empty_quality))

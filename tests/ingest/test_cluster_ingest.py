@@ -37,6 +37,7 @@ def rows_but_times(engine: sa.Engine) -> dict[str, list[tuple[object, ...]]]:
     return {name: rows for name, rows in dump(engine).items() if name not in {"ingest_runs", "quality_notes"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_killed_worker_costs_only_time(database_url: str, frames: Path, tmp_path: Path) -> None:
     alone = open_catalog(tmp_path / "alone.db", create=True)

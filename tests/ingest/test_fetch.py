@@ -213,6 +213,7 @@ def test_a_query_that_is_always_refused_is_one_message(asking_sqlite: Callable[.
     assert not done.stdout
 
 
+@pytest.mark.slow
 def test_a_query_that_never_ends_is_one_message(mast: MastServer, tmp_path: Path) -> None:
     mast.faults = [Fault("stall", route="search", times=99)]
     process = subprocess_of(mast, tmp_path, "programs", timeout_s=1)
@@ -314,6 +315,7 @@ def refusing_proxy() -> Iterator[str]:
         proxy.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["no server", "no name", "refusing proxy", "no proxy"])
 def test_without_the_archive_there_is_one_message(way: str, refusing_proxy: str, tmp_path: Path) -> None:
     with socket.socket() as closed:

@@ -68,6 +68,7 @@ def test_command_line(commands: Commands, folder: Path, job: str, width: int) ->
     _compare(f"{job}_{width}.txt", "\n".join(said), folder)
 
 
+@pytest.mark.slow
 def test_python_user(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, HERE / "converse.py", HERE / "python_user.txt"],

@@ -132,6 +132,7 @@ def test_text_of_headers_stays_text(sqlite_catalog: sa.Engine, tmp_path: Path) -
     assert not any(_EVIL in text for text in drawn)
 
 
+@pytest.mark.slow
 def test_a_report_replaces_only_a_report(sqlite_catalog: sa.Engine, tmp_path: Path) -> None:
     catalog, folder = Catalog(sqlite_catalog), tmp_path / "report"
     folder.mkdir()

@@ -43,6 +43,7 @@ def _relaxed(wanted: Requirements, options: str) -> Requirements:
     return wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", list(Rule))
 @pytest.mark.parametrize(
     "wanted", [Requirements(top=2), Requirements(top=1, max_days=1.0, min_exptime_s=1200.0)], ids=["plain", "strict"]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from matplotlib.image import imread
 
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
@@ -26,6 +27,7 @@ def fit_with(name: str, level: float, chi2: float | None, source: tuple[slice, s
     return FitPicture(name, counts, model, counts >= 0, sources, apertures, masks, halos, 1000.0, chi2)
 
 
+@pytest.mark.slow
 def test_a_kept_figure_shows_nothing_of_the_picture_before(tmp_path: Path) -> None:
     """The pictures of one process are those of two processes to the last byte, whatever was drawn in between."""
     first = fit_with("first", 0.01, 1.02, (slice(100, 300), slice(400, 500)))
