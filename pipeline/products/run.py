@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog.engine import reading
@@ -172,10 +172,14 @@ def _by_workers(
     url = engine.url.render_as_string(hide_password=False)
     size = min(workers or os.cpu_count() or 1, len(targets))
     with worker_pool(size) if scheduler is None else cluster(scheduler) as executor, ThreadPoolExecutor(1) as beside:
+        started = Event()
         if job.options.combine is Combine.MODEL and scheduler is None:
-            beside.submit(_prepare, engine, targets[:size], job)
-        with submitting():  # it waits for the workers' libraries
-            waiting = {executor.submit(_in_worker, url, target, *_portable(job)): target for target in targets}
+            beside.submit(_prepare, engine, targets, job, size, started)
+        try:
+            with submitting():  # it waits for the workers' libraries
+                waiting = {executor.submit(_in_worker, url, target, *_portable(job)): target for target in targets}
+        finally:
+            started.set()
         import astropy.table  # noqa: F401, PLC0415  it joins the tables in the end: costly, and here beside other work
 
         for future in as_completed(waiting):
@@ -200,9 +204,11 @@ def _unchanged(engine: sa.Engine, targets: Sequence[Target], job: Job) -> Iterat
         yield outcome
 
 
-def _prepare(engine: sa.Engine, targets: Sequence[Target], job: Job) -> None:
-    """Make the templates of each worker's first target, while the workers import their libraries."""
-    for target in targets:
+def _prepare(engine: sa.Engine, targets: Sequence[Target], job: Job, workers: int, started: Event) -> None:
+    """Make the templates of each worker's first target, and of more until the workers have imported their libraries."""
+    for number, target in enumerate(targets):
+        if number >= workers and started.is_set():
+            return
         with suppress(SbcdarkError, OSError):
             plan = plan_build(engine, target, job)
             if _earlier(engine, plan, job, ProductFiles(job.folder, target.name)) is None:

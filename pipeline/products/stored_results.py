@@ -65,7 +65,8 @@ def record(
         "error": (made.masterdark.masterdark, made.dark_error),
         "net": (made.masterdark.net, made.net),
     }
-    checksums = {path: file_sha256(path) for path, _ in products.values()}
+    checksums = {path: file_sha256(path) for path in {path for path, _ in products.values()}}
+    pixels = {kind: pixels_sha256(image) for kind, (_, image) in products.items()}
     files = {one.values.rootname: one.file.id for one in made.inputs}
     members, matches = [], []
     with writing(engine) as session:
@@ -92,14 +93,14 @@ def record(
                     kind,
                     uri_of(path.resolve()),
                     checksums[path],
-                    pixels_sha256(image),
+                    pixels[kind],
                     parameters,
                     fits,
                 ),
                 SOFTWARE_VERSION,
                 revision=made.revision,
             )
-            for kind, (path, image) in products.items()
+            for kind, (path, _) in products.items()
         }
         results.write_photometry(session, photometry, ids["science"], ids["masterdark"])
     masterdark = replace(made.masterdark, members=tuple(members))
