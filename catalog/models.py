@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, false, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from sbcdark.catalog.rate_blocks import block_by_default
@@ -130,14 +130,9 @@ class File(Base):
     __table_args__ = (
         CheckConstraint("kind IN ('RAW', 'FLT', 'ASN')", name="kind"),
         CheckConstraint("state IN ('present', 'missing', 'changed')", name="state"),
-        # A URI has one current content; older contents stay for the selections that use them.
-        Index(
-            "uq_files_uri_present",
-            "uri",
-            unique=True,
-            sqlite_where=text("state <> 'changed'"),
-            postgresql_where=text("state <> 'changed'"),
-        ),
+        # A URI has one current content; older contents stay for the selections that use them: WHERE state <> 'changed'.
+        # The condition is in the migrations alone, since naming it here imports both dialects with every command.
+        Index("uq_files_uri_present", "uri", unique=True),
         Index("ix_files_exposure_id_kind_state", "exposure_id", "kind", "state"),
         Index("ix_files_association_id", "association_id"),
         Index("ix_files_sha256", "sha256"),

@@ -4,29 +4,51 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from sbcdark.catalog.errors import SbcdarkError
-from sbcdark.cli import (  # noqa: F401  the imports register the commands
-    archive,
-    db,
-    demo,
-    exposures,
-    files,
-    ingest,
-    match,
-    plot,
-    products,
-    quality,
-    report,
-    serve,
-    show,
-    status,
-    subtract,
-    validate,
-)
 from sbcdark.cli.app import app
 from sbcdark.cli.errors import FAILED, INTERRUPTED, WRONG_USAGE, exit_code, print_error
 from sbcdark.cli.usage import MISTYPED, usage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+_COMMANDS = {
+    "archive": ("fetch", "programs"),
+    "db": ("db",),
+    "demo": ("demo",),
+    "exposures": ("exposures", "darks"),
+    "files": ("verify", "relocate"),
+    "ingest": ("ingest",),
+    "match": ("match", "why"),
+    "plot": ("plot",),
+    "products": ("masterdark", "photometry", "run"),
+    "quality": ("retire", "restore", "changes", "replay"),
+    "report": ("report",),
+    "serve": ("serve",),
+    "show": ("show",),
+    "status": ("status",),
+    "subtract": ("subtract",),
+    "validate": ("validate",),
+}
+"""The commands of each module."""
+
+
+def register(arguments: Sequence[str] = ()) -> None:
+    """Import the module of the command that the arguments name, which registers it; all if they name none."""
+    words = iter(arguments)
+    command = None
+    for word in words:
+        if word == "--db":
+            next(words, None)
+        elif not word.startswith("-"):
+            command = word
+            break
+    for module in [module for module, own in _COMMANDS.items() if command in own] or _COMMANDS:
+        import_module(f"sbcdark.cli.{module}")
 
 
 def run() -> int:
@@ -66,6 +88,7 @@ def run() -> int:
 def _answer() -> int:
     """Run the command and return the exit code; what is mistyped is said as any other error."""
     try:
+        register(sys.argv[1:])
         code = app(standalone_mode=False)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)

@@ -84,6 +84,30 @@ def test_match_loads_nothing_heavy(shared_data: Path, tmp_path: Path) -> None:
     assert not _loaded(["--help"], database) & {*HEAVY, "astropy"}
 
 
+def test_every_command_is_found_in_its_module_and_others_are_not_imported() -> None:
+    script = (
+        "import json, sys\n"
+        "from sbcdark.cli.main import _COMMANDS, app, register\n"
+        "register(['--db', 'match', 'status', 'why'])\n"
+        "one = sorted(name for name in sys.modules if name.removeprefix('sbcdark.cli.') in _COMMANDS)\n"
+        "register(['stauts'])\n"
+        "found = {}\n"
+        "for each in app.registered_commands:\n"
+        "    module = each.callback.__module__.rpartition('.')[2]\n"
+        "    found.setdefault(module, []).append(each.name or each.callback.__name__)\n"
+        "found |= {each.name: [each.name] for each in app.registered_groups}\n"
+        "print(json.dumps([one, found, _COMMANDS]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    one, found, listed = json.loads(done.stdout)
+    assert "sbcdark.cli.status" in one
+    assert "sbcdark.cli.match" not in one
+    assert {module: sorted(own) for module, own in found.items()} == {
+        module: sorted(own) for module, own in listed.items()
+    }
+    assert sorted(name for own in listed.values() for name in own) == sorted(COMMANDS)
+
+
 def test_importing_connects_to_nothing_and_reads_no_setting() -> None:
     script = "import os; os.environ['SBCDARK_DB'] = 'postgresql://127.0.0.1:1/x'; import sbcdark.cli.main"
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sbcdark.cli.main import app
+from sbcdark.cli.main import app, register
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,7 @@ _SELECTING = (
 def test_every_command_on_exposures_has_the_same_selectors() -> None:
     import typer  # noqa: PLC0415  only here
 
+    register()
     commands = typer.main.get_group(app).commands
     for name in _SELECTING:
         options = {option for parameter in commands[name].params for option in parameter.opts}
