@@ -12,8 +12,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.catalog.workspace import sweep
 from sbcdark.pipeline.apertures.apertures import clean_label, parse_aperture
 from sbcdark.pipeline.frames.fits_output import read_cards
 
@@ -27,6 +28,21 @@ if TYPE_CHECKING:
 
 KEY_CARD = "DRKINPUT"
 """Header card of a product that identifies its inputs."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of products, and remove from it what killed runs have left.
+
+    Raises
+    ------
+    SbcdarkError
+        It cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+    except OSError as error:
+        raise SbcdarkError(f"{folder} cannot be created: {error.strerror}.", "Name another folder with -o.") from error
 
 
 @dataclass(frozen=True, slots=True)

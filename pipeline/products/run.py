@@ -17,7 +17,7 @@ from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.roots import uri_of
 from sbcdark.catalog.text import listed
-from sbcdark.catalog.workspace import locked, publish, sweep, workspace
+from sbcdark.catalog.workspace import locked, publish, workspace
 from sbcdark.pipeline.archive.cluster import cluster, worker_lost
 from sbcdark.pipeline.drizzling.drizzle import Drizzler
 from sbcdark.pipeline.frames.fits_output import write_dark_product, write_net_product, write_science_product
@@ -26,7 +26,7 @@ from sbcdark.pipeline.products import photometry
 from sbcdark.pipeline.products.earlier_products import earlier_products
 from sbcdark.pipeline.products.masterdark import build, plan_build, prepare
 from sbcdark.pipeline.products.photometry_tables import join_tables, table_meta, write_growth, write_photometry
-from sbcdark.pipeline.products.product_files import ProductFiles
+from sbcdark.pipeline.products.product_files import ProductFiles, make_folder
 from sbcdark.pipeline.products.provenance import command_line, dark_tables, product_history, provenance
 from sbcdark.pipeline.products.stored_results import record
 from sbcdark.pipeline.products.workers import start_imports, submitting, worker_pool
@@ -243,21 +243,6 @@ def _joined(outcomes: list[Outcome], folder: Path, talk: Talk) -> list[Outcome]:
     if warning is None:
         return outcomes
     return [*outcomes[:-1], replace(outcomes[-1], warnings=(*outcomes[-1].warnings, warning))]
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of products, and remove from it what killed runs have left.
-
-    Raises
-    ------
-    SbcdarkError
-        It cannot be created.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
-    except OSError as error:
-        raise SbcdarkError(f"{folder} cannot be created: {error.strerror}.", "Name another folder with -o.") from error
 
 
 def _line(outcome: Outcome, job: Job) -> str:

@@ -35,9 +35,8 @@ from sbcdark.pipeline.frames.subtracted_files import write_dark, write_subtracte
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.model.combination import combine_darks
 from sbcdark.pipeline.products.placement import outside
-from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key
+from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key, make_folder
 from sbcdark.pipeline.products.provenance import Cards, command_line, dark_history, dark_tables, made_by
-from sbcdark.pipeline.products.run import make_folder
 from sbcdark.pipeline.selection.names import resolve_target
 
 if TYPE_CHECKING:
