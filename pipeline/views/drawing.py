@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sbcdark.pipeline.apertures.apertures import clean_label
+from sbcdark.pipeline.detector.defects import block_sum as block_sum_of_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,13 +70,8 @@ def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDA
     values = np.asarray(image, dtype=np.float64)
     known = np.isfinite(values)
     missing = [(0, -side % block) for side in values.shape]
-    rows, columns = ((side + block - 1) // block for side in values.shape)
-
-    def summed(padded: NDArray[Any], dtype: type) -> NDArray[Any]:
-        lines = padded.reshape(rows, block, columns * block).sum(axis=1, dtype=dtype)
-        return np.asarray(lines.reshape(rows, columns, block).sum(axis=2))
-
-    return summed(np.pad(np.where(known, values, 0.0), missing), np.float64), summed(np.pad(known, missing), np.int64)
+    sums = block_sum_of_whole(np.pad(np.where(known, values, 0.0), missing), block)
+    return sums, block_sum_of_whole(np.pad(known, missing), block).astype(np.int64)
 
 
 def block_mean(image: NDArray[Any], block: int, divisor: float) -> NDArray[np.float64]:
