@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from sbcdark.cli.errors import INTERRUPTED
 
+_WITH_WORKERS = {"masterdark", "photometry", "run"}
 _WITHOUT_WORKERS = {"-h", "--help", "--scheduler", "--workers"}
-"""Options of a `run` that starts no workers here, or perhaps none."""
+"""Options of a command that then starts no workers here, or perhaps none."""
 
 
 def main() -> None:
@@ -34,8 +35,8 @@ def main() -> None:
 
 
 def _import_ahead(arguments: list[str]) -> None:
-    """Start the process that imports the libraries of the workers of `run`, beside the imports of this one."""
-    if arguments[:1] == ["run"] and len(arguments) > 1 and not _WITHOUT_WORKERS & set(arguments):
+    """Start the process that imports the libraries of the workers of a command, beside the imports of this one."""
+    if len(arguments) > 1 and arguments[0] in _WITH_WORKERS and not _WITHOUT_WORKERS & set(arguments):
         from sbcdark.pipeline.products.workers import start_imports  # noqa: PLC0415  costly for other commands
 
         start_imports()

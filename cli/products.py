@@ -143,10 +143,6 @@ class Build(DarkOptions):
         # What is mistyped is said before anything else.
         notes: list[str] = []
         specs, radii = apertures_from(apertures, regions, notes), radii_from(growth or ())
-        if self.workers != 1:
-            from sbcdark.pipeline.products.workers import start_imports  # noqa: PLC0415  only this command needs it
-
-            start_imports()  # beside the first look into the catalog
         known = catalog()
         say_warnings([*notes, *known.missing_flats(self.selector, self.flat)])
         with progress_bar("making products") as progress:

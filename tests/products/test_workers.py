@@ -71,13 +71,14 @@ print(_forkserver._forkserver_pid is not None, "numpy" in sys.modules)
     ("command", "ahead"),
     [
         ("run jcmc11010 -o products", True),
+        ("photometry jcmc11010 -o products", True),
         ("run --help", False),
         ("run", False),
         ("run jcmc11010 -o products --workers 1", False),
         ("match jcmc11010", False),
     ],
 )
-def test_only_a_run_with_workers_imports_their_libraries_ahead(command: str, ahead: bool, tmp_path: Path) -> None:
+def test_only_a_command_with_workers_imports_their_libraries_ahead(command: str, ahead: bool, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-c", AHEAD, *command.split()], cwd=tmp_path, capture_output=True, text=True, check=True
     )
