@@ -12,6 +12,9 @@ DATA ?= mast
 SLOW ?= slow
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 
+# Each of the hundreds of commands that the tests start would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo docs test test-slow transcripts data torture lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt

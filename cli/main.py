@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -89,6 +90,9 @@ def _answer() -> int:
     """Run the command and return the exit code; what is mistyped is said as any other error."""
     try:
         register(sys.argv[1:])
+        if not gc.isenabled():  # `entry` switched it off for the imports
+            gc.freeze()
+            gc.enable()
         code = app(standalone_mode=False)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)

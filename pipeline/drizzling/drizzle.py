@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from sbcdark.catalog.errors import SbcdarkError
-from sbcdark.pipeline.drizzling.drizzle_process import ENVIRONMENT, KernelCall, work
+from sbcdark.pipeline.drizzling.bare_imports import ENVIRONMENT
+from sbcdark.pipeline.drizzling.drizzle_process import KernelCall, work
 from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct, FrameMapping
 from sbcdark.pipeline.drizzling.grid import Grid
 from sbcdark.pipeline.frames.fits_output import write_grid

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
-import importlib.util
 import io
 import json
 import os
@@ -16,7 +14,6 @@ import re
 import sys
 import warnings
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -25,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 import numpy as np
 
 from sbcdark.pipeline.detector.constants import RESET_DQ
+from sbcdark.pipeline.drizzling.bare_imports import import_astrodrizzle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from importlib.machinery import ModuleSpec
 
     from numpy.typing import NDArray
 
@@ -58,9 +55,6 @@ SETTINGS: dict[str, Any] = {
     "final_wcs": True,
 }
 
-
-ENVIRONMENT = {"ASTRODRIZ_NO_PARALLEL": "1", "MPLBACKEND": "Agg"}
-"""No process pool for one kernel call, and no display for the plots of drizzlepac."""
 
 _BAND = 64
 """Rows that are mapped at a time, to save memory."""
@@ -151,62 +145,6 @@ def _output_to(path: str) -> Iterator[None]:
         for number, former in enumerate(kept, 1):
             os.dup2(former, number)
             os.close(former)
-
-
-def import_astrodrizzle() -> None:
-    """Import AstroDrizzle, without the tools for alignment, catalogs and cosmic rays that are imported with it.
-
-    They and their libraries take most of the time, and AstroDrizzle does not use them here.
-    """
-    os.environ |= ENVIRONMENT
-    if "drizzlepac" not in sys.modules:
-        package = import_bare("drizzlepac")
-        package.__version__ = importlib.import_module("drizzlepac.version").__version__
-    if "stsci.image" not in sys.modules:
-        import_bare("stsci.image")
-    if "scipy.signal" not in sys.modules:
-        _import_lazily("scipy.signal")
-    import drizzlepac.acsData  # noqa: PLC0415  in the worker only
-    import drizzlepac.astrodrizzle  # noqa: PLC0415
-    from astropy.io import fits  # noqa: PLC0415
-
-    # It would import tweakwcs and gwcs, and with them the rest of scipy: a second, to log their versions.
-    drizzlepac.util.print_pkg_versions = _log_versions
-    # astropy looks a setting up in its files for each value of each card: a seventh of the time of an association's
-    # headers. In this process settings stay as they are.
-    for name in ("enable_record_valued_keyword_cards", "strip_header_whitespace"):
-        setattr(type(fits.conf), name, getattr(fits.conf, name))
-
-
-def _log_versions(*, log: Any) -> None:
-    """Log the versions of the packages that AstroDrizzle uses here, without importing them."""
-    for name in ("drizzlepac", "numpy", "astropy", "stwcs", "fitsblender"):
-        log.info("%s %s", name, metadata.version(name))
-
-
-def import_bare(name: str) -> Any:
-    """Put a package in place without what its `__init__` imports; its modules can be imported as usual."""
-    package = importlib.util.module_from_spec(_spec(name))
-    sys.modules[name] = package
-    return package
-
-
-def _import_lazily(name: str) -> None:
-    """Import a module of a package when it is first used."""
-    spec = _spec(name)
-    assert spec.loader is not None  # noqa: S101  it is a module of Python
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    parent, _, last = name.rpartition(".")
-    setattr(sys.modules[parent], last, module)  # `from parent import last` then does not look at it
-
-
-def _spec(name: str) -> ModuleSpec:
-    found = importlib.util.find_spec(name)
-    if found is None:
-        raise ImportError(f"{name} is not installed")
-    return found
 
 
 class _Mapping:

@@ -1,9 +1,12 @@
 """The libraries that a worker process needs, imported before it is forked: see `workers`."""
 
 import atexit
+import gc
 import os
 import shutil
 import warnings
+
+gc.disable()  # each worker enables it
 
 # With `python -W error` a remark of a library would end the process.
 with warnings.catch_warnings():
@@ -15,7 +18,7 @@ with warnings.catch_warnings():
     import scipy.special
     import sqlalchemy.dialects.sqlite
 
-    from sbcdark.pipeline.drizzling.drizzle_process import import_astrodrizzle, import_bare
+    from sbcdark.pipeline.drizzling.bare_imports import import_astrodrizzle, import_bare
     from sbcdark.pipeline.products import run
     from sbcdark.pipeline.products.workers import SOCKET_FOLDER
 
@@ -24,6 +27,10 @@ with warnings.catch_warnings():
     import_bare("photutils")
     import_bare("photutils.utils")
     import photutils.aperture
+
+# What was imported stays: no search for garbage visits it, neither in a worker, where it would copy the shared memory,
+# nor at the end.
+gc.freeze()
 
 # The server ends with its owner, which removes the folder unless it was killed. Workers end without this.
 if os.environ.get(SOCKET_FOLDER):

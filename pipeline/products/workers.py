@@ -100,5 +100,5 @@ def _begin(environment: dict[str, str], folder: str) -> None:
     os.environ.clear()
     os.environ.update({**environment, **own})
     os.chdir(folder)
-    gc.freeze()  # what was imported stays: a collection does not visit it, which would also copy the shared memory
+    gc.enable()
     end_with_parent()

@@ -94,6 +94,7 @@ def compare(data: Path, folder: Path, visits: int, rounds: int) -> None:
         environment = os.environ | {
             "jref": str(folder / "data"), "SBCDARK_DB": f"sqlite:///{place / 'catalog.db'}",
             "SBCDARK_CACHE": str(place / "cache"), "MPLBACKEND": "Agg",
+            "PYTHONDONTWRITEBYTECODE": "",  # an installed package has bytecode
         }  # fmt: skip
         run = [program, "run", "--program", "13655", "--aperture", f"ellipse:{ELLIPSE}", "-o"]
         hand = [sys.executable, str(Path(__file__).with_name("by_hand.py")), str(folder / "data"), str(place / "hand")]
