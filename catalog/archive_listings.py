@@ -5,13 +5,15 @@ Every function that writes runs inside a session of `engine.writing` and never c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
-from sbcdark.catalog.chunks import chunks
+from sbcdark.catalog.chunks import rows_among
+from sbcdark.catalog.queries import present_files
+from sbcdark.catalog.times import utc_of_mjd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,14 +36,24 @@ class ArchivedExposure:
 
 
 @dataclass(frozen=True, slots=True)
-class ArchivedProgram:
-    """The archived darks of one program; starts in days (UTC)."""
+class DarkProgram:
+    """A program with SBC darks at the archive; field names are the JSON keys.
+
+    Attributes
+    ----------
+    frames, frames_in_catalog : int
+        Darks at the archive, and how many of them have their RAW in the catalog.
+    nearest_dark, distance_days : str and float, or None
+        The dark nearest in time to a given exposure, and its distance in days.
+    """
 
     program: int
-    first_start_mjd: float
-    last_start_mjd: float
+    first_start_utc: datetime
+    last_start_utc: datetime
     frames: int
     frames_in_catalog: int
+    nearest_dark: str | None = None
+    distance_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +80,13 @@ def record_listing(session: Session, listed: Iterable[ArchivedExposure], now: da
         Number of new exposures.
     """
     by_name = {exposure.rootname: exposure for exposure in listed}
-    known = {
-        row.rootname: row
-        for chunk in chunks(sorted(by_name))
-        for row in session.scalars(sa.select(models.ArchiveExposure).where(models.ArchiveExposure.rootname.in_(chunk)))
-    }
+    table = models.ArchiveExposure
+    known = {row.rootname: row for (row,) in rows_among(session, sa.select(table), table.rootname, by_name)}
     for name, row in known.items():
         exposure = by_name[name]
         row.program, row.start_mjd, row.exptime_s = exposure.program, exposure.start_mjd, exposure.exptime_s
     fresh = [exposure for name, exposure in by_name.items() if name not in known]
-    session.add_all(
-        models.ArchiveExposure(
-            rootname=exposure.rootname,
-            program=exposure.program,
-            start_mjd=exposure.start_mjd,
-            exptime_s=exposure.exptime_s,
-            first_seen_utc=now,
-        )
-        for exposure in fresh
-    )
+    session.add_all(table(**asdict(exposure), first_seen_utc=now) for exposure in fresh)
     session.flush()
     return len(fresh)
 
@@ -113,21 +113,8 @@ class PresentFile:
 def present_products(session: Session, names: Iterable[str]) -> dict[tuple[str, str], list[PresentFile]]:
     """Return the present files of exposures and associations, by (name, kind); the kind is RAW, FLT or ASN."""
     present: dict[tuple[str, str], list[PresentFile]] = {}
-    file = models.File
-    for chunk in chunks(sorted(set(names))):
-        exposures = (
-            sa.select(models.Exposure.rootname, file.kind, file.uri, file.size_byte, file.mtime_ns)
-            .join(file, file.exposure_id == models.Exposure.id)
-            .where(models.Exposure.rootname.in_(chunk), file.state == "present")
-        )
-        associations = (
-            sa.select(models.Association.name, file.kind, file.uri, file.size_byte, file.mtime_ns)
-            .join(file, file.association_id == models.Association.id)
-            .where(models.Association.name.in_(chunk), file.state == "present")
-        )
-        for query in (exposures, associations):
-            for name, kind, uri, size_byte, mtime_ns in session.execute(query):
-                present.setdefault((name, kind), []).append(PresentFile(uri, size_byte, mtime_ns))
+    for name, _, kind, uri, size_byte, mtime_ns in present_files(session, names):
+        present.setdefault((name, kind), []).append(PresentFile(uri, size_byte, mtime_ns))
     return present
 
 
@@ -146,7 +133,7 @@ def _is_in_catalog() -> sa.ColumnElement[bool]:
     )
 
 
-def archived_programs(session: Session) -> list[ArchivedProgram]:
+def archived_programs(session: Session) -> list[DarkProgram]:
     """Return the programs of the archived darks, in order of their first dark."""
     table = models.ArchiveExposure
     query = (
@@ -161,7 +148,7 @@ def archived_programs(session: Session) -> list[ArchivedProgram]:
         .order_by(sa.text("first"), table.program)
     )
     return [
-        ArchivedProgram(program, first, last, int(frames), int(here))
+        DarkProgram(program, utc_of_mjd(first), utc_of_mjd(last), int(frames), int(here))
         for program, first, last, frames, here in session.execute(query)
     ]
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
-from sbcdark.catalog import models
-from sbcdark.catalog.chunks import chunks
+from sbcdark.catalog.queries import present_files
 from sbcdark.catalog.records import Refusal
 
 if TYPE_CHECKING:
@@ -58,18 +55,6 @@ def _claim(reading: FileReading) -> tuple[str, str]:
 def _kinds(session: Session, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the kinds of each name, by the URIs of its present files."""
     known: dict[str, dict[str, str]] = {}
-    for chunk in chunks(sorted(set(names))):
-        exposures = (
-            sa.select(models.Exposure.rootname, models.File.uri, models.Exposure.kind)
-            .join(models.File, models.File.exposure_id == models.Exposure.id)
-            .where(models.Exposure.rootname.in_(chunk), models.File.state == "present")
-        )
-        associations = (
-            sa.select(models.Association.name, models.File.uri, sa.literal("association"))
-            .join(models.File, models.File.association_id == models.Association.id)
-            .where(models.Association.name.in_(chunk), models.File.state == "present")
-        )
-        for query in (exposures, associations):
-            for name, uri, kind in session.execute(query):
-                known.setdefault(name, {})[uri] = kind
+    for name, kind, _, uri, *_ in present_files(session, names):
+        known.setdefault(name, {})[uri] = kind
     return known

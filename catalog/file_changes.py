@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from sbcdark.catalog import models
-from sbcdark.catalog.chunks import chunks
+from sbcdark.catalog.chunks import rows_among
 from sbcdark.catalog.preferred_files import preferred_files, refresh_exposures
 from sbcdark.catalog.records import StoredFile, Superseded
 
@@ -34,56 +34,35 @@ def outranked(session: Session, before: dict[int, int]) -> set[int]:
     """
     now = preferred_files(session, before)
     pairs = [(old, now[exposure]) for exposure, old in before.items() if now.get(exposure, old) != old]
-    checksums: dict[int, str | None] = {}
-    for chunk in chunks([identity for pair in pairs for identity in pair]):
-        query = sa.select(models.File.id, models.File.sha256).where(models.File.id.in_(chunk))
-        checksums.update(session.execute(query).all())
+    query = sa.select(models.File.id, models.File.sha256)
+    checksums = dict(rows_among(session, query, models.File.id, chain.from_iterable(pairs)))
     return {old for old, new in pairs if checksums[old] is None or checksums[old] != checksums[new]}
 
 
 def superseded_files(session: Session, file_ids: Iterable[int]) -> list[Superseded]:
     """Return the report entries of files whose measurements no longer count, by root name and URI."""
-    found = []
     ids = sorted(file_ids)
     resting = selections_using(session, ids)
-    for chunk in chunks(ids):
-        query = (
-            sa.select(models.File, models.Exposure.rootname)
-            .join(models.Exposure, models.Exposure.id == models.File.exposure_id)
-            .where(models.File.id.in_(chunk))
-        )
-        rows = [(file, rootname) for file, rootname in session.execute(query)]
-        now = preferred_files(session, {file.exposure_id for file, _ in rows if file.exposure_id is not None})
-        places = _places(session, now.values())
-        for file, rootname in rows:
-            by = None if file.exposure_id is None else places.get(now.get(file.exposure_id, -1))
-            found.append(Superseded(rootname, file.uri, by, tuple(resting.get(file.id, ()))))
+    query = sa.select(models.File, models.Exposure.rootname).join(models.Exposure)
+    rows = list(rows_among(session, query, models.File.id, ids))
+    now = preferred_files(session, {file.exposure_id for file, _ in rows if file.exposure_id is not None})
+    places = dict(rows_among(session, sa.select(models.File.id, models.File.uri), models.File.id, now.values()))
+    found = []
+    for file, rootname in rows:
+        by = None if file.exposure_id is None else places.get(now.get(file.exposure_id, -1))
+        found.append(Superseded(rootname, file.uri, by, tuple(resting.get(file.id, ()))))
     return sorted(found, key=lambda one: (one.exposure or "", one.uri))
-
-
-def _places(session: Session, file_ids: Iterable[int]) -> dict[int, str]:
-    places: dict[int, str] = {}
-    for chunk in chunks(sorted(set(file_ids))):
-        query = sa.select(models.File.id, models.File.uri).where(models.File.id.in_(chunk))
-        places.update(session.execute(query).all())
-    return places
 
 
 def selections_using(session: Session, file_ids: Sequence[int]) -> dict[int, list[int]]:
     """Return the ids of the stored selections that used each file, as a dark or as the science exposure."""
     resting: dict[int, set[int]] = {}
-    for chunk in chunks(file_ids):
-        as_dark = session.execute(
-            sa.select(models.SelectionDark.file_id, models.SelectionDark.selection_id).where(
-                models.SelectionDark.file_id.in_(chunk)
-            )
-        )
-        as_science = session.execute(
-            sa.select(models.Selection.file_id, models.Selection.id).where(models.Selection.file_id.in_(chunk))
-        )
-        for file_id, selection_id in chain(as_dark, as_science):
-            if file_id is not None:
-                resting.setdefault(file_id, set()).add(selection_id)
+    dark, science = models.SelectionDark, models.Selection
+    as_dark = rows_among(session, sa.select(dark.file_id, dark.selection_id), dark.file_id, file_ids)
+    as_science = rows_among(session, sa.select(science.file_id, science.id), science.file_id, file_ids)
+    for file_id, selection_id in chain(as_dark, as_science):
+        if file_id is not None:
+            resting.setdefault(file_id, set()).add(selection_id)
     return {file_id: sorted(selections) for file_id, selections in resting.items()}
 
 

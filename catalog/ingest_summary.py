@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
-from sbcdark.catalog.chunks import chunks
 from sbcdark.catalog.preferred_files import mean_temperature_c
+from sbcdark.catalog.queries import exposure_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -129,11 +129,7 @@ def touched_exposures(session: Session, run_id: int) -> list[TouchedExposure]:
 def would_touch(session: Session | None, facts: Sequence[ExposureFacts]) -> list[TouchedExposure]:
     """Return the exposures that files would add or update, in order of time; the catalog is None if there is none."""
     by_name = {one.rootname: one for one in sorted(facts, key=lambda one: (one.start_mjd, one.rootname))}
-    name = models.Exposure.rootname
-    known: set[str] = set()
-    if session is not None:
-        for chunk in chunks(list(by_name)):
-            known |= set(session.scalars(sa.select(name).where(name.in_(chunk))))
+    known = {} if session is None else exposure_ids(session, by_name)
     return [
         TouchedExposure(
             rootname=one.rootname,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
-from sbcdark.catalog.chunks import chunks
+from sbcdark.catalog.chunks import chunks, rows_among
 from sbcdark.catalog.queries import copies_in_order
 from sbcdark.catalog.rate_blocks import block_of
 from sbcdark.catalog.times import utc_of_mjd
@@ -34,15 +34,14 @@ def _preferred_file(kind: Any) -> tuple[Any, ...]:
 def preferred_files(session: Session, exposure_ids: Iterable[int]) -> dict[int, int]:
     """Return the id of the preferred file of each exposure that has a file that is not superseded."""
     preferred: dict[int, int] = {}
-    for chunk in chunks(sorted(exposure_ids)):
-        query = (
-            sa.select(models.Exposure.id, models.File.id)
-            .join(models.File, models.File.exposure_id == models.Exposure.id)
-            .where(models.Exposure.id.in_(chunk), models.File.state != "changed")
-            .order_by(models.Exposure.id, *_preferred_file(models.Exposure.kind))
-        )
-        for exposure_id, file_id in session.execute(query):
-            preferred.setdefault(exposure_id, file_id)
+    query = (
+        sa.select(models.Exposure.id, models.File.id)
+        .join(models.File, models.File.exposure_id == models.Exposure.id)
+        .where(models.File.state != "changed")
+        .order_by(models.Exposure.id, *_preferred_file(models.Exposure.kind))
+    )
+    for exposure_id, file_id in rows_among(session, query, models.Exposure.id, sorted(exposure_ids)):
+        preferred.setdefault(exposure_id, file_id)
     return preferred
 
 
@@ -55,12 +54,12 @@ def _note_raws(session: Session, exposure_ids: Sequence[int]) -> None:
 
 
 def _take_facts(session: Session, preferred: dict[int, int]) -> None:
-    updates = []
-    for chunk in chunks(sorted(preferred.values())):
-        query = sa.select(models.File.exposure_id, models.File.exposure_facts).where(
-            models.File.id.in_(chunk), models.File.exposure_facts.is_not(None)
-        )
-        updates += [exposure_columns(facts) | {"id": exposure_id} for exposure_id, facts in session.execute(query)]
+    file = models.File
+    query = sa.select(file.exposure_id, file.exposure_facts).where(file.exposure_facts.is_not(None))
+    updates = [
+        exposure_columns(facts) | {"id": exposure_id}
+        for exposure_id, facts in rows_among(session, query, file.id, sorted(preferred.values()))
+    ]
     if updates:
         session.execute(sa.update(models.Exposure), updates)
 
@@ -126,15 +125,14 @@ def refresh_exposures(session: Session, exposure_ids: Iterable[int]) -> None:
     _note_raws(session, ids)
     _take_facts(session, preferred)
     measured: dict[int, dict[str, Any]] = {}
-    for chunk in chunks(sorted(preferred.values())):
-        query = (
-            sa.select(models.Measurement, models.Region.name)
-            .join(models.Region, models.Region.id == models.Measurement.region_id)
-            .where(models.Measurement.file_id.in_(chunk), models.Region.name.in_(("box", "quiet")))
-            .order_by(models.Region.version)
-        )
-        for row, name in session.execute(query):
-            measured.setdefault(row.file_id, {})[name] = row
+    query = (
+        sa.select(models.Measurement, models.Region.name)
+        .join(models.Region, models.Region.id == models.Measurement.region_id)
+        .where(models.Region.name.in_(("box", "quiet")))
+        .order_by(models.Region.version)
+    )
+    for row, name in rows_among(session, query, models.Measurement.file_id, sorted(preferred.values())):
+        measured.setdefault(row.file_id, {})[name] = row
     updates = []
     for exposure_id, file_id in preferred.items():
         box, quiet = measured.get(file_id, {}).get("box"), measured.get(file_id, {}).get("quiet")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
-from sbcdark.catalog.chunks import LARGEST_IN, chunks
+from sbcdark.catalog.chunks import LARGEST_IN, chunks, rows_among
 from sbcdark.catalog.records import (
     AssociationRecord,
     ExposureRecord,
@@ -23,7 +23,7 @@ from sbcdark.catalog.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -92,19 +92,42 @@ def known_files(session: Session, uris: Sequence[str]) -> dict[str, KnownFile]:
         *(table.uri, table.kind, table.size_byte, table.mtime_ns, table.sha256, table.state, table.etag),
         *(table.exposure_id, table.exposure_facts, table.flat_correction, table.flat_file, table.multiplied_by),
     )
-    for chunk in chunks(uris):
-        for row in session.execute(query.where(table.uri.in_(chunk), table.state != "changed")):
-            known[row.uri] = KnownFile(
-                row.size_byte,
-                row.mtime_ns,
-                row.sha256,
-                row.state,
-                row.etag,
-                models.facts_are_complete(row),
-                row.multiplied_by,
-                row.flat_file if flat_fielded(row.kind, row.flat_correction, row.multiplied_by) else None,
-            )
+    for row in rows_among(session, query.where(table.state != "changed"), table.uri, uris):
+        known[row.uri] = KnownFile(
+            row.size_byte,
+            row.mtime_ns,
+            row.sha256,
+            row.state,
+            row.etag,
+            models.facts_are_complete(row),
+            row.multiplied_by,
+            row.flat_file if flat_fielded(row.kind, row.flat_correction, row.multiplied_by) else None,
+        )
     return known
+
+
+def exposure_ids(session: Session, rootnames: Iterable[str]) -> dict[str, int]:
+    """Return the ids of those of some exposures that the catalog has, by root name."""
+    table = models.Exposure
+    return dict(rows_among(session, sa.select(table.rootname, table.id), table.rootname, rootnames))
+
+
+def present_files(session: Session, names: Iterable[str]) -> Iterator[sa.Row[str, str, str, str, int, int]]:
+    """Yield the present files of exposures and associations.
+
+    Yields
+    ------
+    (str, str, str, str, int, int)
+        The name, what it names (dark, science or association), the file's kind, its URI, size in bytes, and time in
+        nanoseconds since 1970.
+    """
+    file, wanted = models.File, sorted(set(names))
+    for owner, name, kind in (
+        (models.Exposure, models.Exposure.rootname, models.Exposure.kind),
+        (models.Association, models.Association.name, sa.literal("association")),
+    ):
+        query = sa.select(name, kind, file.kind, file.uri, file.size_byte, file.mtime_ns).join_from(owner, file)
+        yield from rows_among(session, query.where(file.state == "present"), name, wanted)
 
 
 def exposure_record(row: models.Exposure) -> ExposureRecord:
@@ -322,17 +345,9 @@ def values_of(row: Any) -> MatchValues:
     )
 
 
-@lru_cache
-def _values_by_name() -> sa.Select[Any]:
-    table = models.Exposure.__table__.c
-    query = values_query(sa.case((table.kind == "dark", "RAW"), else_="FLT"))
-    return query.where(table.rootname == sa.bindparam("rootname", type_=sa.String()))
-
-
 def match_values(session: Session, rootname: str) -> MatchValues | None:
     """Return the values that a rule compares, with the file of the pixels (FLT for science), or None."""
-    row = session.execute(_values_by_name(), {"rootname": rootname}).one_or_none()
-    return None if row is None else values_of(row)
+    return next(iter(match_values_of(session, [rootname])), None)
 
 
 @lru_cache

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from sbcdark.catalog import models
-from sbcdark.catalog.queries import catalog_revision, file_record
+from sbcdark.catalog.queries import catalog_revision, exposure_ids, file_record
 from sbcdark.catalog.records import ScoredDark
 from sbcdark.catalog.result_records import ListedProduct, StoredProduct, StoredSelection
 
@@ -30,13 +30,8 @@ if TYPE_CHECKING:
 def write_selection(session: Session, match: Match, software_version: str) -> int:
     """Store a selection with its darks and return its id; an equal stored selection is reused."""
     science = session.scalars(sa.select(models.Exposure).where(models.Exposure.rootname == match.exposure)).one()
-    names = [dark.dark for dark in match.darks]
     roles = {dark.dark: dark.role for dark in match.darks if dark.role is not None}
-    ids = dict(
-        session.execute(
-            sa.select(models.Exposure.rootname, models.Exposure.id).where(models.Exposure.rootname.in_(names))
-        ).all()
-    )
+    ids = exposure_ids(session, [dark.dark for dark in match.darks])
     row = models.Selection(
         exposure_id=science.id,
         file_id=match.file_id,
@@ -114,12 +109,7 @@ def write_product(session: Session, product: NewProduct, software_version: str, 
         Revision of the catalog when its darks were selected.
     """
     row = models.Product(
-        name=product.name,
-        kind=product.kind,
-        uri=product.uri,
-        sha256=product.sha256,
-        pixels_sha256=product.pixels_sha256,
-        parameters=product.parameters,
+        **{column.name: getattr(product, column.name) for column in fields(product) if column.name != "fits"},
         catalog_revision=revision,
         software_version=software_version,
         created_utc=datetime.now(UTC),
@@ -189,21 +179,13 @@ def _scored_dark(
     chosen: models.SelectionDark, exposure: models.Exposure, file: models.File, role: str | None
 ) -> ScoredDark:
     return ScoredDark(
-        rank=chosen.rank,
         dark=exposure.rootname,
         program=exposure.program,
-        score=chosen.score,
-        weight=chosen.weight,
-        delta_sigma=chosen.delta_sigma,
-        delta_box_rate_count_s_pix=chosen.delta_box_rate_count_s_pix,
-        delta_contrast_count_s_pix=chosen.delta_contrast_count_s_pix,
-        delta_temperature_c=chosen.delta_temperature_c,
-        delta_days=chosen.delta_days,
         exptime_s=exposure.exptime_s,
         uri=file.uri,
-        file_id=file.id,
         file=file_record(file),
         role=role,
+        **{name: getattr(chosen, name) for name in _TERMS},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from enum import StrEnum
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
@@ -16,7 +16,7 @@ from sbcdark.catalog.text import number
 __all__ = ["HEAD", "State", "differences", "downgrade", "require_current", "status", "upgrade"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from alembic.config import Config
 
@@ -114,13 +114,21 @@ def _migrating(engine: sa.Engine) -> Iterator[sa.Connection]:
                 driver_connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _move(way: Callable[[Config, str], None], connection: sa.Connection, revision: str) -> None:
-    from alembic.util import CommandError  # noqa: PLC0415  slow to import, needed only to migrate
+def _move(engine: sa.Engine, way: Literal["upgrade", "downgrade"], revision: str) -> None:
+    from alembic import command  # noqa: PLC0415  slow to import, needed only to migrate
+    from alembic.util import CommandError  # noqa: PLC0415
 
-    try:
-        way(_configuration(connection), revision)
-    except CommandError as error:
-        raise SbcdarkError(f"There is no revision {revision!r}: {error}.", "Run: sbcdark db status") from error
+    with _migrating(engine) as connection:
+        # Check under the lock: another process may just have done the same.
+        state, current = _state(connection)
+        if state in {State.NEWER, State.FOREIGN}:
+            raise _refusal(engine, state, current)
+        if way == "upgrade" and state is State.CURRENT:
+            return
+        try:
+            getattr(command, way)(_configuration(connection), revision)
+        except CommandError as error:
+            raise SbcdarkError(f"There is no revision {revision!r}: {error}.", "Run: sbcdark db status") from error
 
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
@@ -133,15 +141,7 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> None:
     SbcdarkError
         The revision does not exist, or the database has an unknown revision.
     """
-    from alembic import command  # noqa: PLC0415  slow to import, needed only to migrate
-
-    with _migrating(engine) as connection:
-        # Check under the lock: another process may just have done the same.
-        state, current = _state(connection)
-        if state in {State.NEWER, State.FOREIGN}:
-            raise _refusal(engine, state, current)
-        if state is not State.CURRENT:
-            _move(command.upgrade, connection, revision)
+    _move(engine, "upgrade", revision)
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
@@ -154,13 +154,7 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
     SbcdarkError
         The revision does not exist.
     """
-    from alembic import command  # noqa: PLC0415  slow to import, needed only to migrate
-
-    with _migrating(engine) as connection:
-        state, current = _state(connection)
-        if state in {State.NEWER, State.FOREIGN}:
-            raise _refusal(engine, state, current)
-        _move(command.downgrade, connection, revision)
+    _move(engine, "downgrade", revision)
 
 
 def differences(engine: sa.Engine) -> list[str]:

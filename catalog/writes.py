@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
-from sbcdark.catalog.chunks import chunks
+from sbcdark.catalog.chunks import chunks, rows_among
 from sbcdark.catalog.file_changes import outranked, superseded_files
 from sbcdark.catalog.preferred_files import (
     MEASURED,
@@ -18,9 +18,10 @@ from sbcdark.catalog.preferred_files import (
     preferred_files,
     refresh_exposures,
 )
+from sbcdark.catalog.queries import exposure_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -100,14 +101,9 @@ def write_batch(
         The counts, and the run's id if there is one.
     """
     readings = _last_by_uri(readings)
-    before = _preferred_by_name(session, [r.exposure.rootname for r in readings if r.exposure is not None])
-    current = {
-        row.uri: row
-        for chunk in chunks([r.uri for r in readings])
-        for row in session.scalars(
-            sa.select(models.File).where(models.File.uri.in_(chunk), models.File.state != "changed")
-        )
-    }
+    known = exposure_ids(session, [r.exposure.rootname for r in readings if r.exposure is not None])
+    before = preferred_files(session, known.values())
+    current = {row.uri: row for row in _current_files(session, [r.uri for r in readings])}
     new: list[FileReading] = []
     updated = unchanged = 0
     touched: set[int] = set()
@@ -162,6 +158,11 @@ def write_batch(
     return counts, run_id
 
 
+def _current_files(session: Session, uris: Iterable[str]) -> Iterator[models.File]:
+    query = sa.select(models.File).where(models.File.state != "changed")
+    return (row for (row,) in rows_among(session, query, models.File.uri, uris))
+
+
 def _last_by_uri(readings: Sequence[FileReading]) -> list[FileReading]:
     return list({reading.uri: reading for reading in readings}.values())
 
@@ -180,15 +181,6 @@ def same_content(row: models.File | KnownFile, reading: FileReading) -> bool:
         return (row.size_byte, row.etag) == (reading.size_byte, reading.etag)
     known = (row.size_byte, row.mtime_ns, row.etag)
     return known == (reading.size_byte, reading.mtime_ns, reading.etag)
-
-
-def _preferred_by_name(session: Session, rootnames: Sequence[str]) -> dict[int, int]:
-    known = [
-        identity
-        for chunk in chunks(rootnames)
-        for identity in session.scalars(sa.select(models.Exposure.id).where(models.Exposure.rootname.in_(chunk)))
-    ]
-    return preferred_files(session, known)
 
 
 def _write_files(
@@ -260,10 +252,7 @@ def _exposure_ids(session: Session, readings: Sequence[FileReading]) -> tuple[di
     for reading in readings:
         if (fact := reading.exposure) is not None:
             by_name.setdefault(fact.rootname, []).append((fact, reading.kind))
-    known: dict[str, int] = {}
-    for chunk in chunks(list(by_name)):
-        query = sa.select(models.Exposure.rootname, models.Exposure.id).where(models.Exposure.rootname.in_(chunk))
-        known.update(session.execute(query).all())
+    known = exposure_ids(session, by_name)
     fresh = {name: found for name, found in by_name.items() if name not in known}
     if fresh:
         rows = [_exposure_row(*found[-1]) for found in fresh.values()]
@@ -306,15 +295,13 @@ def _mark_broken(session: Session, refusals: Sequence[Refusal]) -> tuple[set[int
     """Mark files whose new content is refused as `changed`; return the ids of these files and their exposures."""
     now = {refusal.uri: (refusal.size_byte, refusal.mtime_ns) for refusal in refusals if refusal.size_byte}
     broken, touched = set(), set()
-    for chunk in chunks(list(now)):
-        query = sa.select(models.File).where(models.File.uri.in_(chunk), models.File.state != "changed")
-        for row in session.scalars(query):
-            # A file that merely could not be read this time keeps its state.
-            if (row.size_byte, row.mtime_ns) != now[row.uri]:
-                row.state = "changed"
-                broken.add(row.id)
-                if row.exposure_id is not None:
-                    touched.add(row.exposure_id)
+    for row in _current_files(session, now):
+        # A file that merely could not be read this time keeps its state.
+        if (row.size_byte, row.mtime_ns) != now[row.uri]:
+            row.state = "changed"
+            broken.add(row.id)
+            if row.exposure_id is not None:
+                touched.add(row.exposure_id)
     return broken, touched
 
 
@@ -322,8 +309,9 @@ def _new_refusals(session: Session, refusals: Sequence[Refusal]) -> list[Refusal
     """Return the refusals that the catalog does not hold verbatim."""
     known = {
         row.uri: (row.size_byte, row.mtime_ns, row.reason)
-        for chunk in chunks([refusal.uri for refusal in refusals])
-        for row in session.scalars(sa.select(models.RejectedFile).where(models.RejectedFile.uri.in_(chunk)))
+        for (row,) in rows_among(
+            session, sa.select(models.RejectedFile), models.RejectedFile.uri, [refusal.uri for refusal in refusals]
+        )
     }
     return [r for r in refusals if known.get(r.uri) != (r.size_byte, r.mtime_ns, r.reason)]
 

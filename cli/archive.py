@@ -115,7 +115,7 @@ def programs(
     overwrite: OverwriteOption = False,
 ) -> None:
     """List the programs with SBC darks at MAST, and how many of their darks are in the catalog."""
-    from sbcdark.pipeline.ingest.programs import DarkProgram  # noqa: PLC0415  used only here
+    from sbcdark.catalog.archive_listings import DarkProgram  # noqa: PLC0415  used only here
 
     check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     found = catalog().programs(near=near)

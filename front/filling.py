@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from astropy.table import QTable
 
+    from sbcdark.catalog.archive_listings import DarkProgram
     from sbcdark.keywords import Folder, Moment, Names, One, Several
     from sbcdark.pipeline.ingest.fetch import FetchReport, Talk
-    from sbcdark.pipeline.ingest.programs import DarkProgram
     from sbcdark.pipeline.ingest.report import IngestReport, Progress
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.views.dark_history import ProgramHistory
@@ -154,7 +154,8 @@ class FillingCatalog(OpenCatalog):
         near : str, optional
             An exposure in the catalog: programs are sorted by distance in time from it.
         """
-        from sbcdark.pipeline.ingest.programs import DarkProgram, programs  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.catalog.archive_listings import DarkProgram  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.pipeline.ingest.programs import programs  # noqa: PLC0415  each job loads what it needs
 
         exposure = None if near is None else names_from(near, "near")[0]
         return Records(DarkProgram, programs(self._opened(create=near is None), near=exposure))

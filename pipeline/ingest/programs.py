@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from sbcdark.catalog import archive_listings, queries, writes
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import UnreachableError, UsageError
 from sbcdark.catalog.text import number
-from sbcdark.catalog.times import mjd_of_utc, utc_of_mjd
+from sbcdark.catalog.times import mjd_of_utc
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.mast import Archive
 from sbcdark.pipeline.ingest.fetch import Fetch, UpdateReport, default_folder
@@ -21,29 +21,9 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from sbcdark.catalog.archive_listings import DarkProgram
     from sbcdark.pipeline.archive.mast import Dataset
     from sbcdark.pipeline.ingest.fetch import FetchOptions, FetchReport
-
-
-@dataclass(frozen=True, slots=True)
-class DarkProgram:
-    """A program with SBC darks at the archive; field names are the JSON keys.
-
-    Attributes
-    ----------
-    frames, frames_in_catalog : int
-        Darks at the archive, and how many of them have their RAW in the catalog.
-    nearest_dark, distance_days : str and float, or None
-        The dark nearest in time to a given exposure, and its distance in days.
-    """
-
-    program: int
-    first_start_utc: datetime
-    last_start_utc: datetime
-    frames: int
-    frames_in_catalog: int
-    nearest_dark: str | None = None
-    distance_days: float | None = None
 
 
 def programs(engine: sa.Engine, *, near: str | None = None) -> list[DarkProgram]:
@@ -70,16 +50,7 @@ def programs(engine: sa.Engine, *, near: str | None = None) -> list[DarkProgram]
         start_mjd = record.start_mjd
     _record(engine, _list_darks(Archive()), datetime.now(UTC))
     with reading(engine) as session:
-        found = {
-            one.program: DarkProgram(
-                one.program,
-                utc_of_mjd(one.first_start_mjd),
-                utc_of_mjd(one.last_start_mjd),
-                one.frames,
-                one.frames_in_catalog,
-            )
-            for one in archive_listings.archived_programs(session)
-        }
+        found = {one.program: one for one in archive_listings.archived_programs(session)}
         if start_mjd is None:
             return list(found.values())
         return [

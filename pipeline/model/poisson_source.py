@@ -8,12 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 DETECTION_SIGMA = 3.0
 """Minimum significance of a detected source; below it an upper limit replaces the magnitude."""
@@ -86,43 +80,6 @@ def source_counts(number: float, background: float, background_error: float) -> 
         _significance(number, background, background_error),
         max(source + math.hypot(_exact_high(number, _LIMIT_TAIL) - number, DETECTION_SIGMA * background_error), 0.0),
     )
-
-
-def joint_rate(
-    numbers: Sequence[float], backgrounds: Sequence[float], background_errors: Sequence[float], scales: Sequence[float]
-) -> tuple[float, float]:
-    """Return the maximum likelihood rate, and its error, of one source from several results.
-
-    The mean of result i is rate / scale_i + B_i. A mean weighted by 1 / sigma^2 is biased low, since results with
-    fewer counts have smaller errors; this estimate weights by the expected counts instead.
-
-    Parameters
-    ----------
-    numbers, backgrounds, background_errors : sequence of float
-        Counts, expected background and its error of each result, counts.
-    scales : sequence of float
-        Rate of each result for one count.
-
-    Raises
-    ------
-    ValueError
-        There are no results.
-    """
-    if len(numbers) == 0:
-        raise ValueError("a joint estimate needs at least one result")
-    n, b, e, share = (
-        np.asarray(values, dtype=np.float64) for values in (numbers, backgrounds, background_errors, scales)
-    )
-    share = 1 / share
-    rate = float((n - b).sum() / share.sum())
-    for _ in range(50):
-        # Fisher scoring with the expected variance, which includes the errors of the backgrounds.
-        variance = np.maximum(rate * share + b, 0.1) + e**2
-        new = float((share * (n - b) / variance).sum() / (share**2 / variance).sum())
-        if abs(new - rate) <= 1e-9 * abs(new):
-            break
-        rate = new
-    return rate, float((share**2 / variance).sum() ** -0.5)
 
 
 def _exact_high(number: float, tail: float) -> float:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from helpers import counts, dump
 from test_schema import fill_every_table
 
+from sbcdark.catalog import transfer
 from sbcdark.catalog.engine import sqlite_url, writing
 from sbcdark.catalog.errors import SbcdarkError, SchemaError, UnreachableError, UsageError
 from sbcdark.catalog.models import Region
@@ -71,10 +72,8 @@ def test_every_kind_of_value_is_carried(empty_catalog: sa.Engine, tmp_path: Path
 
 
 def test_export_sees_one_moment(filled: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sbcdark.catalog import row_copies  # noqa: PLC0415  its reading is watched
-
     before = dump(filled)
-    pages = row_copies._pages
+    pages = transfer._pages
 
     def pages_while_another_writes(source: sa.Connection, table: sa.Table) -> object:
         if table.name == "regions":
@@ -83,9 +82,9 @@ def test_export_sees_one_moment(filled: sa.Engine, tmp_path: Path, monkeypatch: 
         return pages(source, table)
 
     # The first table has been read by then, so that the moment is past.
-    names = [table.name for table in row_copies.Base.metadata.sorted_tables]
+    names = [table.name for table in transfer.Base.metadata.sorted_tables]
     assert names.index("regions") > 0
-    monkeypatch.setattr(row_copies, "_pages", pages_while_another_writes)
+    monkeypatch.setattr(transfer, "_pages", pages_while_another_writes)
     export(filled, tmp_path / "snapshot.db")
     copy = open_catalog(tmp_path / "snapshot.db")
     assert dump(copy) == before

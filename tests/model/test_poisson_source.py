@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sbcdark.pipeline.detector.rates import count_error
-from sbcdark.pipeline.model.poisson_source import joint_rate, source_counts
+from sbcdark.pipeline.model.poisson_source import source_counts
 
 TRIALS = 4000
 
@@ -74,24 +74,6 @@ def test_no_count_gives_a_limit() -> None:
 def test_wrong_counts_are_refused(number: float, error: float) -> None:
     with pytest.raises(ValueError, match=r"not be negative|finite"):
         source_counts(number, 3.0, error)
-
-
-def test_joint_rate_has_no_bias() -> None:
-    rng = np.random.default_rng(8)
-    rates, errors, weighted = [], [], []
-    for _ in range(4000):
-        numbers = rng.poisson(24, 4)
-        rate, error = joint_rate(numbers, [10.0] * 4, [0.5] * 4, [2.0] * 4)
-        rates.append(rate)
-        errors.append(error)
-        weights = 1 / np.maximum(numbers, 1)
-        weighted.append(2 * float((weights * (numbers - 10)).sum() / weights.sum()))
-    scatter = float(np.std(rates))
-    assert np.mean(rates) == pytest.approx(28.0, abs=3 * scatter / math.sqrt(4000))
-    assert np.mean(errors) == pytest.approx(scatter, rel=0.05)
-    assert np.mean(weighted) < 28.0 - 0.2 * scatter  # what a mean weighted by 1 / sigma^2 would give
-    with pytest.raises(ValueError, match="at least one"):
-        joint_rate([], [], [], [])
 
 
 def test_error_of_counts_does_not_jump() -> None:
