@@ -99,7 +99,17 @@ class ApertureSpec:
         """The centre: pixels, or degrees; of a polygon the mean of its corners."""
         if self.shape != "polygon":
             return self.numbers[0], self.numbers[1]
-        return float(np.mean(self.numbers[::2])), float(np.mean(self.numbers[1::2]))
+        if self.frame == "pixel":
+            return float(np.mean(self.numbers[::2])), float(np.mean(self.numbers[1::2]))
+        # Not the mean of the numbers: corners may lie on both sides of ra = 0, or around a pole.
+        x, y, z = _directions(np.reshape(self.numbers, (-1, 2))).mean(axis=0).tolist()
+        return math.degrees(math.atan2(y, x)) % 360, math.degrees(math.atan2(z, math.hypot(x, y)))
+
+    def distance(self, other: ApertureSpec) -> float:
+        """Return the distance of two centres in one frame: pixels, or on the sky the chord in radians."""
+        places = np.array([self.centre, other.centre])
+        first, second = places if self.frame == "pixel" else _directions(places)
+        return float(np.linalg.norm(first - second))
 
     @property
     def sizes(self) -> tuple[float, ...]:
@@ -210,15 +220,39 @@ def _check_polygon(corners: Sequence[tuple[float, float]], frame: Frame, source:
         raise UsageError(f"The aperture {source} has {count}, not 3 to {MOST_CORNERS}.", todo)
     smallest, largest, unit = LIMITS[frame]
     places = np.array(corners)
+    beyond = 0.0
     if frame == "icrs":
-        places *= 3600.0
-        places[:, 0] *= math.cos(math.radians(corners[0][1]))
-    extent = np.ptp(places, axis=0)
-    if not (extent.min() >= smallest and extent.max() <= largest):
+        places, depth = _flat_arcsec(places)
+        beyond = float(np.ptp(depth))  # corners on opposite sides of the sky fall on one place of a plane
+    extent = np.array([*np.ptp(places, axis=0), beyond])
+    if not (extent[:2].min() >= smallest and extent.max() <= largest):
         limits = f"{smallest:g}-{largest:g} {unit}"
         raise UsageError(f"The aperture {source} extends over {extent.max():g} {unit}, outside {limits}.", todo)
     if _sides_cross(places):
         raise UsageError(f"The sides of the aperture {source} cross.", f"Give the corners in order. {todo}")
+
+
+def _directions(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the unit vectors (n, 3) of positions on the sky (n, 2) in degrees."""
+    ra, dec = np.radians(places).T
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+
+
+def _flat_arcsec(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Project positions (n, 2) in degrees onto the plane that touches the sky at the first.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 2)
+        Arcsec to the east and to the north.
+    ndarray of float64, shape (n,)
+        Arcsec along the line of sight.
+    """
+    ra, dec = np.radians(places[0])
+    east = [-math.sin(ra), math.cos(ra), 0.0]
+    north = [-math.sin(dec) * math.cos(ra), -math.sin(dec) * math.sin(ra), math.cos(dec)]
+    offsets = (_directions(places) - _directions(places[:1])) * math.degrees(1) * 3600
+    return offsets @ np.array([east, north]).T, offsets @ _directions(places[:1])[0]
 
 
 def _sides_cross(places: NDArray[np.float64]) -> bool:

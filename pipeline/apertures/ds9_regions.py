@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -139,10 +138,7 @@ def _with_background(source: ApertureSpec, backgrounds: Sequence[ApertureSpec]) 
     alike = [one for one in backgrounds if one.frame == source.frame]
     if not alike:
         return source
-    x, y = source.centre
-    shrink = math.cos(math.radians(y)) if source.frame == "icrs" else 1.0
-    nearest = min(alike, key=lambda one: math.hypot((one.centre[0] - x) * shrink, one.centre[1] - y))
-    return replace(source, background=nearest)
+    return replace(source, background=min(alike, key=source.distance))
 
 
 def _named_frame(command: str) -> str:

@@ -32,9 +32,10 @@ from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.pipeline.drizzling.bare_imports import ENVIRONMENT
 from sbcdark.pipeline.drizzling.drizzle_process import KernelCall, work
 from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct, FrameMapping
-from sbcdark.pipeline.drizzling.grid import Grid
+from sbcdark.pipeline.drizzling.grid import Grid, require_usable
 from sbcdark.pipeline.frames.fits_output import write_grid
 from sbcdark.pipeline.frames.pixels import read_product
+from sbcdark.pipeline.frames.untrusted_fits import trusted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +106,8 @@ class Drizzler:
             AstroDrizzle failed, or no good pixel of the frames falls on the product.
         BadFileError
             The reference image of the grid is not a drizzled product.
+        UsageError
+            A flux would not be conserved on its grid (`grid.require_usable`).
         """
         from astropy.io import fits  # noqa: PLC0415  costly, and light commands import this module
         from astropy.wcs import WCS  # noqa: PLC0415
@@ -236,5 +239,8 @@ def _settings(grid: Grid, folder: Path) -> dict[str, Any]:
             found["final_rot"] = grid.rotation_deg
         return found
     # A copy with nothing but the WCS: AstroDrizzle sees neither the name nor the cards of the user's file.
-    write_grid(folder / "reference.fits", read_product(grid.reference))
+    reference = read_product(grid.reference)
+    with trusted(grid.reference):
+        require_usable(grid.reference, reference.wcs)
+    write_grid(folder / "reference.fits", reference)
     return found | {"final_refimage": "reference.fits[SCI,1]"}

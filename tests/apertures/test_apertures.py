@@ -139,6 +139,40 @@ def test_a_background_region_gives_the_sky_of_the_nearest_sources() -> None:
     assert [parse_aperture(one.text).background for one in (left, right)] == [left.background, right.background]
 
 
+def test_the_nearest_background_may_lie_across_ra_zero() -> None:
+    (found,) = read_ds9(
+        'icrs\ncircle(359.9999,38,1")\ncircle(0.0003,38,1") # background\ncircle(359.998,38.003,1") # background'
+    )
+    assert found.background is not None
+    assert found.background.text == "circle@0.0003,38,1"
+
+
+@pytest.mark.parametrize(
+    ("typed", "centre"),
+    [
+        ("polygon@359.9997,38.042,0.0003,38.042,0.0003,38.044,359.9997,38.044", (0.0, 38.043)),
+        ("polygon@0.0001,-5,0.0005,-5,0.0003,-4.9997", (0.0003, -4.9999)),
+        ("polygon@0,89.999,90,89.999,180,89.999,270,89.999", None),
+        ("polygon@10,-89.999,130,-89.999,250,-89.999", None),
+    ],
+)
+def test_polygons_across_ra_zero_and_around_the_poles(typed: str, centre: tuple[float, float] | None) -> None:
+    found = parse_aperture(typed)
+    assert parse_aperture(found.text) == found
+    ra, dec = found.centre
+    if centre is None:
+        assert abs(dec) == pytest.approx(90, abs=1e-6)
+    else:
+        assert (ra + 180) % 360 == pytest.approx(centre[0] + 180, abs=1e-6)
+        assert dec == pytest.approx(centre[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("typed", ["polygon@359,38,1,38,0,39", "polygon@0,0,180,0,90,0", "polygon@0,80,180,-80,90,85"])
+def test_polygons_that_are_too_large_are_refused_across_ra_zero_too(typed: str) -> None:
+    with pytest.raises(UsageError, match=r"outside 0\.0025-51\.2 arcsec"):
+        parse_aperture(typed)
+
+
 @pytest.mark.parametrize(
     ("typed", "same"),
     [

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from helpers import ON_SQLITE
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.apertures.apertures import parse_aperture
-from sbcdark.pipeline.drizzling.grid import Grid, grid_of
+from sbcdark.pipeline.drizzling.grid import Grid, grid_of, require_usable
 from sbcdark.pipeline.estimation.options import BuildOptions, build_options
 from sbcdark.pipeline.frames.pixels import read_product
 from sbcdark.pipeline.products.job import Job
@@ -23,8 +25,6 @@ from sbcdark.pipeline.products.replay import replay
 from sbcdark.pipeline.products.run import make
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import sqlalchemy as sa
 
 
@@ -45,6 +45,44 @@ if TYPE_CHECKING:
 def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build_options(**options)
+
+
+def wcs_with(cd: list[list[float]], axes: tuple[str, str] = ("RA---TAN", "DEC--TAN")) -> WCS:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = list(axes)
+    wcs.wcs.crval = [38.0, 65.5] if axes[0].startswith("RA") else [65.5, 38.0]
+    wcs.wcs.cd = np.array(cd) / 3600
+    return wcs
+
+
+def test_turned_and_flipped_squares_are_a_grid() -> None:
+    angle = np.radians(20.0)
+    turned = 0.04 * np.array([[-np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    for sign in (1, -1):
+        require_usable(Path("x.fits"), wcs_with((turned * [sign, 1]).tolist()))
+
+
+@pytest.mark.parametrize(
+    ("wcs", "why"),
+    [
+        (wcs_with([[-0.03, 0.0], [0.0, 0.025]]), r"not squares \(0.0300 by 0.0250 arcsec\)"),
+        (wcs_with([[-0.025, 0.002], [0.0, 0.025]]), "not squares"),
+        (wcs_with([[-0.025, 0.0], [0.0, 0.025]], ("GLON-TAN", "GLAT-TAN")), "not in right ascension and declination"),
+        (wcs_with([[0.0, 0.025], [-0.025, 0.0]], ("DEC--TAN", "RA---TAN")), "not in right ascension and declination"),
+    ],
+)
+def test_grids_on_which_a_flux_is_not_conserved_are_refused(wcs: WCS, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        require_usable(Path("x.fits"), wcs)
+
+
+def test_an_flt_is_no_reference_image(real_catalog: sa.Engine, shared_data: Path, tmp_path: Path) -> None:
+    """AstroDrizzle takes its pixels for squares of 0.0334 arcsec, and every sum is 13 % high."""
+    flt = shared_data / "science_13655_standin" / "jcmc11ctq_flt.fits.gz"
+    options = build_options(final_refimage=flt)
+    (outcome,) = make(real_catalog, ["jcmc11ctq"], Job(tmp_path, options))
+    assert isinstance(outcome.failure, UsageError)
+    assert "is distorted, as an FLT is" in outcome.failure.what
 
 
 def test_default_grid_leaves_the_keys_of_earlier_products_as_they_are() -> None:
