@@ -30,6 +30,7 @@ from sbcdark.cli.output import (
     say,
     tell,
 )
+from sbcdark.cli.selectors import programs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,9 +45,7 @@ _SHOWN = 20
 
 @app.command()
 def fetch(
-    program: Annotated[
-        list[int] | None, typer.Option("--program", metavar="N", min=1, max=999_999, help="The program to get.")
-    ] = None,
+    program: Annotated[list[str] | None, typer.Option("--program", metavar="N", help="The program to get.")] = None,
     visit: Annotated[str | None, typer.Option("--visit", metavar="V", help="Only this visit, e.g. 11.")] = None,
     darks: Annotated[bool, typer.Option("--darks", help="Only darks (RAW).", show_default=False)] = False,
     science: Annotated[
@@ -75,16 +74,17 @@ def fetch(
 
     if update and (visit is not None or darks or science):
         raise UsageError("--update covers the darks of all programs.", "Leave out --visit, --darks and --science.")
-    if program and len(program) > 1:
-        # Elsewhere the option may be repeated; without this the last one would be taken in silence.
+    numbers = programs_of(program or ())
+    if len(numbers) > 1:
+        # Elsewhere the option takes several.
         raise UsageError(
-            "fetch gets one program at a time.", f"Run it for each: sbcdark fetch --program {program[0]}, and so on."
+            "fetch gets one program at a time.", f"Run it for each: sbcdark fetch --program {numbers[0]}, and so on."
         )
     if since is not None and not update:
         raise UsageError("--since needs --update.", "Run: sbcdark fetch --update --since DATE")
     with _bars() as (bytes_here, files_read):
         report = catalog().fetch(
-            program[0] if program else None,
+            numbers[0] if numbers else None,
             update=update,
             visit=visit,
             darks=darks or not science,
@@ -114,7 +114,10 @@ def programs(
     output: FileOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """List the programs with SBC darks at MAST, and how many of their darks are in the catalog."""
+    """List the programs with SBC darks at MAST.
+
+    Says how many of their darks are in the catalog.
+    """
     from sbcdark.catalog.archive_listings import DarkProgram  # noqa: PLC0415  used only here
 
     check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)

@@ -70,7 +70,10 @@ def export(
         bool, typer.Option("--overwrite", help="Replace an existing file.", show_default=False)
     ] = False,
 ) -> None:
-    """Write the whole catalog, as it is at one moment, to one SQLite file, which is itself a catalog."""
+    """Write the whole catalog to one SQLite file.
+
+    The file holds the catalog as it is at one moment, and is itself a catalog.
+    """
     rows = catalog().export(file, overwrite=overwrite)
     tell(f"Exported {_summary(rows)} to {file}; list them with: sbcdark --db sqlite:///{file.absolute()} darks")
 

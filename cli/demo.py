@@ -36,7 +36,10 @@ def demo(
     ),
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate a small archive with known truth and run the whole job on it."""
+    """Simulate a small archive and run the whole job on it.
+
+    The truth is known, and is printed beside the measurements.
+    """
     from sbcdark.pipeline.simulation.demo import demonstrate  # noqa: PLC0415  slow to import
 
     done = demonstrate(folder.absolute(), talk=say)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sbcdark.catalog.queries import SORT_KEYS
-from sbcdark.catalog.text import number
+from sbcdark.catalog.text import listed, number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import (
     Column,
@@ -21,19 +21,22 @@ from sbcdark.cli.output import (
     emit,
     fixed,
     minute,
+    say,
     scaled,
 )
-from sbcdark.cli.selectors import SelectorOptions
+from sbcdark.cli.selectors import SelectorOptions, programs_of
 from sbcdark.cli.shared_options import with_options
+from sbcdark.keywords import listed_from
 from sbcdark.pipeline.views import listings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from sbcdark.catalog.records import ExposureRecord
     from sbcdark.keywords import ExposureKeywords
 
 FilterOption = Annotated[
-    list[str] | None, typer.Option("--filter", metavar="NAME", help="Only this filter, e.g. F165LP; repeatable.")
+    list[str] | None, typer.Option("--filter", metavar="NAME", help="Only this filter, e.g. F165LP; several by commas.")
 ]
 TemperatureOption = Annotated[
     str | None, typer.Option("--temp", metavar="LOW:HIGH", help="Mean temperature in C, e.g. 25:27 or 25:.")
@@ -44,7 +47,7 @@ UntilOption = Annotated[
 ]
 HotOption = Annotated[bool, typer.Option("--hot", help="Only mean temperatures above 25 C.", show_default=False)]
 QualityOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option("--quality", metavar="LIST", help="Only these: good, suspect, untested, retired; several by commas."),
 ]
 SortOption = Annotated[
@@ -106,7 +109,7 @@ class ListingOptions(SelectorOptions):
     def keywords(self) -> ExposureKeywords:
         """Return what is wanted as keywords of `Catalog`."""
         return {
-            "program": self.program,
+            "program": programs_of(self.program or ()),
             "association": self.association,
             "target": self.target,
             "filter": self.filter,
@@ -142,6 +145,7 @@ def _list(kind: str | None, options: ListingOptions) -> None:
     wanted["kind"] = kind
     found = catalog().list_exposures(options.names or (), **wanted)
     # A dark has no filter and no target, whatever its header says.
+    _say_absent(kind, wanted, found)
     rows = [asdict(one) | {"shown_filter": "dark" if one.kind == "dark" else one.filter} for one in found]
     hot = sum(listings.is_hot(one) for one in found)
     counted = Counter(record.quality for record in found if record.quality != "good")
@@ -151,3 +155,25 @@ def _list(kind: str | None, options: ListingOptions) -> None:
     left_out |= set() if counted else {"quality", "quality_reason"}
     columns = [column for column in _COLUMNS if column.key not in left_out]
     emit(rows, SORT_KEYS, columns, **forms, title=title)
+
+
+def _say_absent(kind: str | None, wanted: ExposureKeywords, found: Sequence[ExposureRecord]) -> None:
+    """Say which program, filter, target or association of the wanted ones no exposure of the catalog has."""
+    everything: list[ExposureRecord] | None = None
+    for key in ("program", "filter", "target", "association"):
+        given = [str(one) for one in listed_from([*map(str, wanted.get(key) or ())], key)]  # type: ignore[call-overload]
+        absent = [one for one in given if one.lower() not in _lowered(found, key)]
+        if absent:
+            everything = catalog().list_exposures(kind=kind) if everything is None else everything
+            there = _lowered(everything, key)
+            absent = [one for one in absent if one.lower() not in there]
+            # A dark has no filter and no target, whatever its header says.
+            of = [one for one in everything if one.kind == "science" or key in {"program", "association"}]
+            known = sorted({str(value) for one in of if (value := getattr(one, key)) is not None})
+            has = f"; the catalog has {listed(known)}" if known else ""
+            if absent:
+                say(f"no {kind or 'exposure'} is of {key} {' or '.join(absent)}{has}")
+
+
+def _lowered(found: Sequence[ExposureRecord], key: str) -> set[str]:
+    return {str(getattr(one, key)).lower() for one in found}

@@ -36,9 +36,9 @@ def verify(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check whether files (all by default) are where and what the catalog says.
+    """Check whether files are where and what the catalog says.
 
-    Missing and changed files are no longer selected.
+    Without a selection it checks all. Missing and changed files are no longer selected.
     """
     with progress_bar("checking files") as progress:
         report = catalog().verify(options.selector, checksum=checksum, progress=progress)

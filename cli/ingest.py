@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sbcdark.catalog.errors import RejectedFilesError
-from sbcdark.catalog.text import number
+from sbcdark.catalog.text import listed, number
 from sbcdark.cli.app import FlatOption, SchedulerOption, app, catalog
 from sbcdark.cli.output import Column, JsonOption, print_json, print_table, progress_bar, say, tell
 
@@ -72,6 +72,8 @@ def ingest(
         print_json(report)
     else:
         print_report(report, dry_run=dry_run)
+        if not any((report.added, report.updated, report.unchanged, report.ignored, report.rejected)):
+            say(f"no file is there: {listed(given)}")
     if report.rejected:
         raise RejectedFilesError(
             f"{number(report.rejected, 'file')} rejected; all others are in the catalog.",
@@ -81,8 +83,8 @@ def ingest(
 
 def _listed() -> list[str]:
     # File names are bytes. `find -print0` separates them by NUL, since they may contain line feeds.
-    listed = sys.stdin.buffer.read() if sys.stdin is not None else b""  # a shell can close it
-    names = listed.split(b"\0" if b"\0" in listed else b"\n")
+    given = sys.stdin.buffer.read() if sys.stdin is not None else b""  # a shell can close it
+    names = given.split(b"\0" if b"\0" in given else b"\n")
     return [os.fsdecode(name) for name in names if name.strip()]
 
 
@@ -96,8 +98,8 @@ def print_report(report: IngestReport, *, dry_run: bool = False) -> None:
     if report.programs:
         tell("")
         print_table([asdict(one) | spans(one) for one in report.programs], _PROGRAMS)
-        tell("")
-        for sentence in report.history():
+        history = report.history()
+        for sentence in ("", *history) if history else ():
             tell(sentence)
     same: dict[tuple[str, str | None], list[str]] = {}
     for one in report.judged:

@@ -55,17 +55,22 @@ SkyOption = Annotated[
 ]
 RuleOption = Annotated[Rule, typer.Option("--rule", help="The quantity that is compared.")]
 MaxSigmaOption = Annotated[
-    float | None, typer.Option("--max-sigma", min=0.0, help="Largest |z|; default: the ladder 2, 5, any.")
+    float | None, typer.Option("--max-sigma", metavar="Z", min=0.0, help="Largest |z|; default: the ladder 2, 5, any.")
 ]
-MaxDaysOption = Annotated[float | None, typer.Option("--max-days", min=0.0, help="Largest separation in time, days.")]
-MinExptimeOption = Annotated[float, typer.Option("--min-exptime", min=0.0, help="Shortest exposure time of a dark, s.")]
+MaxDaysOption = Annotated[
+    float | None, typer.Option("--max-days", metavar="D", min=0.0, help="Largest separation in time, days.")
+]
+MinExptimeOption = Annotated[
+    float, typer.Option("--min-exptime", metavar="S", min=0.0, help="Shortest exposure time of a dark, s.")
+]
 
 ApertureOption = Annotated[
     list[str] | None,
     typer.Option(
         "--aperture",
         metavar="SPEC",
-        help="circle:x,y,r  ellipse:x,y,a,b,theta  box:…  polygon:…  annulus:…  or circle@ra,dec,r …, or DS9's text.",
+        help="In product pixels circle:x,y,r ellipse:x,y,a,b,theta box:x,y,w,h,theta annulus:x,y,r_in,r_out "
+        "polygon:x1,y1,x2,y2,x3,y3; on the sky circle@ra,dec,r (arcsec) and so on; or DS9's text. Repeatable.",
     ),
 ]
 
@@ -111,7 +116,10 @@ def match(
     output: FileOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Rank the darks that fit each exposure, and show which darks `run` would use."""
+    """Rank the darks that fit each exposure.
+
+    Shows, too, which darks `run` would use for its model.
+    """
     check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
     known = catalog()
     wanted: MatchKeywords = {
@@ -154,7 +162,10 @@ def why(
     min_exptime: MinExptimeOption = MIN_EXPTIME_S,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain why a dark is selected for an exposure or not, and what would admit it."""
+    """Explain why a dark is selected for an exposure or not.
+
+    Says, too, what would admit it.
+    """
     found = catalog().why(
         exposure, dark, rule=rule, top=top, max_sigma=max_sigma, max_days=max_days, min_exptime_s=min_exptime
     )

@@ -46,9 +46,10 @@ def plot(
         bool, typer.Option("--overwrite", help="Replace an existing file.", show_default=False)
     ] = False,
 ) -> None:
-    """Draw coverage and history of the catalog, or match, fit and templates of exposures.
+    """Draw the catalog, or the match, fit or templates of exposures.
 
-    The files of several exposures have the root names in theirs.
+    coverage and history are of the catalog, match, fit and templates of exposures. The files of several exposures have
+    the root names in theirs.
     """
     wanted = SelectorOptions(names=names, program=program, association=association, target=target)
     made = catalog().plot(

@@ -168,7 +168,10 @@ class Build(DarkOptions):
 @app.command()
 @with_options(Build)
 def masterdark(build: Build, as_json: JsonOption = False) -> None:
-    """Make the science product and, on the same pixels, the masterdark with its error."""
+    """Make the science product, and the masterdark on its pixels.
+
+    The masterdark has an error map; the net product is science minus dark.
+    """
     outcomes = build.run()
     made = [outcome.masterdark for outcome in outcomes if outcome.masterdark is not None]
     if as_json:
@@ -192,7 +195,10 @@ def photometry(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """Measure apertures on the dark-subtracted science product; errors come from native counts."""
+    """Measure apertures on the dark-subtracted science product.
+
+    The products are made where they are missing. Errors come from native counts.
+    """
     check_forms(as_json=as_json, as_csv=as_csv)
     if not aperture and regions is None:
         raise UsageError("No aperture is given.", "Give --aperture ellipse:735,710,70,40,90 or --regions FILE.reg.")
@@ -214,7 +220,10 @@ def run(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """Do the whole job: products, photometry and pictures of each association."""
+    """Do the whole job: products, photometry and pictures.
+
+    Each association gets its own.
+    """
     check_forms(as_json=as_json, as_csv=as_csv)
     outcomes = build.run(apertures=aperture or (), regions=regions, sky=sky, growth=growth, pictures=True)
     print_outcomes(outcomes, as_json=as_json, as_csv=as_csv)

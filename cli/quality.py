@@ -53,7 +53,7 @@ def changes(
     output: FileOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """List the stored selections that the current catalog would make differently, and why."""
+    """List the stored selections that would differ today, and why."""
     from sbcdark.pipeline.selection.changes import Change  # noqa: PLC0415  used only here
 
     check_forms(as_json=as_json, as_csv=as_csv, output=output, overwrite=overwrite)
@@ -85,7 +85,10 @@ def replay(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the products of a stored selection again and compare every pixel."""
+    """Make the products of a stored selection again, and compare.
+
+    Every pixel is compared.
+    """
     found = catalog().replay(selection, folder, flat=flat, overwrite=overwrite)
     if as_json:
         print_json(found)

@@ -24,7 +24,10 @@ def report(
         bool, typer.Option("--overwrite", help="Replace the report in the folder.", show_default=False)
     ] = False,
 ) -> None:
-    """Write pages about the catalog, its exposures (all by default) and its products, to look at in a browser."""
+    """Write pages about the catalog and its products for a browser.
+
+    With a selection, only its exposures and their associations have pages.
+    """
     with progress_bar("writing pages") as progress:
         made = catalog().report(folder, options.selector, overwrite=overwrite, progress=progress)
     say(f"{number(made.files, 'file')} written to {folder}")

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sbcdark.catalog.errors import UsageError
+from sbcdark.keywords import selector_from
 from sbcdark.pipeline.selection.names import Selector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LARGEST_PROGRAM = 999_999
 
 NamesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="NAME", help="Exposures, associations, or their files.")
 ]
 ProgramOption = Annotated[
-    list[int] | None,
-    typer.Option("--program", metavar="N", min=1, max=999_999, help="Exposures of a program; repeatable."),
+    list[str] | None,
+    typer.Option("--program", metavar="N", help="Exposures of a program; several by commas."),
 ]
 AssociationOption = Annotated[
-    list[str] | None, typer.Option("--association", metavar="A", help="Exposures of an association; repeatable.")
+    list[str] | None, typer.Option("--association", metavar="A", help="Exposures of an association; several by commas.")
 ]
 TargetOption = Annotated[
     list[str] | None,
-    typer.Option("--target", metavar="NAME", help="Exposures of a target, by its TARGNAME; repeatable."),
+    typer.Option("--target", metavar="NAME", help="Exposures of a target, by its TARGNAME; several by commas."),
 ]
 
 
@@ -37,9 +44,27 @@ class SelectorOptions:
     @property
     def selector(self) -> Selector:
         """What is selected."""
-        return Selector(
-            tuple(self.names or ()),
-            program=tuple(self.program or ()),
-            association=tuple(self.association or ()),
-            target=tuple(self.target or ()),
+        return selector_from(
+            self.names or (),
+            program=programs_of(self.program or ()),
+            association=self.association,
+            target=self.target,
         )
+
+
+def programs_of(texts: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of programs that a user typed, several by commas.
+
+    Raises
+    ------
+    UsageError
+        One is no number of a program.
+    """
+    words = [word.strip() for text in texts for word in text.split(",")]
+    for word in words:
+        if not (word.isascii() and word.isdecimal() and 1 <= int(word[:7]) <= _LARGEST_PROGRAM):
+            raise UsageError(
+                f"--program {word!r} is not the number of a program.",
+                "Write e.g. --program 13655, or --program 13655,13961 for several.",
+            )
+    return tuple(map(int, words))

@@ -17,5 +17,8 @@ def serve(
     ),
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 8765,
 ) -> None:
-    """Serve the pages of `report` live, and the catalog as JSON under /api/; nothing is written."""
+    """Serve the pages of `report` live, and the catalog as JSON.
+
+    The JSON is under /api/. Nothing is written.
+    """
     catalog().serve(host, port, started=lambda address: say(f"serving {address} (Ctrl-C ends it)"))

@@ -99,7 +99,7 @@ def show(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show everything that the catalog has about exposures, associations or stored selections."""
+    """Show everything about exposures, associations or selections."""
     if options.selector.is_empty and not selection:
         raise UsageError("Nothing to show is given.", "Give exposures or associations, or --selection ID.")
     known = [] if options.selector.is_empty else catalog().show_records(options.selector)

@@ -32,7 +32,10 @@ _RUNS = (
 
 @app.command()
 def status(as_json: JsonOption = False) -> None:
-    """Show the catalog at a glance: programs, last changes, files, stored results. Does not contact the archive."""
+    """Show the catalog at a glance.
+
+    Its programs, last changes, files and stored results. The archive is not contacted.
+    """
     known = catalog().status()
     if as_json:
         print_json(known)

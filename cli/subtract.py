@@ -39,7 +39,10 @@ def subtract(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write dark-subtracted FLTs, ready for AstroDrizzle, hstaxe or DOLPHOT, and the dark of each exposure."""
+    """Write dark-subtracted FLTs, and the dark of each exposure.
+
+    They are ready for AstroDrizzle, hstaxe or DOLPHOT.
+    """
     known = catalog()
     say_warnings(known.missing_flats(options.selector, options.flat))
     keywords: BuildKeywords = {**options.keywords(), "mask": mask}

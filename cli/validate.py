@@ -49,7 +49,10 @@ def validate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the apertures and of the sky.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Test the dark model on the catalog's darks: predict each from the others, and compare with its own counts."""
+    """Test the dark model on the catalog's darks.
+
+    Predicts each dark from the others, and compares with its own counts.
+    """
     with progress_bar("predicting darks") as progress:
         found, warnings = catalog().validate(
             options.selector, skies=_levels(sky), apertures=apertures, seed=seed, progress=progress

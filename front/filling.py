@@ -13,6 +13,7 @@ from sbcdark.keywords import (
     check_keywords,
     flat_from,
     is_one,
+    listed_from,
     moment_from,
     names_from,
     paths_from,
@@ -215,14 +216,14 @@ class FillingCatalog(OpenCatalog):
         known = ExposureFilter(
             kind,
             program=programs_from(given.get("program")),
-            filter=tuple(texts_from(given.get("filter"), "filter")),
+            filter=tuple(listed_from(given.get("filter"), "filter")),
             temperature_c=temperatures_from(given.get("temperature_c")),
             since=moment_from(given.get("since"), "since"),
             until=moment_from(given.get("until"), "until", end_of_day=True),
             hot=bool(given.get("hot")),
             quality=qualities_from(given.get("quality")),
-            target=tuple(texts_from(given.get("target"), "target")),
-            association=tuple(map(as_root_name, texts_from(given.get("association"), "association"))),
+            target=tuple(listed_from(given.get("target"), "target")),
+            association=tuple(map(as_root_name, listed_from(given.get("association"), "association"))),
         )
         return exposures(
             self.engine,
@@ -277,7 +278,7 @@ class FillingCatalog(OpenCatalog):
             The keys are those of ``sbcdark show --json``; times are `Time` (UTC).
         """
         known = [with_times(one) for one in self.show_records(names)]
-        return known[0] if is_one(names) else known
+        return known[0] if is_one(names) and len(known) == 1 else known
 
     def show_records(self, names: Names | Selector) -> list[dict[str, Any]]:
         """Return what `show` returns as a list, with times as datetimes, which need no astropy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
@@ -97,6 +98,9 @@ def check_keywords(given: Mapping[str, object], known: type, more: Iterable[str]
             raise TypeError(f"There is no keyword {name!r}; {hint}Expected some of: {', '.join(names)}")
 
 
+_ROOT_NAMES = re.compile(r"[A-Za-z0-9]{8,9}(?:, ?[A-Za-z0-9]{8,9})*,?")
+
+
 def is_one(names: object) -> bool:
     """Return whether names are a single one, as text or as the path of a file."""
     return isinstance(names, str | Path)
@@ -175,7 +179,7 @@ def program_from(program: object) -> int | None:
 
 
 def programs_from(programs: object) -> tuple[int, ...]:
-    """Return the numbers of programs, one or many.
+    """Return the numbers of programs, one or many, as text also separated by commas.
 
     Raises
     ------
@@ -183,8 +187,9 @@ def programs_from(programs: object) -> tuple[int, ...]:
         One is something else.
     """
     many = isinstance(programs, Iterable) and not isinstance(programs, str)
-    numbers = map(program_from, programs if many else [programs])  # type: ignore[call-overload]
-    return tuple(number for number in numbers if number is not None)
+    given: list[Any] = list(programs) if many else [programs]  # type: ignore[call-overload]
+    words = [word for one in given for word in (one.split(",") if isinstance(one, str) else [one])]
+    return tuple(number for number in map(program_from, words) if number is not None)
 
 
 def moment_from(moment: Moment, name: str, *, end_of_day: bool = False) -> datetime | None:
@@ -239,11 +244,27 @@ def temperatures_from(value: object) -> tuple[float | None, float | None]:
         finite = all(limit is None or math.isfinite(limit) for limit in limits)
         turned = limits[0] is not None and limits[1] is not None and limits[0] > limits[1]
         if not colon or limits == (None, None) or not finite or turned:
-            raise UsageError(f"{value!r} is not a range of temperatures.", "Write e.g. 25:27, 25: or :24.")
+            raise UsageError(f"{value!r} is not a range of temperatures.", "Write LOW:HIGH, e.g. 25:27, 25: or :24.")
         return limits
     if isinstance(value, tuple | list) and len(value) == 2 and all(x is None or isinstance(x, Real) for x in value):
         return value[0], value[1]
     raise wrong_type("temperature_c", "a pair (low, high) in C, or text such as '25:27'", value)
+
+
+def listed_from(value: object, name: str) -> list[str]:
+    """Return names of filters, associations or targets, one or many, also separated by commas, which none of them has.
+
+    Raises
+    ------
+    TypeError
+        One is not a str.
+    """
+    # A text without a name stays, and nothing has that name: left out, it would stand for everything.
+    return [word for text in texts_from(value, name) for word in _words(text) or [""]]
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def texts_from(value: object, name: str) -> list[str]:
@@ -274,8 +295,7 @@ def qualities_from(quality: str | Iterable[str] | None) -> tuple[str, ...]:
     from sbcdark.catalog.errors import UsageError  # noqa: PLC0415  each job loads what it needs
     from sbcdark.catalog.queries import QUALITIES  # noqa: PLC0415
 
-    given = [name for text in texts_from(quality, "quality") for name in text.split(",")]
-    names = tuple(name.strip().lower() for name in given)
+    names = tuple(name.lower() for name in listed_from(quality, "quality"))
     for name in names:
         if name not in QUALITIES:
             raise UsageError(f"There is no quality {name!r}.", f"Use one of: {', '.join(QUALITIES)}")
@@ -300,8 +320,10 @@ def selector_from(
 
     if isinstance(names, Selector):
         return names
-    associations, targets = texts_from(association, "association"), texts_from(target, "target")
-    return Selector(tuple(names_from(names)), programs_from(program), tuple(associations), tuple(targets))
+    associations, targets = listed_from(association, "association"), listed_from(target, "target")
+    # The name of a file may have a comma, a root name has none.
+    given = [one for name in names_from(names) for one in (_words(name) if _ROOT_NAMES.fullmatch(name) else [name])]
+    return Selector(tuple(given), programs_from(program), tuple(associations), tuple(targets))
 
 
 def selected_from(wanted: SelectorKeywords) -> SelectorKeywords:

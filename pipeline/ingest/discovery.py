@@ -30,22 +30,34 @@ def discover(paths: Iterable[str | Path], report: IngestReport) -> list[Path]:
     """
     found: dict[Path, None] = {}
     folders: dict[Path, Path] = {}
-    for given in paths:
-        path = Path(given)
-        try:
-            path = path.expanduser()
-            # An empty name would mean the current folder.
-            exists = str(given) != "" and path.exists()
-        except (OSError, ValueError, RuntimeError):  # RuntimeError: ~NAME of an unknown user
-            exists = False
-        if not exists:
-            raise UsageError(f"{str(given)!r} does not exist.", "Give existing files or folders.")
+    for path in map(existing, paths):
         if path.is_dir():
             for file in _walk(path, report):
                 _consider(file, found, folders, report)
         else:
             _consider(path, found, folders, report)
     return list(found)
+
+
+def existing(given: str | Path) -> Path:
+    """Return a file or folder that a user named.
+
+    Raises
+    ------
+    UsageError
+        It does not exist.
+    """
+    path = Path(given)
+    try:
+        path = path.expanduser()
+        # An empty name would mean the current folder.
+        exists = str(given) != "" and path.exists()
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: ~NAME of an unknown user
+        exists = False
+    if not exists:
+        todo = "No file has such a name; name the folder." if "*" in str(given) else "Give existing files or folders."
+        raise UsageError(f"{str(given)!r} does not exist.", todo)
+    return path
 
 
 def _consider(path: Path, found: dict[Path, None], folders: dict[Path, Path], report: IngestReport) -> None:

@@ -12,7 +12,7 @@ from sbcdark.catalog.records import FileChange
 from sbcdark.catalog.roots import uri_of
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.frames.untrusted_fits import file_sha256, modified_ns
-from sbcdark.pipeline.ingest.discovery import discover
+from sbcdark.pipeline.ingest.discovery import discover, existing
 from sbcdark.pipeline.ingest.report import IngestReport
 from sbcdark.pipeline.selection.file_state import exists
 
@@ -61,6 +61,7 @@ def relocate(
     """
     engine = as_engine(catalog)
     report = Relocation()
+    folders = [existing(folder) for folder in folders]
     gone = _gone(engine, report)
     if not gone:
         return report

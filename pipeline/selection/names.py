@@ -96,6 +96,10 @@ def _unknown(session: Session, name: str, wanted: str, *, plain: bool) -> UsageE
             if len(wanted) > _SELECTION_DIGITS
             else "A list of numbers has commas and no blanks: 10,20,30. A stored selection: sbcdark show --selection N",
         )
+    if "*" in name or "?" in name:
+        return UsageError(f"{what} Root names take no wildcards.", f"Name several by commas. {NAME_THEM}")
+    if wanted in {target.lower() for target in queries.target_names(session)}:
+        return UsageError(what, f"A target is given by --target {name}.")
     members = queries.association_members(session, wanted) if plain else []
     if members:
         return UsageError(f"{wanted} is an association of {listed(members)}.", f"Name one of them, e.g. {members[0]}.")

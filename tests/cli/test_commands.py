@@ -167,7 +167,7 @@ WRONG_USAGE: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("db", "downgrade", "base"), 2, "give --yes"),
     (("darks", "--temp", "27:25"), 2, "not a range of temperatures"),
     (("darks", "--temp", "nan:"), 2, "not a range of temperatures"),
-    (("darks", "--program", "99999999999999999999"), 2, "less than or equal to 999999"),
+    (("darks", "--program", "99999999999999999999"), 2, "is not the number of a program"),
     (("replay", "99999999999999999999", "-o", "out"), 2, "has no selection 99999999999999999999"),
     (("run", "jcmc11010", "-o", "out", "--use", "jcmc11e6q=jcrx01ixq", "--combine", "model"), 2, "forces a dark"),
     (

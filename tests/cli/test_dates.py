@@ -38,10 +38,13 @@ STARTS = {
         ("2015", "2015", "abcd"),
         ("2015-05", None, ""),
         (None, "2015-03", ""),
+        ("2015/4/13", "2015-4-13", "bc"),
+        ("2015:103", "2015:103", "bc"),
         ("57125", None, "bcd"),
         ("57125.5", None, "cd"),
         # A time is a time.
         (None, "2015-04-13T00:00", "ab"),
+        (None, "2015/4/13 00:00", "ab"),
         ("2015-04-13T23:59:59.999999", None, "cd"),
         # Midnight in a zone two hours ahead is 22 h of the day before.
         ("2015-04-13T02:00+02:00", "2015-04-14T02:00:00+02:00", "bcd"),
@@ -57,7 +60,13 @@ def test_bare_date_is_the_whole_day(
     assert found == [f"jcmc11a{letter}q" for letter in letters]
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2015-04-31", "2015-13", "123456", "13.4.2015", "2015-04-13T25:00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "yesterday", "2015-04-31", "2015-13", "123456", "13.4.2015", "2015-04-13T25:00"),
+        *("2015:366", "2015:000", "2015/4-13"),
+    ],
+)
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a date"):
         utc_time(text, end_of_day=True)

@@ -133,3 +133,20 @@ def test_a_stored_selection_of_templates_tells_the_role_of_each_dark(filled: Any
     # A selection of `match` alone is by the rule, without templates.
     assert "ole" not in filled("show", "--selection", "2").stdout
     assert filled("changes", "--json").json() == []
+
+
+def test_no_summary_of_a_command_or_an_option_is_cut(commands: Any, tmp_path: Path) -> None:
+    def helped(*command: str) -> list[str]:
+        done = commands.run(tmp_path, "", *command, "--help", columns=80)
+        assert done.code == 0
+        lines: list[str] = done.stdout.splitlines()
+        assert max(map(len, lines)) <= 80, command
+        assert not [line for line in lines if line.endswith("...") and "--" not in line and "Usage" not in line]
+        assert "\N{HORIZONTAL ELLIPSIS}" not in done.stdout
+        return [line.split()[0] for line in lines[lines.index("Commands:") + 1 :]] if "Commands:" in lines else []
+
+    found = helped()
+    assert {"ingest", "match", "run", "db"} <= set(found)
+    for command in found:
+        for second in helped(command):
+            helped(command, second)

@@ -61,6 +61,42 @@ def test_selectors_may_be_repeated(filled: Any) -> None:
 
 
 @ON_SQLITE
+def test_selectors_take_several_by_commas(filled: Any) -> None:
+    def names(command: str) -> list[str]:
+        return [row.get("rootname", row.get("exposure")) for row in filled(*shlex.split(command), "--json").json()]
+
+    both = ["jcmc11ctq", "jcmc11cwq", "jcmc11dtq", "jcmc11e6q"]
+    assert names("exposures --filter F125LP,F165LP") == names("exposures --filter 'f125lp, F165LP,'") == both
+    assert sorted(names("match --association jcmc11010,JCMC11020")) == both
+    assert names("exposures --association jcmc11010,jcmc11020") == both
+    assert names("match jcmc11e6q,JCMC11CTQ") == names("match jcmc11e6q, jcmc11ctq") == ["jcmc11e6q", "jcmc11ctq"]
+    assert len(names("exposures --program 13655,13961")) == 28
+    assert len(names("show --program 13655,13961")) == 28
+    assert len(names("exposures --target irasf10594+3818,NGC1275")) == 8
+    assert filled("verify", "--association", "jcmc11010,jcmc11020").stdout.startswith("6 present")
+    assert names("exposures --filter ''") == names("exposures --filter ,") == []
+    assert len(names("darks --quality good --quality suspect")) == len(names("darks --quality good,suspect")) == 20
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("exposures --filter F125LP,F999W", "no exposure is of filter F999W; the catalog has F125LP, F140LP, F150LP"),
+        ("darks --program 13655", "no dark is of program 13655; the catalog has 13961"),
+        ("exposures --target NGC1275", "no exposure is of target NGC1275; the catalog has IRASF10594+3818"),
+        ("darks --association jcmc11010", "no dark is of association jcmc11010; the catalog has jcrx01010"),
+        ("exposures --filter F125LP --hot", ""),
+    ],
+)
+def test_lists_name_what_the_catalog_has_not(filled: Any, typed: str, said: str) -> None:
+    done = filled(*shlex.split(typed))
+    assert done.code == 0
+    assert done.stderr.startswith(said)
+    assert bool(done.stderr) == bool(said)
+
+
+@ON_SQLITE
 def test_upkeep_takes_programs_and_associations(filled: Any) -> None:
     assert filled("verify", "--program", "13655").stdout.startswith("12 present")
     assert filled("verify", "--association", "jcrx01010").stdout.startswith("5 present")
@@ -101,7 +137,14 @@ def test_a_report_of_some_exposures_links_to_no_others(filled: Any, tmp_path: Pa
     ("typed", "said"),
     [
         ("fetch --program 13655 --program 13961", "fetch gets one program at a time."),
+        ("fetch --program 13655,13961", "fetch gets one program at a time."),
         ("match 13655", "A program is given by --program 13655."),
+        ("match IRASF10594+3818", "A target is given by --target irasf10594+3818."),
+        ("match jcmc11e6*", "Root names take no wildcards."),
+        ("darks --program 13961,x", "'x' is not the number of a program."),
+        ("relocate nowhere", "'nowhere' does not exist."),
+        ("ingest darks/*.fits", "No file has such a name; name the folder."),
+        ("ingest ''", "'' does not exist."),
         ("show 1", "sbcdark show --selection N"),
         ("match --target NGC1275", "Its targets are: IRASF10594+3818."),
         ("why jcmc11010 jcrx01isq", "jcmc11010 is an association of jcmc11ctq, jcmc11e6q."),
