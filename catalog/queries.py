@@ -188,8 +188,8 @@ def completions(session: Session, start: str) -> list[str]:
     return list(session.scalars(query.order_by(table.rootname).limit(3)))
 
 
-def similar_names(session: Session, name: str, limit: int = 3) -> list[str]:
-    """Return the root names and associations most similar to a name, for "did you mean".
+def similar_names(session: Session, name: str) -> list[str]:
+    """Return the three root names and associations most similar to a name, for "did you mean".
 
     They share its first 8 characters; if none does, its first 6 or 4.
     """
@@ -205,7 +205,7 @@ def similar_names(session: Session, name: str, limit: int = 3) -> list[str]:
             )
         ]
         if names:
-            return sorted(set(names), key=lambda one: (-SequenceMatcher(None, name, one).ratio(), one))[:limit]
+            return sorted(set(names), key=lambda one: (-SequenceMatcher(None, name, one).ratio(), one))[:3]
     return []
 
 

@@ -31,6 +31,11 @@ def latest_products(session: Session, name: str) -> list[ListedProduct]:
     return [ListedProduct(**product_values(row)) for row in session.scalars(query)]
 
 
+def science_of(products: Sequence[ListedProduct]) -> ListedProduct | None:
+    """Return the science product among those of a name."""
+    return next((one for one in products if one.kind == "science"), None)
+
+
 def product_names(session: Session) -> list[str]:
     """Return the names that have products."""
     return list(session.scalars(sa.select(models.Product.name).distinct().order_by(models.Product.name)))

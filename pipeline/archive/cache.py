@@ -109,13 +109,22 @@ def cache_folder(kind: str) -> Path:
     return user_cache_path("sbcdark") / kind
 
 
-def _limit_byte() -> int:
-    text = os.environ.get("SBCDARK_CACHE_LIMIT") or str(DEFAULT_LIMIT_MB)
+def limit_byte(variable: str, default_mb: int, todo: str) -> int:
+    """Return the limit in bytes of an environment variable in megabytes.
+
+    Raises
+    ------
+    UsageError
+        It is not a number.
+    """
+    text = os.environ.get(variable) or str(default_mb)
     if not (text.isascii() and text.isdigit()):
-        raise UsageError(
-            f"SBCDARK_CACHE_LIMIT = {text!r} is not a number of megabytes.", "Set it to 2000, for instance."
-        )
+        raise UsageError(f"{variable} = {text!r} is not a number of megabytes.", todo)
     return int(text) * 10**6
+
+
+def _limit_byte() -> int:
+    return limit_byte("SBCDARK_CACHE_LIMIT", DEFAULT_LIMIT_MB, "Set it to 2000, for instance.")
 
 
 def _content(file: FileRecord) -> bytes:

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.archive.cache import cache_folder
+from sbcdark.pipeline.archive.cache import cache_folder, limit_byte
 from sbcdark.pipeline.detector import defects, regions
 from sbcdark.pipeline.detector.defects import HotPixels
 from sbcdark.pipeline.model import templates
@@ -65,12 +64,7 @@ def templates_are_kept() -> bool:
 
 
 def _limit_byte() -> int:
-    text = os.environ.get("SBCDARK_TEMPLATES_LIMIT") or str(DEFAULT_LIMIT_MB)
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(
-            f"SBCDARK_TEMPLATES_LIMIT = {text!r} is not a number of megabytes.", "Set it to 500, or to 0 for none."
-        )
-    return int(text) * 10**6
+    return limit_byte("SBCDARK_TEMPLATES_LIMIT", DEFAULT_LIMIT_MB, "Set it to 500, or to 0 for none.")
 
 
 def _key(darks: Sequence[DarkFrame]) -> str:

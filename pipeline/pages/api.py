@@ -166,8 +166,7 @@ def api_router(engine: sa.Engine) -> APIRouter:  # noqa: C901  one function per 
     @router.get("/photometry", summary="The last photometry of an association", responses=answers(schemas.PHOTOMETRY))
     def photometry(association: NameQuery) -> Objects:
         with reading(engine) as session:
-            products = result_listings.latest_products(session, association.lower())
-            science = next((one for one in products if one.kind == "science"), None)
+            science = result_listings.science_of(result_listings.latest_products(session, association.lower()))
             if science is None:
                 raise UsageError(f"The catalog has no product of {association!r}.", f"sbcdark run {association}")
             return [plain(one) for one in result_listings.photometry_of(session, science.id)]

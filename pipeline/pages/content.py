@@ -120,7 +120,7 @@ def association_rows(session: Session) -> list[AssociationRow]:
     rows = []
     for name in sorted({*made, *listed}):
         one, products = listed.get(name), made.get(name, ())
-        science = _science(products)
+        science = result_listings.science_of(products)
         apertures = 0 if science is None else len(result_listings.photometry_of(session, science.id))
         exposures = len(one.members) if one is not None else 0 if science is None else len(_exposures(science))
         rows.append(
@@ -149,7 +149,7 @@ def read_association(session: Session, name: str) -> AssociationContent:
     products = tuple(result_listings.latest_products(session, name)) if has_page(name) else ()
     if association is None and not products:
         raise UsageError(f"The catalog has no association {name!r}.", "See the index for all.")
-    science = _science(products)
+    science = result_listings.science_of(products)
     fits = {} if science is None else result_listings.fits_of(session, science.id)
     chosen = tuple(
         ChosenDarks(one, fits[one.id], _today(session, one.exposure))
@@ -191,7 +191,7 @@ def picture_file(session: Session, file_name: str) -> Path | None:
     name = file_name.partition("_")[0]
     if not has_page(name):
         return None
-    science = _science(result_listings.latest_products(session, name))
+    science = result_listings.science_of(result_listings.latest_products(session, name))
     pictures, _ = _pictures(name, science)
     folder = None if science is None else _folder(science)
     return folder / file_name if folder is not None and file_name in {one for one, _ in pictures} else None
@@ -202,10 +202,6 @@ def _today(session: Session, rootname: str) -> Match | None:
         return match_exposure(session, rootname, Rule.GLOW, Requirements())
     except UsageError:  # its regions are not measured
         return None
-
-
-def _science(products: Sequence[ListedProduct]) -> ListedProduct | None:
-    return next((one for one in products if one.kind == "science"), None)
 
 
 def _exposures(science: ListedProduct) -> tuple[str, ...]:

@@ -156,23 +156,15 @@ class Pages:
         return self._coverage if path.startswith("coverage") else self._history
 
     def _drawn(self, path: str) -> bytes:
-        from sbcdark.pipeline.views import catalog_plots, history_plot, interactive_plots  # noqa: PLC0415  only where drawn
+        from sbcdark.pipeline.views.catalog_pictures import draw  # noqa: PLC0415  only where drawn
 
-        coverage, history = self._coverage, self._history
+        points = self._points(path)
+        if points is None:
+            raise UsageError("The catalog has no darks to draw.", "Ingest some: sbcdark ingest PATH")
+        kind, _, written_as = path.partition(".")
         with tempfile.TemporaryDirectory(prefix="sbcdark-") as folder:
             file = Path(folder) / path
-            if path.startswith("coverage") and coverage is not None:
-                if path.endswith(".html"):
-                    interactive_plots.page_of_coverage(file, coverage)
-                else:
-                    catalog_plots.plot_coverage(file, coverage, "png")
-            elif path.startswith("history") and history is not None:
-                if path.endswith(".html"):
-                    interactive_plots.page_of_history(file, history)
-                else:
-                    history_plot.plot_history(file, history, "png")
-            else:
-                raise UsageError("The catalog has no darks to draw.", "Ingest some: sbcdark ingest PATH")
+            draw(kind, file, written_as, points)
             return file.read_bytes()
 
 
@@ -186,7 +178,7 @@ def _photometry_table(session: Session, name: str) -> bytes:
     from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS, write_table  # noqa: PLC0415  astropy is slow to import
 
     products = result_listings.latest_products(session, name) if content.has_page(name) else []
-    science = next((one for one in products if one.kind == "science"), None)
+    science = result_listings.science_of(products)
     records = [] if science is None else result_listings.photometry_of(session, science.id)
     if not records:
         raise UsageError(f"The catalog has no photometry of {name!r}.", "Measure it: sbcdark run NAME --aperture SPEC")

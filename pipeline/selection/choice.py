@@ -55,9 +55,7 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     for name, limit_asked in asdict(wanted).items():
         if limit_asked is not None and not math.isfinite(limit_asked):
             raise UsageError(f"{name} = {limit_asked} is not a finite number.", "Leave it out for no limit.")
-    science = queries.match_values(session, rootname)
-    if science is None:
-        raise UsageError(f"The catalog has no exposure {rootname!r}.", "List them: sbcdark exposures")
+    science = _known(session, rootname)
     if rules.metric(rule, science) is None:
         raise UsageError(f"{rootname} has no measured regions.", "Ingest its FLT or RAW again.")
     science = file_state.with_current_file(session, science)
@@ -99,21 +97,26 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     )
 
 
-def tier_of_exposure(session: Session, rootname: str, rule: Rule = Rule.GLOW) -> str:
-    """Return the tier of the dark that fits an exposure best ("none" without any), without ranking the others.
+def tier_of_exposure(session: Session, rootname: str) -> str:
+    """Return the tier of the dark whose glow fits an exposure best ("none" without any), without ranking the others.
 
     Raises
     ------
     UsageError
         The exposure is not in the catalog.
     """
+    science = _known(session, rootname)
+    if rules.metric(Rule.GLOW, science) is None:
+        return "none"
+    best = next(_Darks(session, science, Rule.GLOW, Requirements(top=1)).fitting(math.inf), None)
+    return "none" if best is None else rules.tier_of(Rule.GLOW, best[0], None)[0]
+
+
+def _known(session: Session, rootname: str) -> MatchValues:
     science = queries.match_values(session, rootname)
     if science is None:
         raise UsageError(f"The catalog has no exposure {rootname!r}.", "List them: sbcdark exposures")
-    if rules.metric(rule, science) is None:
-        return "none"
-    best = next(_Darks(session, science, rule, Requirements(top=1)).fitting(math.inf), None)
-    return "none" if best is None else rules.tier_of(rule, best[0], None)[0]
+    return science
 
 
 class _Darks:
@@ -285,9 +288,7 @@ def forced_match(session: Session, rootname: str, names: Sequence[str], wanted: 
     UsageError
         A name is not a dark in the catalog, or its RAW is not present.
     """
-    science = queries.match_values(session, rootname)
-    if science is None:
-        raise UsageError(f"The catalog has no exposure {rootname!r}.", "List them: sbcdark exposures")
+    science = _known(session, rootname)
     scored = []
     for resolved in dict.fromkeys(resolve_exposure(session, name) for name in names):
         dark = queries.match_values(session, resolved)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -373,24 +373,16 @@ def as_named(scored: Sequence[tuple[Score, MatchValues]]) -> tuple[ScoredDark, .
     """Return scored darks ranked in the given order, weighted by exposure time."""
     total = sum(dark.exptime_s for _, dark in scored)
     return tuple(
-        _scored_dark(rank, terms, dark, dark.exptime_s / total) for rank, (terms, dark) in enumerate(scored, 1)
-    )
-
-
-def _scored_dark(rank: int, terms: Score, dark: MatchValues, weight: float) -> ScoredDark:
-    return ScoredDark(
-        rank=rank,
-        dark=dark.rootname,
-        program=dark.program,
-        score=terms.score,
-        weight=weight,
-        delta_sigma=terms.delta_sigma,
-        delta_box_rate_count_s_pix=terms.delta_box_rate_count_s_pix,
-        delta_contrast_count_s_pix=terms.delta_contrast_count_s_pix,
-        delta_temperature_c=terms.delta_temperature_c,
-        delta_days=terms.delta_days,
-        exptime_s=dark.exptime_s,
-        uri=None if dark.file is None else dark.file.uri,
-        file_id=None if dark.file is None else dark.file.id,
-        file=dark.file,
+        ScoredDark(
+            rank=rank,
+            dark=dark.rootname,
+            program=dark.program,
+            weight=dark.exptime_s / total,
+            exptime_s=dark.exptime_s,
+            uri=None if dark.file is None else dark.file.uri,
+            file_id=None if dark.file is None else dark.file.id,
+            file=dark.file,
+            **asdict(terms),
+        )
+        for rank, (terms, dark) in enumerate(scored, 1)
     )

@@ -197,7 +197,7 @@ def darks(parameters: Parameters) -> tuple[Exposure, ...]:
         # Each run takes every runs-th temperature, so every run goes from cold to warm.
         for step, temperature in enumerate(wanted[run::runs]):
             number = len(found)
-            rootname = f"j{parameters.dark_code}{base36(run + 1, 2)}{base36(step + 360, 2)}q"
+            rootname = f"j{parameters.dark_code}{_two_digits(run + 1)}{_two_digits(step + 360)}q"
             # 11 s of overhead between exposures, one campaign in 30 days, as in program 13961.
             start = parameters.first_dark_mjd + 30.0 * run + step * (parameters.dark_exposure_s + 11.0) / 86400.0
             found.append(
@@ -208,16 +208,9 @@ def darks(parameters: Parameters) -> tuple[Exposure, ...]:
     return tuple(found)
 
 
-def base36(number: int, width: int) -> str:
+def _two_digits(number: int) -> str:
     """Return a number in the archive's notation of visits and exposures: digits, then letters."""
-    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
-    text = ""
-    for _ in range(width):
-        number, digit = divmod(number, 36)
-        text = digits[digit] + text
-    if number:
-        raise ValueError("more exposures than names")
-    return text
+    return np.base_repr(number, 36).lower().zfill(2)
 
 
 def raw_dark(parameters: Parameters, exposure: Exposure) -> SimulatedFile:

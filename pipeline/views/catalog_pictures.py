@@ -8,6 +8,7 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.pipeline.selection.names import named_exposures
 from sbcdark.pipeline.views import catalog_plots, catalog_points, dark_history, history_plot
+from sbcdark.pipeline.views.drawing import own_style, save
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
 
     from sbcdark.pipeline.apertures.apertures import ApertureSpec
     from sbcdark.pipeline.estimation.options import BuildOptions
+    from sbcdark.pipeline.model.templates import Templates
     from sbcdark.pipeline.selection.names import Selector
-    from sbcdark.pipeline.selection.rules import Rule
-    from sbcdark.pipeline.views.residuals import FitPicture
 
 KINDS = ("coverage", "history", "match", "fit", "templates")
 OF_EXPOSURE = ("match", "fit", "templates")
@@ -87,10 +87,10 @@ def draw_catalog(
     for file in paths:
         if file is not None and file.exists() and not overwrite:
             raise UsageError(f"{file} already exists.", "Give another file with -o, or --overwrite.")
-    draw = _drawer(engine, kind, selector, options, apertures, talk)
+    read = _reader(engine, kind, selector, options, apertures, talk)
     for exposure, file in zip(exposures, paths, strict=True):
         try:
-            figure = draw(exposure, file, written_as)
+            figure = draw(kind, file, written_as, *read(exposure))
         except OSError as error:
             raise SbcdarkError(
                 f"Cannot write {file}: {error.strerror or error}.", "Give another file with -o."
@@ -108,25 +108,89 @@ def _require_sense(kind: str, selector: Selector, *, left_out: bool) -> None:
         raise UsageError(f"The picture {kind!r} is that of an exposure.", f"Name it: sbcdark plot {kind} EXPOSURE")
 
 
-def _drawer(
+def _reader(
     engine: sa.Engine,
     kind: str,
     selector: Selector,
     options: BuildOptions,
     apertures: Sequence[ApertureSpec] | None,
     talk: Callable[[str], None],
-) -> Callable[[Any, Path | None, str], Figure | None]:
-    """Return what draws an exposure, or the catalog, into a file of a format."""
-    if kind not in OF_EXPOSURE:
-        return lambda _, file, written_as: _draw_all(engine, kind, selector, file, written_as)
+) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what reads the data of a picture, of an exposure or of the catalog."""
+    if kind == "coverage":
+        return lambda _: (catalog_points.coverage_of(engine, selector),)
+    if kind == "history":
+        return lambda _: (dark_history.history_of(engine, selector),)
     if kind == "match":
-        return lambda exposure, file, written_as: _draw_match(engine, exposure, options.rule, file, written_as)
+        return lambda exposure: (catalog_points.match_points(engine, exposure, options.rule),)
     if kind == "templates":
-        return lambda exposure, file, written_as: _draw_templates(engine, exposure, options, file, written_as)
+        return lambda exposure: _templates(engine, exposure, options)
     from sbcdark.pipeline.views.exposure_fits import ExposureFits  # noqa: PLC0415  only here
 
     fits = ExposureFits(engine, options, apertures, talk)
-    return lambda exposure, file, written_as: _draw_fit(fits.of(exposure), file, written_as)
+    return lambda exposure: (fits.of(exposure),)
+
+
+def _templates(engine: sa.Engine, exposure: str, options: BuildOptions) -> tuple[str, Templates]:
+    from sbcdark.pipeline.estimation.exposure_dark import estimate_dark  # noqa: PLC0415  only here
+
+    found = estimate_dark(engine, exposure, options)
+    assert found.estimate.templates is not None  # noqa: S101  they are those of the model
+    return found.dark.rootname, found.estimate.templates
+
+
+def draw(kind: str, path: Path | None, written_as: str, *data: Any) -> Figure | None:
+    """Draw the data of one picture.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    path : Path or None
+        The file; an old one is replaced once the new one is complete. None only draws the figure.
+    written_as : {"png", "pdf", "svg", "html"}
+        The format of the file.
+    *data
+        What the function in `_figure` takes.
+
+    Returns
+    -------
+    Figure or None
+        None where the file is a page.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    if path is not None and written_as == "html":
+        _write_page(kind, path, *data)
+        return None
+    if kind == "fit":
+        from sbcdark.pipeline.views.residuals import plot_fit  # noqa: PLC0415  only here
+
+        return plot_fit(path, *data, written_as=written_as)
+    with own_style():
+        return save(_figure(kind, *data), path, written_as)
+
+
+def _write_page(kind: str, path: Path, *data: Any) -> None:
+    from sbcdark.pipeline.views import interactive_images, interactive_plots  # noqa: PLC0415  only here
+
+    pages = interactive_images if kind in {"fit", "templates"} else interactive_plots
+    getattr(pages, f"page_of_{kind}")(path, *data)
+
+
+def _figure(kind: str, *data: Any) -> Figure:
+    from sbcdark.pipeline.views.template_plot import plot_templates  # noqa: PLC0415  only here
+
+    plots: dict[str, Callable[..., Figure]] = {
+        "coverage": catalog_plots.plot_coverage,
+        "history": history_plot.plot_history,
+        "match": catalog_plots.plot_match,
+        "templates": plot_templates,
+    }
+    return plots[kind](*data)
 
 
 def _format(path: Path) -> str:
@@ -141,55 +205,3 @@ def _format(path: Path) -> str:
 
 def _path_of(path: Path | None, exposure: str | None, *, many: bool) -> Path | None:
     return path.with_stem(f"{path.stem}_{exposure}") if path is not None and many else path
-
-
-def _draw_all(engine: sa.Engine, kind: str, selector: Selector, path: Path | None, written_as: str) -> Figure | None:
-    from sbcdark.pipeline.views import interactive_plots  # noqa: PLC0415  only here
-
-    if kind == "coverage":
-        coverage = catalog_points.coverage_of(engine, selector)
-        if path is not None and written_as == "html":
-            interactive_plots.page_of_coverage(path, coverage)
-            return None
-        return catalog_plots.plot_coverage(path, coverage, written_as)
-    history = dark_history.history_of(engine, selector)
-    if path is not None and written_as == "html":
-        interactive_plots.page_of_history(path, history)
-        return None
-    return history_plot.plot_history(path, history, written_as)
-
-
-def _draw_match(engine: sa.Engine, exposure: str, rule: Rule, path: Path | None, written_as: str) -> Figure | None:
-    from sbcdark.pipeline.views.interactive_plots import page_of_match  # noqa: PLC0415  only here
-
-    points = catalog_points.match_points(engine, exposure, rule)
-    if path is not None and written_as == "html":
-        page_of_match(path, points)
-        return None
-    return catalog_plots.plot_match(path, points, written_as)
-
-
-def _draw_templates(
-    engine: sa.Engine, exposure: str, options: BuildOptions, path: Path | None, written_as: str
-) -> Figure | None:
-    from sbcdark.pipeline.estimation.exposure_dark import estimate_dark  # noqa: PLC0415
-    from sbcdark.pipeline.views.interactive_images import page_of_templates  # noqa: PLC0415
-    from sbcdark.pipeline.views.template_plot import plot_templates  # noqa: PLC0415
-
-    found = estimate_dark(engine, exposure, options)
-    made = found.estimate.templates
-    assert made is not None  # noqa: S101  they are those of the model
-    if path is not None and written_as == "html":
-        page_of_templates(path, found.dark.rootname, made)
-        return None
-    return plot_templates(path, found.dark.rootname, made, written_as=written_as)
-
-
-def _draw_fit(fit: FitPicture, path: Path | None, written_as: str) -> Figure | None:
-    from sbcdark.pipeline.views.interactive_images import page_of_fit  # noqa: PLC0415
-    from sbcdark.pipeline.views.residuals import plot_fit  # noqa: PLC0415
-
-    if path is not None and written_as == "html":
-        page_of_fit(path, fit)
-        return None
-    return plot_fit(path, fit, written_as=written_as)

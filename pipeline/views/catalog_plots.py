@@ -8,12 +8,11 @@ import numpy as np
 
 from sbcdark.catalog.queries import HOT_ABOVE_C
 from sbcdark.pipeline.views.catalog_points import numbers_of
-from sbcdark.pipeline.views.drawing import COLUMN, GREY, new_figure, own_style, plain_text, save
+from sbcdark.pipeline.views.drawing import COLUMN, GREY, new_figure, plain_text
 from sbcdark.pipeline.views.listings import RATE_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,92 +25,64 @@ _LABEL = 60
 _NAMED = 3  # exposures in a hole that are named
 
 
-def plot_coverage(path: Path | None, coverage: Coverage, written_as: str) -> Figure:
+def plot_coverage(coverage: Coverage) -> Figure:
     """Draw all darks, coloured by program, and the science exposures on the plane of temperature and glow.
 
     A science exposure far from every dark lies in a hole and is drawn open: no dark of the catalog fits it. The program
     of the archive that is nearest in time to it is named below.
-
-    Parameters
-    ----------
-    path : Path or None
-        The file; None only draws the figure.
-    coverage : Coverage
-        What is drawn.
-    written_as : {"png", "pdf", "svg"}
-        The format.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
     """
-    with own_style():
-        figure = new_figure(COLUMN, 4.8)
-        axes = figure.subplots()
-        for group in coverage.groups:
-            _points(axes, group.darks, group.colour, group.label)
-        near = [one.exposure for one in coverage.science if not one.in_hole]
-        _points(axes, near, _SCIENCE, "science", star=True)
-        _points(axes, [one.exposure for one in coverage.holes], _SCIENCE, "science in a hole", star=True, filled=False)
-        axes.axvline(HOT_ABOVE_C, color=GREY, linewidth=0.8, linestyle=":")
-        axes.set_xlabel(f"mean temperature (C; dotted: {HOT_ABOVE_C:g})")
-        axes.set_ylabel("contrast, box - quiet rows\n(1e-6 count/s/pixel)")
-        axes.set_yscale("symlog", linthresh=2.0)
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.margins(0.06, 0.06)
-        figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9, columnspacing=1.2)
-        notes = [one.note for one in coverage.holes[:_NAMED]]
-        if len(coverage.holes) > _NAMED:
-            notes.append(f"and {len(coverage.holes) - _NAMED} more in a hole")
-        if notes:
-            text = "\n".join(plain_text(note, _LABEL + 20) for note in notes)
-            figure.supxlabel(text, fontsize=8, parse_math=False, x=0.02, ha="left")
-        return save(figure, path, written_as)
+    figure = new_figure(COLUMN, 4.8)
+    axes = figure.subplots()
+    for group in coverage.groups:
+        _points(axes, group.darks, group.colour, group.label)
+    near = [one.exposure for one in coverage.science if not one.in_hole]
+    _points(axes, near, _SCIENCE, "science", star=True)
+    _points(axes, [one.exposure for one in coverage.holes], _SCIENCE, "science in a hole", star=True, filled=False)
+    axes.axvline(HOT_ABOVE_C, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_xlabel(f"mean temperature (C; dotted: {HOT_ABOVE_C:g})")
+    axes.set_ylabel("contrast, box - quiet rows\n(1e-6 count/s/pixel)")
+    axes.set_yscale("symlog", linthresh=2.0)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.margins(0.06, 0.06)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9, columnspacing=1.2)
+    notes = [one.note for one in coverage.holes[:_NAMED]]
+    if len(coverage.holes) > _NAMED:
+        notes.append(f"and {len(coverage.holes) - _NAMED} more in a hole")
+    if notes:
+        text = "\n".join(plain_text(note, _LABEL + 20) for note in notes)
+        figure.supxlabel(text, fontsize=8, parse_math=False, x=0.02, ha="left")
+    return figure
 
 
-def plot_match(path: Path | None, points: MatchPoints, written_as: str) -> Figure:
+def plot_match(points: MatchPoints) -> Figure:
     """Draw the ranked darks of an exposure: their deviation in sigma over their distance in time, with temperatures.
 
-    Parameters
-    ----------
-    path : Path or None
-        The file; None only draws the figure.
-    points : MatchPoints
-        The exposure and the darks nearest to it; the tolerance of the tier is shaded.
-    written_as : {"png", "pdf", "svg"}
-        The format.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
+    The tolerance of the tier is shaded.
     """
     match = points.match
-    with own_style():
-        figure = new_figure(COLUMN, 4.6)
-        axes = figure.subplots()
-        sigma = [dark.delta_sigma or 0.0 for dark in match.darks]
-        drawn = axes.scatter(
-            [dark.delta_days for dark in match.darks], sigma, c=[dark.delta_temperature_c for dark in match.darks],
-            cmap="cividis", s=50, edgecolors="black", linewidths=0.6, zorder=3,
-        )  # fmt: skip
-        if points.tolerance is not None:
-            axes.axhspan(-points.tolerance, points.tolerance, color="0.92", zorder=0)
-        axes.axhline(0.0, color=GREY, linewidth=0.8)
-        axes.set_xlabel("science - dark, time (days)")
-        axes.set_ylabel("science - dark (sigma)")
-        title = f"{plain_text(match.exposure, _LABEL)}: rule {match.rule}, tier {points.tier} (grey)"
-        axes.set_title(title, fontsize=10, parse_math=False)
-        figure.colorbar(drawn, ax=axes).set_label("science - dark, temperature (C)")
-        axes.set_yscale("symlog", linthresh=5.0)
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.margins(0.1, 0.15)
-        names = [f"{dark.rank} {plain_text(dark.dark, _LABEL)}" for dark in match.darks]
-        rows = "\n".join("   ".join(names[i : i + 4]) for i in range(0, len(names), 4))
-        figure.supxlabel(rows, fontsize=8, parse_math=False, x=0.02, ha="left")
-        _ranks(figure, axes, match.darks)
-        return save(figure, path, written_as)
+    figure = new_figure(COLUMN, 4.6)
+    axes = figure.subplots()
+    sigma = [dark.delta_sigma or 0.0 for dark in match.darks]
+    drawn = axes.scatter(
+        [dark.delta_days for dark in match.darks], sigma, c=[dark.delta_temperature_c for dark in match.darks],
+        cmap="cividis", s=50, edgecolors="black", linewidths=0.6, zorder=3,
+    )  # fmt: skip
+    if points.tolerance is not None:
+        axes.axhspan(-points.tolerance, points.tolerance, color="0.92", zorder=0)
+    axes.axhline(0.0, color=GREY, linewidth=0.8)
+    axes.set_xlabel("science - dark, time (days)")
+    axes.set_ylabel("science - dark (sigma)")
+    title = f"{plain_text(match.exposure, _LABEL)}: rule {match.rule}, tier {points.tier} (grey)"
+    axes.set_title(title, fontsize=10, parse_math=False)
+    figure.colorbar(drawn, ax=axes).set_label("science - dark, temperature (C)")
+    axes.set_yscale("symlog", linthresh=5.0)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.margins(0.1, 0.15)
+    names = [f"{dark.rank} {plain_text(dark.dark, _LABEL)}" for dark in match.darks]
+    rows = "\n".join("   ".join(names[i : i + 4]) for i in range(0, len(names), 4))
+    figure.supxlabel(rows, fontsize=8, parse_math=False, x=0.02, ha="left")
+    _ranks(figure, axes, match.darks)
+    return figure
 
 
 _RADIUS = 4.0  # of a point with its edge, points of type

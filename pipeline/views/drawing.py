@@ -38,6 +38,9 @@ COLOUR_MAP = "viridis"  # perceptually uniform and safe for colour-blind readers
 COLUMN = 5.0
 """Width in inches of a picture for one column of a paper: there, at 3.4 inches, letters of 10 points have 7."""
 
+SIDE = 16
+"""Side in pixels of the blocks that the pictures of frames and products sum."""
+
 _DPI = 150
 
 _DRAWING = RLock()

@@ -9,12 +9,11 @@ import numpy as np
 from sbcdark.catalog.queries import HOT_ABOVE_C
 from sbcdark.pipeline.detector.reference_glow import REFERENCE_C
 from sbcdark.pipeline.views.catalog_points import numbers_of
-from sbcdark.pipeline.views.drawing import COLUMN, GREY, new_figure, own_style, save
+from sbcdark.pipeline.views.drawing import COLUMN, GREY, new_figure
 from sbcdark.pipeline.views.listings import RATE_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -29,7 +28,7 @@ _MARKS = (("good", "o", True), ("suspect", "s", False), ("untested", "o", False)
 """Quality, marker, and whether the marker is filled."""
 
 
-def plot_history(path: Path | None, history: History, written_as: str) -> Figure:
+def plot_history(history: History) -> Figure:
     """Draw base (the rate of the quiet rows), glow at a reference temperature and number of hot pixels over time.
 
     A dark has one point in each panel, and in that of the glow if it is within the window of the reference
@@ -41,70 +40,55 @@ def plot_history(path: Path | None, history: History, written_as: str) -> Figure
     a chance q_p, so that Var N = sum q_p (1 - q_p) <= sum q_p = E N. A pixel that is always hot adds nothing; only the
     counts of the pixels near the threshold could tell the sum, and the catalog has none of them. The bound sqrt(E N)
     would be three times the scatter in program 13961.
-
-    Parameters
-    ----------
-    path : Path or None
-        The file; None only draws the figure.
-    history : History
-        The darks.
-    written_as : {"png", "pdf", "svg"}
-        The format.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
     """
     from matplotlib.dates import ConciseDateFormatter  # noqa: PLC0415 - matplotlib is slow to load
     from matplotlib.lines import Line2D  # noqa: PLC0415
     from matplotlib.ticker import LogFormatter, MaxNLocator  # noqa: PLC0415
 
-    with own_style():
-        figure = new_figure(COLUMN, 6.0)
-        panels = figure.subplots(3, 1, sharex=True)
-        drawn = set()
-        handles = []
-        for group in history.groups:
-            for quality, marker, filled in _MARKS:
-                those = [one for one in group.darks if one.quality == quality]
-                if those:
-                    drawn.add(quality)
-                    face = group.colour if filled else "none"
-                    _over_time(panels, history, those, {"fmt": marker, "color": group.colour, "mfc": face})
-            for axes, ranges in ((panels[1], history.glow_ranges), (panels[2], history.hot_pixel_ranges)):
-                _programs(axes, ranges, group.darks, group.colour)
-            handles.append(Line2D([], [], marker="o", linestyle="", color=group.colour, label=group.label))
-        handles += [
-            Line2D([], [], marker=marker, linestyle="", color=GREY, mfc=GREY if filled else "none", label=quality)
-            for quality, marker, filled in _MARKS
-            if quality in drawn and quality != "good"
-        ]
-        if history.glows or history.hot_pixel_ranges:
-            label = "program ± scatter"
-            handles.append(Line2D([], [], marker="D", linestyle="-", color=GREY, mec="black", label=label))
-        if history.glows:
-            panels[1].set_yscale("log")
-            for set_formatter in (panels[1].yaxis.set_major_formatter, panels[1].yaxis.set_minor_formatter):
-                set_formatter(LogFormatter(labelOnlyBase=False))
-        else:
-            panels[1].text(
-                0.5, 0.5, "no program has three good darks\nthat surround it", ha="center", va="center",
-                transform=panels[1].transAxes, fontsize=9,
-            )  # fmt: skip
-            panels[1].set_yticks([])
-        panels[0].set_ylabel(f"base (faint: > {HOT_ABOVE_C:g} C)\n(1e-6 count/s/pixel)")
-        panels[1].set_ylabel(f"glow at {REFERENCE_C:g} C\n(1e-6 count/s/pixel)")
-        panels[2].set_ylabel("hot pixels\n(number)")
-        panels[2].set_xlabel("start (UTC)")
-        formatter: Any = ConciseDateFormatter
-        panels[2].xaxis.set_major_formatter(formatter(panels[2].xaxis.get_major_locator()))
-        figure.align_ylabels(panels)
-        low, high = panels[2].get_ylim()
-        panels[2].set_ylim(min(low, (low + high) / 2 - 1.5), max(high, (low + high) / 2 + 1.5))
-        panels[2].yaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=9, columnspacing=1.2)
-        return save(figure, path, written_as)
+    figure = new_figure(COLUMN, 6.0)
+    panels = figure.subplots(3, 1, sharex=True)
+    drawn = set()
+    handles = []
+    for group in history.groups:
+        for quality, marker, filled in _MARKS:
+            those = [one for one in group.darks if one.quality == quality]
+            if those:
+                drawn.add(quality)
+                face = group.colour if filled else "none"
+                _over_time(panels, history, those, {"fmt": marker, "color": group.colour, "mfc": face})
+        for axes, ranges in ((panels[1], history.glow_ranges), (panels[2], history.hot_pixel_ranges)):
+            _programs(axes, ranges, group.darks, group.colour)
+        handles.append(Line2D([], [], marker="o", linestyle="", color=group.colour, label=group.label))
+    handles += [
+        Line2D([], [], marker=marker, linestyle="", color=GREY, mfc=GREY if filled else "none", label=quality)
+        for quality, marker, filled in _MARKS
+        if quality in drawn and quality != "good"
+    ]
+    if history.glows or history.hot_pixel_ranges:
+        label = "program ± scatter"
+        handles.append(Line2D([], [], marker="D", linestyle="-", color=GREY, mec="black", label=label))
+    if history.glows:
+        panels[1].set_yscale("log")
+        for set_formatter in (panels[1].yaxis.set_major_formatter, panels[1].yaxis.set_minor_formatter):
+            set_formatter(LogFormatter(labelOnlyBase=False))
+    else:
+        panels[1].text(
+            0.5, 0.5, "no program has three good darks\nthat surround it", ha="center", va="center",
+            transform=panels[1].transAxes, fontsize=9,
+        )  # fmt: skip
+        panels[1].set_yticks([])
+    panels[0].set_ylabel(f"base (faint: > {HOT_ABOVE_C:g} C)\n(1e-6 count/s/pixel)")
+    panels[1].set_ylabel(f"glow at {REFERENCE_C:g} C\n(1e-6 count/s/pixel)")
+    panels[2].set_ylabel("hot pixels\n(number)")
+    panels[2].set_xlabel("start (UTC)")
+    formatter: Any = ConciseDateFormatter
+    panels[2].xaxis.set_major_formatter(formatter(panels[2].xaxis.get_major_locator()))
+    figure.align_ylabels(panels)
+    low, high = panels[2].get_ylim()
+    panels[2].set_ylim(min(low, (low + high) / 2 - 1.5), max(high, (low + high) / 2 + 1.5))
+    panels[2].yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=9, columnspacing=1.2)
+    return figure
 
 
 def _over_time(

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sbcdark.catalog.records import ScoredDark
 from sbcdark.catalog.text import characters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sbcdark.catalog.records import Match, ScoredDark
+    from sbcdark.catalog.records import Match
 
-DARK_KEYS = (
-    "rank",
-    "dark",
-    "program",
-    "score",
-    "weight",
-    "delta_sigma",
-    "delta_box_rate_count_s_pix",
-    "delta_contrast_count_s_pix",
-    "delta_temperature_c",
-    "delta_days",
-    "exptime_s",
-    "uri",
-)
+DARK_KEYS = tuple(one.name for one in fields(ScoredDark) if one.name not in {"file_id", "file", "role"})
 """The keys of a dark of a match, in order."""
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, PixelRing
 from sbcdark.pipeline.detector.regions import BOX, QUIET
 from sbcdark.pipeline.views.drawing import (
+    SIDE,
     UNIT,
     block_mean,
     colour_bar,
@@ -121,20 +122,19 @@ def _bar(bottom: float) -> tuple[float, float, float, float]:
 class _PairSheet:
     """The figure of an exposure and its dark, kept for the next pair: axes take longer to make than to fill."""
 
-    def __init__(self, shapes: tuple[tuple[int, ...], ...], block: int) -> None:
+    def __init__(self, shapes: tuple[tuple[int, ...], ...]) -> None:
         self.figure = new_figure(12.0, 0.6 + _SIDE + 0.6, None)
-        self._block = block
         self._panels = _pair(self.figure, 0.6)
         self._drawn = []
         for axes, shape in zip(self._panels, shapes, strict=True):
-            empty = np.zeros([-(-side // block) for side in shape])
-            self._drawn.append(draw_image(axes, empty, shape, block, (0.0, 1.0)))
+            empty = np.zeros([-(-side // SIDE) for side in shape])
+            self._drawn.append(draw_image(axes, empty, shape, SIDE, (0.0, 1.0)))
             _draw_region(axes, BOX, "-")
             _draw_region(axes, QUIET, "--")
             axes.set_xlabel("detector x (pixel)")
         self._panels[0].set_ylabel("detector y (pixel)")
         self._bar = panel(self.figure, *_bar(0.6))
-        colour_bar(self.figure, self._drawn[1], self._bar, rate_label(block))
+        colour_bar(self.figure, self._drawn[1], self._bar, rate_label(SIDE))
 
     @property
     def changing(self) -> list[Artist]:
@@ -146,7 +146,7 @@ class _PairSheet:
 
     def fill(self, frames: tuple[FramePicture, FramePicture]) -> Figure:
         """Return the figure with an exposure and its dark."""
-        images = [block_mean(frame.counts, self._block, frame.exptime_s * UNIT) for frame in frames]
+        images = [block_mean(frame.counts, SIDE, frame.exptime_s * UNIT) for frame in frames]
         limits = stretch(images)
         for axes, drawn, image, frame, kind in zip(
             self._panels, self._drawn, images, frames, ("Exposure", "Dark"), strict=True
@@ -159,7 +159,7 @@ class _PairSheet:
 _pair_sheet = lru_cache(maxsize=1)(_PairSheet)
 
 
-def plot_exposure_and_dark(path: Path, science: FramePicture, dark: FramePicture, *, block: int = 16) -> None:
+def plot_exposure_and_dark(path: Path, science: FramePicture, dark: FramePicture) -> None:
     """Draw an exposure and its dark side by side with one stretch, with the box and the quiet rows.
 
     Parameters
@@ -168,18 +168,14 @@ def plot_exposure_and_dark(path: Path, science: FramePicture, dark: FramePicture
         The PNG to write; an old one is replaced once the new one is complete.
     science, dark : FramePicture
         Native frames, shape (1024, 1024).
-    block : int
-        Side of the summed blocks in pixels.
 
     Raises
     ------
     OSError
         The file cannot be written.
-    ValueError
-        `block` is below 1.
     """
     with own_style():
-        sheet = _pair_sheet((science.counts.shape, dark.counts.shape), block)
+        sheet = _pair_sheet((science.counts.shape, dark.counts.shape))
         save(sheet.fill((science, dark)), path, changing=sheet.changing)
 
 
@@ -230,23 +226,22 @@ def _products_figure(
     masterdark: NDArray[Any],
     apertures: Sequence[PixelShape],
     titles: tuple[str, str],
-    block: int,
 ) -> Figure:
     names = _aperture_list(apertures)
     bottom = 0.6 + (0.17 * (names.count("\n") + 1) if names else 0.0)
     figure = new_figure(12.0, bottom + _SIDE + 0.4, None)
     panels = _pair(figure, bottom)
     products = (science, masterdark)
-    images = [block_mean(product, block, UNIT) for product in products]
+    images = [block_mean(product, SIDE, UNIT) for product in products]
     limits = stretch(images)
     drawn = None
     for axes, product, image, title in zip(panels, products, images, titles, strict=True):
-        drawn = draw_image(axes, image, product.shape, block, limits)
+        drawn = draw_image(axes, image, product.shape, SIDE, limits)
         _draw_apertures(axes, apertures)
         axes.set_title(plain_text(title, _TITLE), fontsize=11, parse_math=False)
         axes.set_xlabel("product x (pixel)")
     panels[0].set_ylabel("product y (pixel)")
-    colour_bar(figure, drawn, panel(figure, *_bar(bottom)), rate_label(block))
+    colour_bar(figure, drawn, panel(figure, *_bar(bottom)), rate_label(SIDE))
     if names:
         figure.supxlabel(names, fontsize=9, parse_math=False)
     return figure
@@ -259,7 +254,6 @@ def plot_products(
     apertures: Sequence[PixelShape] = (),
     *,
     titles: tuple[str, str] = ("Science", "Masterdark"),
-    block: int = 16,
 ) -> None:
     """Draw a science product and its masterdark side by side with one stretch, with the apertures.
 
@@ -273,15 +267,11 @@ def plot_products(
         Numbered in the picture; the first `LISTED_APERTURES` are named below it.
     titles : (str, str)
         The two titles, for example the names of the association and the masterdark.
-    block : int
-        Side of the summed blocks in pixels.
 
     Raises
     ------
     OSError
         The file cannot be written.
-    ValueError
-        `block` is below 1.
     """
     with own_style():
-        save(_products_figure(science, masterdark, apertures, titles, block), path)
+        save(_products_figure(science, masterdark, apertures, titles), path)

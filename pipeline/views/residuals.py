@@ -11,6 +11,7 @@ import numpy as np
 from sbcdark.pipeline.views.drawing import (
     COLOUR_MAP,
     PALETTE,
+    SIDE,
     UNIT,
     block_mean_of,
     block_sum,
@@ -142,7 +143,7 @@ class FitPicture:
         return Profile(place, seen[filled] / unit, error, expected[filled] / unit)
 
 
-def plot_fit(path: Path | None, fit: FitPicture, *, block: int = 16, written_as: str = "png") -> Figure:
+def plot_fit(path: Path | None, fit: FitPicture, *, written_as: str = "png") -> Figure:
     """Draw science, model and residual of an exposure, block-summed, and profiles of the fitted pixels.
 
     Parameters
@@ -151,8 +152,6 @@ def plot_fit(path: Path | None, fit: FitPicture, *, block: int = 16, written_as:
         The file to write; an old one is replaced once the new one is complete. None only draws the figure.
     fit : FitPicture
         The data.
-    block : int
-        Side of the summed blocks in pixels.
     written_as : {"png", "pdf", "svg"}
         The format.
 
@@ -160,25 +159,22 @@ def plot_fit(path: Path | None, fit: FitPicture, *, block: int = 16, written_as:
     ------
     OSError
         The file cannot be written.
-    ValueError
-        `block` is below 1.
     """
     with own_style():
-        sheet = _fit_sheet(fit.counts.shape, block)
+        sheet = _fit_sheet(fit.counts.shape)
         return save(sheet.fill(fit), path, written_as, sheet.changing)
 
 
 class _FitSheet:
     """The figure of a fit, kept for the next one: axes take longer to make than to fill."""
 
-    def __init__(self, shape: tuple[int, ...], block: int) -> None:
+    def __init__(self, shape: tuple[int, ...]) -> None:
         self.figure = new_figure(12.0, 7.0, None)
-        self._block = block
         self._panels = tuple(panel(self.figure, left, 3.65, 3.0, 3.0) for left in (0.8, 4.1, 8.2))
         science, model, residual = self._panels
-        empty = np.zeros((-(-shape[0] // block), -(-shape[1] // block)))
+        empty = np.zeros((-(-shape[0] // SIDE), -(-shape[1] // SIDE)))
         self._drawn = [
-            draw_image(axes, empty, shape, block, (0.0, 1.0), colours=colours)
+            draw_image(axes, empty, shape, SIDE, (0.0, 1.0), colours=colours)
             for axes, colours in ((science, COLOUR_MAP), (model, COLOUR_MAP), (residual, "RdBu_r"))
         ]
         for axes in self._panels:
@@ -188,7 +184,7 @@ class _FitSheet:
             axes.tick_params(labelleft=False)
         model.set_title("dark + sky", fontsize=11)
         science_bar, residual_bar = (panel(self.figure, left, 3.65, 0.12, 3.0) for left in (7.22, 11.32))
-        colour_bar(self.figure, self._drawn[0], science_bar, rate_label(block))
+        colour_bar(self.figure, self._drawn[0], science_bar, rate_label(SIDE))
         colour_bar(self.figure, self._drawn[2], residual_bar, "(science - model) / sqrt(model)")
         self._bar = science_bar
         self._of_one: list[Any] = []
@@ -204,7 +200,7 @@ class _FitSheet:
         while self._of_one:
             self._of_one.pop().remove()
         science, _, residual = self._panels
-        means, sigmas = fit.blocks(self._block)
+        means, sigmas = fit.blocks(SIDE)
         limits = stretch(means)
         for drawn, image, between in zip(
             self._drawn, (*means, sigmas), (limits, limits, (-SIGMAS, SIGMAS)), strict=True

@@ -8,45 +8,21 @@ import numpy as np
 
 from sbcdark.pipeline.model.dark_error import template_errors
 from sbcdark.pipeline.model.templates import BLOCK
-from sbcdark.pipeline.views.drawing import PALETTE, draw_image, new_figure, own_style, plain_text, save, stretch
+from sbcdark.pipeline.views.drawing import PALETTE, draw_image, new_figure, plain_text, stretch
+from sbcdark.pipeline.views.listings import RATE_UNIT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.model.templates import Templates
 
-_RATE = 1e-6  # rates are shown in this many count/s/pixel
 _TITLE = 40
 
 
-def plot_templates(path: Path | None, exposure: str, templates: Templates, *, written_as: str = "png") -> Figure:
-    """Draw the templates of an exposure's dark.
-
-    Parameters
-    ----------
-    path : Path or None
-        The file to write; an old one is replaced once the new one is complete. None only draws the figure.
-    exposure : str
-        The exposure whose darks make the templates.
-    templates : Templates
-        The templates.
-    written_as : {"png", "pdf", "svg"}
-        The format.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
-    """
-    with own_style():
-        return save(_figure(exposure, templates), path, written_as)
-
-
-def _figure(exposure: str, templates: Templates) -> Figure:
+def plot_templates(exposure: str, templates: Templates) -> Figure:
+    """Draw the templates of the dark of an exposure."""
     figure = new_figure(12.0, 7.4, "constrained")
     panels = figure.subplots(2, 3)
     errors = template_errors(templates)
@@ -99,9 +75,9 @@ def _hot_pixels(figure: Figure, axes: Axes, templates: Templates) -> None:
 
 
 def _darks(axes: Axes, templates: Templates) -> None:
-    errors = np.sqrt(np.diagonal(templates.covariances, axis1=1, axis2=2)) / _RATE
+    errors = np.sqrt(np.diagonal(templates.covariances, axis1=1, axis2=2)) / RATE_UNIT
     axes.errorbar(
-        templates.amplitudes / _RATE, templates.bases / _RATE, xerr=errors[:, 1], yerr=errors[:, 0], fmt="o",
+        templates.amplitudes / RATE_UNIT, templates.bases / RATE_UNIT, xerr=errors[:, 1], yerr=errors[:, 0], fmt="o",
         color=PALETTE[0], markersize=4, linewidth=0.8,
     )  # fmt: skip
     axes.set_xscale("symlog", linthresh=2.0)

@@ -64,7 +64,7 @@ def picture(path: Path) -> NDArray[Any]:
 
 
 def pair_figure(science: FramePicture, dark: FramePicture) -> Figure:
-    return _pair_sheet((science.counts.shape, dark.counts.shape), 16).fill((science, dark))
+    return _pair_sheet((science.counts.shape, dark.counts.shape)).fill((science, dark))
 
 
 def shown(axes: Axes) -> Any:
@@ -181,7 +181,7 @@ def test_apertures_are_drawn_where_they_are_and_numbered() -> None:
         PixelEllipse(705.0, 685.0, 90.0, 60.0, 30.0, "core"),
         PixelEllipse(300.0, 400.0, 50.0, 50.0, 0.0, "$x_2$"),
     ]
-    figure = _products_figure(product(), product(), apertures, ("Science", "Masterdark"), 16)
+    figure = _products_figure(product(), product(), apertures, ("Science", "Masterdark"))
     for axes in figure.axes[:2]:
         drawn = [p for p in axes.patches if isinstance(p, Ellipse)]
         for patch, aperture in zip(drawn, apertures, strict=True):
@@ -198,7 +198,7 @@ def test_apertures_are_drawn_where_they_are_and_numbered() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_products_of_any_shape(shape: tuple[int, int], tmp_path: Path) -> None:
-    plot_products(tmp_path / "a.png", product(shape), product(shape), block=8)
+    plot_products(tmp_path / "a.png", product(shape), product(shape))
     assert np.ptp(picture(tmp_path / "a.png")) > 0
 
 
@@ -213,7 +213,7 @@ def test_constant_and_empty_images(value: float, tmp_path: Path) -> None:
 
 def test_hostile_names_are_drawn_as_text(tmp_path: Path) -> None:
     apertures = [PixelEllipse(70.0, 10.0 * i, 9.0, 9.0, 0.0, HOSTILE) for i in range(20)]
-    figure = _products_figure(product(), product(), apertures, (HOSTILE, HOSTILE), 16)
+    figure = _products_figure(product(), product(), apertures, (HOSTILE, HOSTILE))
     hostile = FramePicture(HOSTILE, np.ones((64, 64)), 1.0, float("nan"), float("inf"))
     pair = pair_figure(hostile, hostile)
     for drawn in (figure, pair):

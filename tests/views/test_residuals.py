@@ -57,7 +57,7 @@ def test_what_is_drawn_over_the_kept_ground_is_the_whole_figure(tmp_path: Path) 
         pair = FramePicture(fit.rootname, fit.counts, 1000.0), FramePicture("dark", fit.model, 9.0)
         plot_fit(tmp_path / f"{number}.png", fit)
         plot_exposure_and_dark(tmp_path / f"{number}p.png", *pair)
-        fits, both = _fit_sheet(DETECTOR_SHAPE, 16), _pair_sheet((DETECTOR_SHAPE, DETECTOR_SHAPE), 16)
+        fits, both = _fit_sheet(DETECTOR_SHAPE), _pair_sheet((DETECTOR_SHAPE, DETECTOR_SHAPE))
         for sheet, name in ((fits, f"{number}.png"), (both, f"{number}p.png")):
             assert sheet.figure.ground is not None
             with own_style():
