@@ -5,6 +5,7 @@ Every function that writes runs inside a session of `engine.writing` and never c
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from sqlalchemy.orm import aliased
 from sbcdark.catalog import models
 from sbcdark.catalog.chunks import rows_among
 from sbcdark.catalog.preferred_files import preferred_files, refresh_exposures
+from sbcdark.catalog.queries import file_record
 from sbcdark.catalog.records import StoredFile, Superseded
 
 if TYPE_CHECKING:
@@ -110,17 +112,7 @@ def _named_files() -> sa.Select[models.File, str | None, str | None]:
 
 
 def _stored_file(file: models.File, rootname: str | None, association: str | None) -> StoredFile:
-    return StoredFile(
-        file.id,
-        rootname or association or "",
-        file.kind,
-        file.uri,
-        file.size_byte,
-        file.mtime_ns,
-        file.sha256,
-        file.etag,
-        file.state,
-    )
+    return StoredFile(**asdict(file_record(file)), name=rootname or association or "")
 
 
 def set_states(session: Session, changes: Sequence[FileChange]) -> set[int]:

@@ -212,18 +212,10 @@ class Superseded:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredFile:
+class StoredFile(FileRecord):
     """A file in the catalog, with the name of its exposure or association."""
 
-    id: int
-    name: str
-    kind: str
-    uri: str
-    size_byte: int
-    mtime_ns: int
-    sha256: str | None
-    etag: str | None
-    state: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from mast_server import MastServer
 
+PROGRAM = Path(sys.executable).with_name("sbcdark")
+"""The installed command."""
+
 _LOOP = """
 import contextlib, io, json, os, sys
 from sbcdark.cli.main import run
@@ -114,7 +117,7 @@ def subprocess_of(mast: MastServer, folder: Path, *arguments: str | Path, timeou
     """Start the installed command in a process of its own, on a SQLite catalog in the folder."""
     environment = plain_environment() | mast.configure(folder / "config", timeout_s)
     return subprocess.Popen(
-        [Path(sys.executable).with_name("sbcdark"), "--db", f"sqlite:///{folder / 'catalog.db'}", *arguments],
+        [PROGRAM, "--db", f"sqlite:///{folder / 'catalog.db'}", *arguments],
         env=environment | {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mast_server import MastServer
     from range_server import RangeServer
 
+    from sbcdark.pipeline.drizzling.drizzle import Drizzler
     from sbcdark.pipeline.model.templates import DarkFrame
 
 
@@ -90,6 +91,15 @@ def darks(shared_data: Path) -> list[DarkFrame]:
     frames = load_darks(shared_data / "darks_13961")
     assert len(frames) == 20
     return frames
+
+
+@pytest.fixture(scope="module")
+def drizzler() -> Iterator[Drizzler]:
+    """Return the process that drizzles."""
+    from sbcdark.pipeline.drizzling.drizzle import Drizzler  # noqa: PLC0415  most tests drizzle nothing
+
+    with Drizzler() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

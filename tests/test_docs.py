@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import PROGRAM
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-PROGRAM = Path(sys.executable).with_name("sbcdark")
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.frames.untrusted_fits import clean
 from sbcdark.pipeline.ingest.outliers import judge
-from sbcdark.pipeline.selection.names import Selector, selected_exposures
+from sbcdark.pipeline.selection.names import NAME_THEM, selected_exposures, selector_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
     from sqlalchemy.orm import Session
+
+    from sbcdark.pipeline.selection.names import Selector
 
 _LONGEST_REASON = 500
 
@@ -105,12 +107,9 @@ def _set(
     if not said:
         raise UsageError("The reason is empty.", 'Give e.g. --reason "edge of the SAA".')
     with writing(engine) as session:
-        given = [names] if isinstance(names, str) else names
-        rootnames = selected_exposures(session, given if isinstance(given, Selector) else Selector(given))
+        rootnames = selected_exposures(session, selector_of(names))
         if not rootnames:
-            raise UsageError(
-                "No exposure is given.", "Give root names, --program N, --association NAME or --target NAME."
-            )
+            raise UsageError("No exposure is given.", NAME_THEM)
         run = writes.start_run(session, "retire" if quality == "retired" else "restore", SOFTWARE_VERSION)
         for rootname in rootnames:
             quality_marks.set_quality(session, rootname, quality, said, by_hand=True, run_id=run)

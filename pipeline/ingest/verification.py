@@ -14,7 +14,7 @@ from sbcdark.catalog.records import FileChange
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.archive.urls import host_of, is_remote
 from sbcdark.pipeline.frames.untrusted_fits import UnsoundError, file_sha256, local_path, modified_ns
-from sbcdark.pipeline.selection.names import Selector, as_root_name, selected_exposures
+from sbcdark.pipeline.selection.names import as_root_name, selected_exposures, selector_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.records import StoredFile
     from sbcdark.pipeline.ingest.report import Progress
+    from sbcdark.pipeline.selection.names import Selector
 
 _PAGE = 256
 """Files checked between two writes."""
@@ -154,7 +155,7 @@ def _count(report: Verification, file: StoredFile, look: _Look, selections: tupl
 
 def _named(engine: sa.Engine, names: Selector | Sequence[str]) -> list[str] | None:
     """Return the names of exposures and of associations, which have files of their own; None for all."""
-    wanted = names if isinstance(names, Selector) else Selector(names)
+    wanted = selector_of(names)
     if wanted.is_empty:
         return None
     given = [as_root_name(name) for name in [*wanted.names, *wanted.association]]

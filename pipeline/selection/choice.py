@@ -15,7 +15,7 @@ from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.records import Match, RejectedDark
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.selection import file_state, match_warnings, rules
-from sbcdark.pipeline.selection.names import Selector, named_exposures, resolve_exposure, resolve_target
+from sbcdark.pipeline.selection.names import named_exposures, resolve_exposure, resolve_target, selector_of
 from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import MatchValues, ScoredDark
+    from sbcdark.pipeline.selection.names import Selector
 
 _REJECTED_SHOWN = 3
 """Number of nearby rejected darks that are reported with their reason."""
@@ -211,7 +212,7 @@ def match(
     engine, rule = as_engine(catalog), rules.rule_of(rule)
     requirements = wanted or Requirements()
     with reading(engine) as session:
-        selector = names if isinstance(names, Selector) else Selector(names)
+        selector = selector_of(names)
         exposures = named_exposures(session, selector)
         found = [match_exposure(session, rootname, rule, requirements) for rootname in exposures]
         if templates is not None:

@@ -58,6 +58,13 @@ class Selector:
         return not (self.names or self.everything or self.program or self.association or self.target)
 
 
+def selector_of(names: Selector | str | Sequence[str]) -> Selector:
+    """Return a selector; a name or several select themselves."""
+    if isinstance(names, Selector):
+        return names
+    return Selector([names] if isinstance(names, str) else names)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A target: an association with its exposures, or single exposures."""
@@ -127,7 +134,7 @@ def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list
         A name is neither an association nor an exposure; a program or target has no science exposure; nothing is
         selected.
     """
-    wanted = selector if isinstance(selector, Selector) else Selector(selector)
+    wanted = selector_of(selector)
     names = [wanted.names] if isinstance(wanted.names, str) else wanted.names
     targets: dict[str, Target] = {}
     exposures: dict[str, None] = {}

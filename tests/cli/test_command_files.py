@@ -8,19 +8,17 @@ import json
 import lzma
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from commands import PROGRAM
 from helpers import ON_SQLITE
 
 if TYPE_CHECKING:
     from commands import Commands
-
-PROGRAM = Path(sys.executable).with_name("sbcdark")
 
 
 LISTINGS: tuple[tuple[str, ...], ...] = (

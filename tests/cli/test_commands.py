@@ -9,12 +9,12 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from commands import PROGRAM
 from twin_archive import REAL_FOLDERS
 
 from sbcdark.catalog.engine import make_engine
@@ -25,8 +25,6 @@ from sbcdark.pipeline.simulation.simulated_archive import simulate
 
 if TYPE_CHECKING:
     from commands import Commands, Done
-
-PROGRAM = Path(sys.executable).with_name("sbcdark")
 
 
 def test_ingest_says_what_it_did(sbcdark: Any, shared_data: Path) -> None:

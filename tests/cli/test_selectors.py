@@ -6,13 +6,13 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers import ON_SQLITE
 
 from sbcdark.cli.main import app, register
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 _SELECTING = (
     *("match", "run", "photometry", "masterdark", "subtract", "exposures", "darks", "show", "verify", "plot"),

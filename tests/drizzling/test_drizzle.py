@@ -30,8 +30,6 @@ from sbcdark.pipeline.simulation.simulated_archive import Association, Parameter
 from sbcdark.pipeline.simulation.sky import pixel_area_arcsec2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct
@@ -61,12 +59,6 @@ def surroundings(folder: Path) -> dict[str, Any]:
         "environment": dict(os.environ),
         "drizzlepac": "drizzlepac" in sys.modules,
     }
-
-
-@pytest.fixture(scope="module")
-def drizzler() -> Iterator[Drizzler]:
-    with Drizzler() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

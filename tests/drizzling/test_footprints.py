@@ -14,7 +14,6 @@ from flt_copies import copy_with_counts
 from sbcdark.catalog.errors import SbcdarkError
 from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, aperture_sum, overlap
 from sbcdark.pipeline.detector.constants import flagged
-from sbcdark.pipeline.drizzling.drizzle import Drizzler
 from sbcdark.pipeline.drizzling.footprints import (
     NativeWeights,
     check_weights,
@@ -29,11 +28,11 @@ from sbcdark.pipeline.simulation.files import write_simulated
 from sbcdark.pipeline.simulation.simulated_archive import Parameters, simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from sbcdark.pipeline.drizzling.drizzle import Drizzler
     from sbcdark.pipeline.drizzling.drizzled_product import DrizzledProduct, FrameMapping
 
 SHAPE = (1024, 1024)
@@ -54,12 +53,6 @@ class Pair:
     def rates(self) -> list[NDArray[np.float64]]:
         """Count/s per native pixel."""
         return [counts / time for counts, time in zip(self.counts, self.times, strict=True)]
-
-
-@pytest.fixture(scope="module")
-def drizzler() -> Iterator[Drizzler]:
-    with Drizzler() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from astropy.io import fits
 from astropy.table import Table
 from bad_input import overwritten, sound
+from commands import PROGRAM
 from helpers import copied
 
 from sbcdark.cli.main import run
@@ -23,9 +23,10 @@ from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.views.listings import exposures, show
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import sqlalchemy as sa
 
-PROGRAM = Path(sys.executable).with_name("sbcdark")
 
 TEXTS = (
     "'<script>alert(1)</script>'",

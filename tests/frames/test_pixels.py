@@ -13,24 +13,19 @@ from helpers import with_card
 
 from sbcdark.catalog.errors import BadFileError
 from sbcdark.catalog.records import FileReading, Refusal
-from sbcdark.pipeline.drizzling.drizzle import Drizzler
 from sbcdark.pipeline.frames.exposure_files import read_file
 from sbcdark.pipeline.frames.pixels import drizzle_input, read_science, usable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from sbcdark.pipeline.drizzling.drizzle import Drizzler
 
 
 @pytest.fixture(scope="module")
 def flt(shared_data: Path) -> bytes:
     return gzip.decompress((shared_data / "science_13655_standin" / "jcmc11ctq_flt.fits.gz").read_bytes())
-
-
-@pytest.fixture(scope="module")
-def drizzler() -> Iterator[Drizzler]:
-    with Drizzler() as running:
-        yield running
 
 
 def changed(content: bytes, change: Callable[[Any], None]) -> bytes:

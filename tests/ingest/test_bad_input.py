@@ -7,7 +7,6 @@ import os
 import resource
 import string
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bad_input import Case, corpus, flipped, flips, keywords, overwritten, run_bad_input, sound
 from bombs import bombs
+from commands import PROGRAM
 from helpers import ON_SQLITE
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-PROGRAM = Path(sys.executable).with_name("sbcdark")
 
 SEED = 20261124
 FLIPS = 1000

@@ -6,15 +6,13 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from commands import Done, plain_environment, subprocess_of
+from commands import PROGRAM, Done, plain_environment, subprocess_of
 from helpers import with_card
 from mast_content import Row, Served
 from mast_server import Fault, MastServer
@@ -28,8 +26,8 @@ from sbcdark.pipeline.ingest.fetch import Fetch, FetchOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-PROGRAM = Path(sys.executable).with_name("sbcdark")
 RAW_BYTES = 2_134_080
 
 

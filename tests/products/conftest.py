@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sbcdark import Catalog
 from sbcdark.catalog.opening import open_catalog
 
 if TYPE_CHECKING:
@@ -18,3 +19,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def catalog(real_file: Path, tmp_path_factory: pytest.TempPathFactory) -> sa.Engine:
     return open_catalog(shutil.copy(real_file, tmp_path_factory.mktemp("catalog")))
+
+
+@pytest.fixture(scope="module")
+def cat(catalog: sa.Engine) -> Catalog:
+    return Catalog(catalog)

@@ -30,24 +30,17 @@ NAMES = ["jcmc11010", "jcmc11020"]
 
 
 @pytest.fixture(scope="module")
-def catalog(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    made = Catalog(tmp_path_factory.mktemp("catalog") / "catalog.db")
-    made.ingest([shared_data / name for name in ("darks_13961", "associations_13655", "science_13655_standin")])
-    return made
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("products")
 
 
-def measure(catalog: Catalog, folder: Path, *more: str, names: Any = NAMES, **options: Any) -> list[Products]:
-    return catalog.run(names, folder, apertures=[*APERTURES, *more], growth=GROWTH, pictures=False, **options)
+def measure(cat: Catalog, folder: Path, *more: str, names: Any = NAMES, **options: Any) -> list[Products]:
+    return cat.run(names, folder, apertures=[*APERTURES, *more], growth=GROWTH, pictures=False, **options)
 
 
 @pytest.fixture(scope="module")
-def first(catalog: Catalog, folder: Path) -> list[Products]:
-    made = measure(catalog, folder)
+def first(cat: Catalog, folder: Path) -> list[Products]:
+    made = measure(cat, folder)
     assert [one.outcome.failure for one in made] == [None, None]
     return made
 
@@ -127,12 +120,12 @@ def test_a_curve_of_growth_is_the_photometry_at_each_radius(first: list[Products
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_measuring_the_same_again_makes_nothing(first: list[Products], catalog: Catalog, folder: Path) -> None:
-    before, rows = stamps(folder), dump(catalog.engine)
-    again = measure(catalog, folder)
+def test_measuring_the_same_again_makes_nothing(first: list[Products], cat: Catalog, folder: Path) -> None:
+    before, rows = stamps(folder), dump(cat.engine)
+    again = measure(cat, folder)
     assert all(one.outcome.reused for one in again)
     assert stamps(folder) == before
-    assert dump(catalog.engine) == rows
+    assert dump(cat.engine) == rows
     for one, same in zip(first, again, strict=True):
         assert same.outcome.photometry == one.outcome.photometry
         assert same.warnings == one.warnings
@@ -171,18 +164,16 @@ def test_the_tables_of_a_folder_are_joined(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_new_aperture_or_another_sky_is_measured_with_all(
-    first: list[Products], catalog: Catalog, folder: Path
-) -> None:
+def test_a_new_aperture_or_another_sky_is_measured_with_all(first: list[Products], cat: Catalog, folder: Path) -> None:
     """The fit leaves the new aperture out, so the dark changes by less than its error."""
     (_, before) = first
-    (wider,) = measure(catalog, folder, "box:400,420,60,60,20", names=["jcmc11020"])
+    (wider,) = measure(cat, folder, "box:400,420,60,60,20", names=["jcmc11020"])
     assert not wider.outcome.reused
     assert [row.aperture for row in wider.outcome.photometry] == [*APERTURES, "box:400,420,60,60,20"]
     for now, then in zip(wider.outcome.photometry, before.outcome.photometry, strict=False):
         assert now.science_count_s == then.science_count_s
         assert abs(now.dark_count_s - then.dark_count_s) < then.dark_err_count_s
-    (none,) = measure(catalog, folder, "box:400,420,60,60,20", names=["jcmc11020"], sky="none")
+    (none,) = measure(cat, folder, "box:400,420,60,60,20", names=["jcmc11020"], sky="none")
     assert not none.outcome.reused
     assert {row.sky_method for row in none.outcome.photometry} == {"none"}
 
@@ -190,29 +181,29 @@ def test_a_new_aperture_or_another_sky_is_measured_with_all(
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.usefixtures("first")
-def test_growth_is_replayed(catalog: Catalog, tmp_path: Path) -> None:
-    assert catalog.engine is not None
-    made = catalog.run("jcmc11010", tmp_path / "a", apertures=APERTURES[0], growth="20,80", pictures=False)
+def test_growth_is_replayed(cat: Catalog, tmp_path: Path) -> None:
+    assert cat.engine is not None
+    made = cat.run("jcmc11010", tmp_path / "a", apertures=APERTURES[0], growth="20,80", pictures=False)
     masterdark = made.outcome.masterdark
     assert masterdark is not None
-    selection = masterdark.members[0].selection or _selection(catalog)
-    assert all(one.identical for one in catalog.replay(selection, tmp_path / "b"))
+    selection = masterdark.members[0].selection or _selection(cat)
+    assert all(one.identical for one in cat.replay(selection, tmp_path / "b"))
 
 
-def _selection(catalog: Catalog) -> int:
+def _selection(cat: Catalog) -> int:
     import sqlalchemy as sa  # noqa: PLC0415
 
     from sbcdark.catalog import models  # noqa: PLC0415
 
-    with catalog.engine.connect() as connection:
+    with cat.engine.connect() as connection:
         return int(connection.execute(sa.select(sa.func.max(models.ProductSelection.selection_id))).scalar_one())
 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_strangers_table_is_left_alone(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_strangers_table_is_left_alone(cat: Catalog, tmp_path: Path) -> None:
     (tmp_path / "sbcdark_phot.ecsv").write_text("mine\n")
-    made = catalog.run(NAMES, tmp_path, apertures=APERTURES[0], pictures=False)
+    made = cat.run(NAMES, tmp_path, apertures=APERTURES[0], pictures=False)
     assert (tmp_path / "sbcdark_phot.ecsv").read_text() == "mine\n"
     assert made[-1].warnings[-1].endswith("was not made by sbcdark, so the tables of the associations are not joined")
 
@@ -244,25 +235,25 @@ def test_wrong_radii_are_refused(text: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_run_without_apertures_is_not_made_again(catalog: Catalog, tmp_path: Path) -> None:
-    first = catalog.run("jcmc11010", tmp_path)
+def test_a_run_without_apertures_is_not_made_again(cat: Catalog, tmp_path: Path) -> None:
+    first = cat.run("jcmc11010", tmp_path)
     before = stamps(tmp_path)
-    again = catalog.run("jcmc11010", tmp_path)
+    again = cat.run("jcmc11010", tmp_path)
     assert (first.outcome.reused, again.outcome.reused) == (False, True)
     assert stamps(tmp_path) == before
     assert again.outcome.masterdark == first.outcome.masterdark
     assert (again.warnings, again.pictures, len(again.photometry)) == (first.warnings, first.pictures, 0)
     # Without a picture, or after a change of the catalog, they are made.
     again.pictures[0].unlink()
-    assert not catalog.run("jcmc11010", tmp_path).outcome.reused
-    catalog.retire("jcrx01iiq", "a change")
-    catalog.restore("jcrx01iiq", "back again")
-    assert not catalog.run("jcmc11010", tmp_path).outcome.reused
+    assert not cat.run("jcmc11010", tmp_path).outcome.reused
+    cat.retire("jcrx01iiq", "a change")
+    cat.restore("jcrx01iiq", "back again")
+    assert not cat.run("jcmc11010", tmp_path).outcome.reused
 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_what_is_unchanged_starts_no_worker(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_unchanged_starts_no_worker(cat: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sbcdark.pipeline.products import run  # noqa: PLC0415  to watch its workers
 
     pools: list[int] = []
@@ -270,24 +261,24 @@ def test_what_is_unchanged_starts_no_worker(catalog: Catalog, tmp_path: Path, mo
     monkeypatch.setattr(run, "worker_pool", lambda size: [pools.append(size), start(size)][1])
     said: list[str] = []
     for names in (["jcmc11010"], ["jcmc11010"], ["jcmc11010", "jcmc11020"]):
-        catalog.run(names, tmp_path, pictures=False, talk=said.append)
+        cat.run(names, tmp_path, pictures=False, talk=said.append)
     assert pools == [1, 1]  # for each association once
     assert [line.partition(":")[2][:12] for line in said] == [
         " science pro", " nothing has", " nothing has", " science pro",
     ]  # fmt: skip
     with pytest.raises(UsageError, match="other inputs"):
-        catalog.run("jcmc11010", tmp_path, combine="mean", talk=said.append)
+        cat.run("jcmc11010", tmp_path, combine="mean", talk=said.append)
     assert len(said) == 4  # the error says it once
 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_products_of_other_inputs_are_refused_with_what_differs(catalog: Catalog, tmp_path: Path) -> None:
-    catalog.run("jcmc11010", tmp_path, pictures=False)
+def test_products_of_other_inputs_are_refused_with_what_differs(cat: Catalog, tmp_path: Path) -> None:
+    cat.run("jcmc11010", tmp_path, pictures=False)
     with pytest.raises(UsageError) as caught:
-        catalog.run("jcmc11010", tmp_path, combine="mean", pictures=False)
+        cat.run("jcmc11010", tmp_path, combine="mean", pictures=False)
     assert "was made from other inputs: --combine was model, now mean; without jcrx01" in caught.value.what
-    catalog.retire("jcrx01ixq", "a dark less")
+    cat.retire("jcrx01ixq", "a dark less")
     with pytest.raises(UsageError, match=r"other inputs: .*without jcrx01ixq"):
-        catalog.run("jcmc11010", tmp_path, pictures=False)
-    catalog.restore("jcrx01ixq", "back again")
+        cat.run("jcmc11010", tmp_path, pictures=False)
+    cat.restore("jcrx01ixq", "back again")

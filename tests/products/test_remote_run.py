@@ -7,23 +7,22 @@ import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from commands import Done
+from commands import PROGRAM, Done
 
 from sbcdark.cli.main import run
 from sbcdark.pipeline.archive.concurrency import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from range_server import RangeServer
 
-PROGRAM = Path(sys.executable).with_name("sbcdark")
 APERTURE = "ellipse:735,710,70,40,90"
 
 

@@ -10,7 +10,6 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from sbcdark import Catalog
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, PixelRing
 from sbcdark.pipeline.apertures.sky import parse_sky
@@ -19,6 +18,7 @@ from sbcdark.pipeline.selection.rules import Combine
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sbcdark import Catalog
     from sbcdark.results import Products
 
 APERTURE = "ellipse:735,710,70,40,90"
@@ -83,19 +83,12 @@ def test_fit_needs_the_model() -> None:
 
 
 @pytest.fixture(scope="module")
-def catalog(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    made = Catalog(tmp_path_factory.mktemp("catalog") / "catalog.db")
-    made.ingest([shared_data / name for name in ("darks_13961", "associations_13655", "science_13655_standin")])
-    return made
-
-
-@pytest.fixture(scope="module")
-def by_sky(catalog: Catalog, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Products]:
+def by_sky(cat: Catalog, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Products]:
     """Measure one association with each sky, a folder each."""
     flat = shared_data / "science_13655_standin"
     skies = ("fit", "annulus:120,200", "none")
     return {
-        sky: catalog.run(
+        sky: cat.run(
             "jcmc11020", tmp_path_factory.mktemp("products"), apertures=[APERTURE, BLANK], sky=sky, pictures=False,
             flat=flat,
         )
@@ -160,13 +153,13 @@ def test_net_product_is_the_difference_with_its_error(by_sky: dict[str, Products
 
 
 @pytest.mark.slow
-def test_sky_reaches_the_catalog(by_sky: dict[str, Products], catalog: Catalog) -> None:
+def test_sky_reaches_the_catalog(by_sky: dict[str, Products], cat: Catalog) -> None:
     import sqlalchemy as sa  # noqa: PLC0415
 
     from sbcdark.catalog import models  # noqa: PLC0415
     from sbcdark.catalog.engine import reading  # noqa: PLC0415
 
-    with reading(catalog.engine) as session:
+    with reading(cat.engine) as session:
         stored = session.scalars(sa.select(models.Photometry).order_by(models.Photometry.id)).all()
         kinds = set(session.scalars(sa.select(models.Product.kind)))
     measured = [row for products in by_sky.values() for row in rows(products)]
@@ -180,14 +173,14 @@ def test_sky_reaches_the_catalog(by_sky: dict[str, Products], catalog: Catalog) 
 
 @pytest.mark.slow
 def test_a_background_region_is_the_annulus_beside_its_source(
-    by_sky: dict[str, Products], catalog: Catalog, shared_data: Path, tmp_path: Path
+    by_sky: dict[str, Products], cat: Catalog, shared_data: Path, tmp_path: Path
 ) -> None:
     regions = tmp_path / "saved.reg"
     regions.write_text(
         "image\nellipse(736,711,70,40,90)\nannulus(736,711,120,200) # background\npoint(9,9)\n"
         "circle(401,421,40)\nannulus(401,421,120,200) # background\n"
     )
-    products = catalog.run(
+    products = cat.run(
         "jcmc11020", tmp_path / "products", regions=regions, sky="none", pictures=False,
         flat=shared_data / "science_13655_standin",
     )  # fmt: skip

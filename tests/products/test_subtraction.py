@@ -25,20 +25,13 @@ NAMES = ("jcmc11ctq", "jcmc11e6q")
 
 
 @pytest.fixture(scope="module")
-def catalog(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    made = Catalog(tmp_path_factory.mktemp("catalog") / "catalog.db")
-    made.ingest([shared_data / name for name in ("darks_13961", "associations_13655", "science_13655_standin")])
-    return made
-
-
-@pytest.fixture(scope="module")
 def flats(shared_data: Path) -> Path:
     return shared_data / "science_13655_standin"
 
 
 @pytest.fixture(scope="module")
-def made(catalog: Catalog, flats: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Subtracted]:
-    return catalog.subtract("jcmc11010", tmp_path_factory.mktemp("subtracted"), flat=flats)
+def made(cat: Catalog, flats: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Subtracted]:
+    return cat.subtract("jcmc11010", tmp_path_factory.mktemp("subtracted"), flat=flats)
 
 
 @pytest.mark.slow
@@ -72,9 +65,9 @@ def test_dark_is_subtracted_and_its_error_added(made: list[Subtracted], shared_d
 
 @pytest.mark.slow
 def test_drizzled_by_hand_they_are_the_net_product(
-    made: list[Subtracted], catalog: Catalog, flats: Path, tmp_path: Path
+    made: list[Subtracted], cat: Catalog, flats: Path, tmp_path: Path
 ) -> None:
-    net = catalog.run("jcmc11010", tmp_path / "products", pictures=False, flat=flats).net
+    net = cat.run("jcmc11010", tmp_path / "products", pictures=False, flat=flats).net
     copies = [tmp_path / one.flt.name for one in made]
     for one, copy in zip(made, copies, strict=True):
         shutil.copy(one.flt, copy)
@@ -89,7 +82,7 @@ def test_drizzled_by_hand_they_are_the_net_product(
 
 @pytest.mark.slow
 def test_masks_are_regions_of_the_sky_or_pixels_of_the_flt(
-    catalog: Catalog, flats: Path, shared_data: Path, tmp_path: Path
+    cat: Catalog, flats: Path, shared_data: Path, tmp_path: Path
 ) -> None:
     with fits.open(shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz") as hdus:
         wcs = WCS(hdus["SCI"].header, hdus)
@@ -104,8 +97,8 @@ def test_masks_are_regions_of_the_sky_or_pixels_of_the_flt(
     made = {}
     for name, text in regions.items():
         (tmp_path / f"{name}.reg").write_text(f"{text}\n")
-        (made[name],) = catalog.subtract("jcmc11e6q", tmp_path / name, mask=tmp_path / f"{name}.reg", flat=flats)
-    (made["none"],) = catalog.subtract("jcmc11e6q", tmp_path / "none", flat=flats)
+        (made[name],) = cat.subtract("jcmc11e6q", tmp_path / name, mask=tmp_path / f"{name}.reg", flat=flats)
+    (made["none"],) = cat.subtract("jcmc11e6q", tmp_path / "none", flat=flats)
     outside = [name for name, one in made.items() if "masks nothing" in " ".join(one.warnings)]
     assert outside == ["elsewhere"]
     amplitude = {}
@@ -119,8 +112,8 @@ def test_masks_are_regions_of_the_sky_or_pixels_of_the_flt(
 
 
 @pytest.mark.slow
-def test_sky_is_subtracted_too(made: list[Subtracted], catalog: Catalog, flats: Path, tmp_path: Path) -> None:
-    with_sky = catalog.subtract("jcmc11010", tmp_path, sky=True, flat=flats)
+def test_sky_is_subtracted_too(made: list[Subtracted], cat: Catalog, flats: Path, tmp_path: Path) -> None:
+    with_sky = cat.subtract("jcmc11010", tmp_path, sky=True, flat=flats)
     for plain, both in zip(made, with_sky, strict=True):
         assert plain.sky_count_s_pix is None
         assert both.sky_count_s_pix is not None
@@ -128,9 +121,9 @@ def test_sky_is_subtracted_too(made: list[Subtracted], catalog: Catalog, flats: 
         difference = fits.getdata(plain.flt, 1).astype(np.float64) - fits.getdata(both.flt, 1)
         assert np.median(difference) == pytest.approx(both.sky_count_s_pix * time, rel=1e-4)
     with pytest.raises(UsageError, match="was made from other inputs") as caught:
-        catalog.subtract("jcmc11010", tmp_path, flat=flats)
+        cat.subtract("jcmc11010", tmp_path, flat=flats)
     assert "--overwrite" in caught.value.todo
-    assert catalog.subtract("jcmc11010", tmp_path, flat=flats, overwrite=True)[0].sky_count_s_pix is None
+    assert cat.subtract("jcmc11010", tmp_path, flat=flats, overwrite=True)[0].sky_count_s_pix is None
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from helpers import ON_SQLITE
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
@@ -32,7 +33,7 @@ _KINDS = [
 ]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ON_SQLITE
 @pytest.mark.parametrize(("kind", "exposure"), _KINDS)
 def test_pictures_are_drawn(real_catalog: sa.Engine, tmp_path: Path, kind: str, exposure: str | None) -> None:
     from matplotlib.image import imread  # noqa: PLC0415
