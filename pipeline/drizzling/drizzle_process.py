@@ -261,8 +261,6 @@ def _corners(call: KernelCall, mapping: _Mapping) -> tuple[NDArray[np.float64], 
 
 
 def _resample(planes: Sequence[Sequence[NDArray[Any]]], calls: Sequence[KernelCall], *, paired: bool) -> dict[str, Any]:
-    from drizzlepac import adrizzle  # noqa: PLC0415  in the worker only
-
     if not calls:
         return {"error": "no product was made before"}
     alone = len(planes) - 2 * paired
@@ -270,17 +268,8 @@ def _resample(planes: Sequence[Sequence[NDArray[Any]]], calls: Sequence[KernelCa
     products = [(np.zeros(shape, np.float32), np.zeros(shape, np.float32)) for _ in range(alone + paired)]
     context = np.zeros((len(calls) // 32 + 1, *shape), np.int32)
     for number, call in enumerate(calls):
-        options = call.options | {"wcsmap": _Mapping(call)}
-        # Pixels without weight must be finite: the kernel multiplies them by 0.
-        images = [np.where(call.weight > 0, np.asarray(plane[number], np.float32), np.float32(0.0)) for plane in planes]
-        weighted = [(image, call.weight) for image in images[:alone]]
-        if paired:
-            weighted.append(_as_ratio(call, *images[alone:]))
-        for (image, weight), (science, total) in zip(weighted, products, strict=True):
-            adrizzle.do_driz(
-                image, call.input_wcs, weight, call.output_wcs, science, total, context,
-                call.expin, call.in_units, call.wt_scl, **options,
-            )  # fmt: skip
+        images = [np.asarray(plane[number], np.float32) for plane in planes]
+        _resample_frame(call, images, products, context, paired=paired)
     empty = products[0][1] == 0
     found = [mean for mean, _ in products[:alone]]
     if paired:
@@ -291,6 +280,37 @@ def _resample(planes: Sequence[Sequence[NDArray[Any]]], calls: Sequence[KernelCa
     for image in found:
         image[empty] = np.nan
     return {"drizzled": found}
+
+
+def _resample_frame(
+    call: KernelCall,
+    images: Sequence[NDArray[np.float32]],
+    products: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
+    context: NDArray[np.int32],
+    *,
+    paired: bool,
+) -> None:
+    """Add one frame's images to their products; the mapping takes as much memory as four images and ends with it."""
+    from drizzlepac import adrizzle  # noqa: PLC0415  in the worker only
+
+    options = call.options | {"wcsmap": _Mapping(call)}
+    for (image, weight), (science, total) in zip(_weighted(call, images, paired=paired), products, strict=True):
+        adrizzle.do_driz(
+            image, call.input_wcs, weight, call.output_wcs, science, total, context,
+            call.expin, call.in_units, call.wt_scl, **options,
+        )  # fmt: skip
+
+
+def _weighted(
+    call: KernelCall, images: Sequence[NDArray[np.float32]], *, paired: bool
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Yield an image and its weight for each call of the kernel, one at a time."""
+    # Pixels without weight must be finite: the kernel multiplies them by 0.
+    finite = (np.where(call.weight > 0, image, np.float32(0.0)) for image in images)
+    for _ in range(len(images) - 2 * paired):
+        yield next(finite), call.weight
+    if paired:
+        yield _as_ratio(call, next(finite), next(finite))
 
 
 def _as_ratio(

@@ -61,13 +61,13 @@ class ScienceInput:
     @property
     def rate(self) -> NDArray[np.float64]:
         """Flat-fielded count/s/pixel, shape (1024, 1024); 0 on pixels that are not good."""
-        return np.where(self.good, self.frame.science, 0.0) / self.values.exptime_s
+        return np.where(self.good, self.frame.science, np.float64(0.0)) / self.values.exptime_s
 
     @property
     def counts(self) -> NDArray[np.float64]:
         """Raw counts (FLT x flat), shape (1024, 1024), non-negative; 0 on pixels that are not good."""
         flat = 1.0 if self.flat is None else self.flat.pixels
-        return np.maximum(np.where(self.good, self.frame.science * flat, 0.0), 0.0)
+        return np.maximum(np.where(self.good, self.frame.science * flat, np.float64(0.0)), 0.0)
 
     def flat_fielded(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return an image of the detector (1024, 1024) divided by the flat; 0 on pixels that are not good."""

@@ -203,14 +203,14 @@ def fit_dark(
     if not np.all(np.isfinite(image)) or image.min() < 0:
         raise UsageError("Good pixels hold negative or non-finite counts.", "Mask them, or give raw counts.")
 
-    components = [templates.base_map * use]
+    sums = [block_sum(templates.base_map * use, BIN)]
     if templates.glow:
-        components.append(templates.glow_map * use)
+        sums.append(block_sum(templates.glow_map * use, BIN))
     fitted = [0, 1] if templates.glow else [0]
     if sky:
-        components.append(np.where(use, 1.0 if flat is None else flat, 0.0))
+        sums.append(block_sum(np.where(use, 1.0 if flat is None else flat, 0.0), BIN))
         fitted.append(2)
-    binned = np.array([block_sum(c, BIN) for c in components]) * exptime_s
+    binned = np.array(sums) * exptime_s
     filled = block_sum(use, BIN) > 0
     scarce = bool(use.sum() < BINS_ENOUGH * BIN**2)
     design, seen = binned[:, filled], block_sum(image, BIN)[filled]

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.estimation.science_frames import ScienceInput
 
 
+_BAND = 64
+"""Rows that are computed at a time, to save memory."""
+
 _SMOOTH_PIX = 3.0
 _ENOUGH = 10.0  # counts from which the variance is the count itself
 
@@ -77,12 +80,16 @@ def net_error(
     along_x, along_y = frame.native_x, frame.native_y
     drop_x, drop_y = frame.drop_sides()
     share = _mean_square(along_x, drop_x) * _mean_square(along_y, drop_y)
-    time = product.weight.astype(np.float64) * along_x * along_y
     scale = frame.rate_scale**2 * share
+    error = np.empty_like(dark_error)
     with np.errstate(divide="ignore", invalid="ignore"):
-        counting = scale * np.maximum(variance, 0.0) / time
-    error = np.sqrt(counting + dark_error.astype(np.float64) ** 2)
-    return np.where(product.weight > 0, error, np.nan).astype(np.float32)
+        for first in range(0, len(error), _BAND):
+            rows = slice(first, first + _BAND)
+            time = product.weight[rows].astype(np.float64) * along_x * along_y
+            counting = scale * np.maximum(variance[rows], 0.0) / time
+            error[rows] = np.sqrt(counting + dark_error[rows].astype(np.float64) ** 2)
+    error[product.weight == 0] = np.nan
+    return error
 
 
 def _mean_square(native: float, drop: float) -> float:

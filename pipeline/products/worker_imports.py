@@ -4,9 +4,14 @@ import atexit
 import gc
 import os
 import shutil
+import sys
 import warnings
 
 gc.disable()  # each worker enables it
+
+# astropy and matplotlib do without: no worker writes tables as ASDF or draws in three dimensions.
+for unused in ("asdf_astropy", "lxml", "mpl_toolkits.mplot3d"):
+    sys.modules.setdefault(unused, None)  # type: ignore[arg-type]
 
 # With `python -W error` a remark of a library would end the process.
 with warnings.catch_warnings():

@@ -70,10 +70,9 @@ def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDA
     """
     if block < 1 or image.ndim != 2:
         raise ValueError(f"cannot sum blocks of {block} pixels in an image with {image.ndim} axes")
-    values = np.asarray(image, dtype=np.float64)
-    known = np.isfinite(values)
-    missing = [(0, -side % block) for side in values.shape]
-    sums = block_sum_of_whole(np.pad(np.where(known, values, 0.0), missing), block)
+    known = np.isfinite(image)
+    missing = [(0, -side % block) for side in image.shape]
+    sums = block_sum_of_whole(np.pad(np.where(known, image, image.dtype.type(0)), missing), block)
     return sums, block_sum_of_whole(np.pad(known, missing), block).astype(np.int64)
 
 
