@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.text import listed, number
 from sbcdark.cli.errors import shown
-from sbcdark.cli.output import Column, emit, fixed, print_table, say_warnings, scaled
+from sbcdark.cli.output import Column, emit, fits_whole, fixed, print_table, say_warnings, scaled, tell
 from sbcdark.pipeline.frames.tables import PHOTOMETRY_KEYS
 
 if TYPE_CHECKING:
@@ -31,8 +31,14 @@ _COLUMNS = (
     Column("flux_erg_s_cm2_a", "flux", lambda value: f"{value:.3e}", spare=4),
     Column("shown_magnitude", "AB mag", spare=3),
 )
+_APERTURE_COLUMNS = (
+    Column("association", "association", common=True),
+    Column("number", "no."),
+    Column("named", "aperture", folds=True),
+)
 _GROWTH_COLUMNS = (
     Column("association", "association", common=True),
+    Column("number", "no."),
     Column("aperture", "aperture", folds=True, common=True),
     Column("radius_pix", "radius (pix)", fixed(1)),
     Column("radius_arcsec", "(arcsec)", fixed(3), spare=2),
@@ -123,16 +129,54 @@ def print_photometry(outcomes: list[Outcome], *, as_json: bool, as_csv: bool) ->
     about = f"{_subtracted(outcomes)}{_counted_from(outcomes)}"
     # One association is named above the table: a column would take the place of the flux.
     alone = f" of {outcomes[0].name}" if len(outcomes) == 1 else ""
-    columns = _COLUMNS[1:] if alone else _COLUMNS
+    without = {"association"} if alone else set()
     title = f"\nPhotometry{alone}; rates in drizzled count/s, flux in erg/s/cm2/A\n{about}" if rows else ""
     grown = any(outcome.growth for outcome in outcomes)
     keys = (*PHOTOMETRY_KEYS, "growth") if grown and as_json else PHOTOMETRY_KEYS
+    on_screen = not as_json and not as_csv
+    numbered = on_screen and not fits_whole(rows, _COLUMNS[1:] if alone else _COLUMNS)
+    if numbered:
+        # Only the numbers stay in the rows, so that source, flux and magnitude have their place.
+        print_table(_apertures(outcomes), [one for one in _APERTURE_COLUMNS if one.key not in without], title)
+        tell("")
+        without, title = without | {"aperture"}, ""
+    columns = [one for one in _COLUMNS if one.key not in without]
     emit(rows, keys, columns, as_json=as_json, as_csv=as_csv, output=None, title=title)
-    if grown and not as_json and not as_csv:
-        points = [point for outcome in outcomes for point in outcome.growth]
-        shown_points = [{"shown_magnitude": _magnitude(point.record)} for point in points]
-        growth = [row | more for row, more in zip(growth_rows(points), shown_points, strict=True)]
-        print_table(growth, _GROWTH_COLUMNS[1:] if alone else _GROWTH_COLUMNS, f"\nCurves of growth{alone}")
+    if grown and on_screen:
+        without = without if numbered else without | {"number"}
+        columns = [one for one in _GROWTH_COLUMNS if one.key not in without]
+        points = [(outcome, point) for outcome in outcomes for point in outcome.growth]
+        more = [
+            {"shown_magnitude": _magnitude(point.record), "number": _number(outcome, point.aperture)}
+            for outcome, point in points
+        ]
+        growth = zip(growth_rows([point for _, point in points]), more, strict=True)
+        print_table([row | own for row, own in growth], columns, f"\nCurves of growth{alone}")
+
+
+def _apertures(outcomes: list[Outcome]) -> list[dict[str, Any]]:
+    """Return the numbered apertures: once if all associations have the same, else of each association."""
+    rows = [
+        {"association": outcome.name, "number": number, "named": _named(record)}
+        for outcome in outcomes
+        for number, record in enumerate(outcome.photometry, 1)
+    ]
+    lists = [[_named(record) for record in outcome.photometry] for outcome in outcomes if outcome.photometry]
+    if any(one != lists[0] for one in lists):
+        return rows
+    return [row | {"association": None} for row in rows[: len(lists[0])]]
+
+
+def _named(record: PhotometryRecord) -> str:
+    """Return the label of an aperture, with its shape where the label is another text."""
+    if re.match(r"[a-z_]+[:@]", record.aperture) is not None:
+        return record.aperture
+    return f"{record.aperture}: {_short(record.shape)}"
+
+
+def _number(outcome: Outcome, aperture: str) -> int:
+    """Return the number of an aperture in the photometry of its association."""
+    return 1 + [record.aperture for record in outcome.photometry].index(aperture)
 
 
 def _magnitude(record: PhotometryRecord) -> str | None:
@@ -146,12 +190,16 @@ def _subtracted(outcomes: list[Outcome]) -> str:
     methods = {record.sky_method for outcome in outcomes for record in outcome.photometry}
     if methods == {"none"}:
         return "source = science - dark; no sky is subtracted"
-    # 0.4 mas are enough: the digits of a position from hours and minutes would fill the screen.
-    texts = [re.sub(r"(\.[0-9]{7})[0-9]+", r"\1", one) for one in sorted(methods - {"none"})]
+    texts = [_short(one) for one in sorted(methods - {"none"})]
     shown_methods = ["the fitted sky" if one == "fit" else f"the sky of {one}" for one in texts]
     sky = " or ".join(shown_methods)
     rests = "\nnet rests on the base expected from the darks, source does not" if "fit" in methods else ""
     return f"source = science - dark - sky; {sky} is subtracted{rests}"
+
+
+def _short(shape: str) -> str:
+    """Return a shape with 7 decimals: the digits of a position from hours and minutes would fill the screen."""
+    return re.sub(r"(\.[0-9]{7})[0-9]+", r"\1", shape)  # 0.4 mas are enough
 
 
 def _counted_from(outcomes: list[Outcome]) -> str:

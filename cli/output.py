@@ -227,6 +227,18 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
         say(f"(left out, too wide for the screen: {names})")
 
 
+def fits_whole(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> bool:
+    """Return whether a table of rows fits the screen with all its columns, and nothing folded; a pipe fits all."""
+    width = screen_width(sys.stdout)
+    values = {column: [column.cell(row) for row in rows] for column in columns}
+    sizes = [
+        max(len(column.heading), *map(len, values[column]))
+        for column in columns
+        if any(values[column]) and not (column.common and len(rows) > 1 and len(set(values[column])) == 1)
+    ]
+    return width is None or sum(sizes) + _GAP * (len(sizes) - 1) <= width
+
+
 def _in_words(column: Column, value: str) -> str:
     """Return a value in words, its unit after it: "time 1000 s"."""
     name, parenthesis, unit = column.heading.partition(" (")

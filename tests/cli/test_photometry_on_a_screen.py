@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APERTURES = (
-    "--aperture ellipse@11:02:14.1,+38:02:35,1.2,0.8,30 --aperture ellipse@165.558750123,38.043055612,1.2,0.8,35 "
+    "--aperture ellipse:735,710,70,40,90 --aperture 'fk5; ellipse(11:02:14.1,+38:02:35,1.75\",1.0\",30)' "
+    "--aperture circle:735,710,30"
 )
+NUMBERED = ["1  ellipse:735,710,70,40,90", "2  ellipse@165.5587473,38.0430594,1.75,1,-60", "3  circle:735,710,30"]
+"""What stands above the table."""
 
 
 @ON_SQLITE
@@ -28,24 +31,29 @@ def test_long_apertures_leave_room_for_flux_and_magnitude(sbcdark: Any, shared_d
         copy_with_counts(path, tmp_path / "program" / path.stem, PHOTFLAM=1.3e-16, PHOTPLAM=1762.0)
     archive = [shared_data / "darks_13961", shared_data / "associations_13655"]
     assert sbcdark("ingest", *archive, "program").code == 0
-    measure = shlex.split(f"photometry jcmc11010 -o products {APERTURES}")
+    names = ["jcmc11010", "jcmc11020", "jcmc11030", "jcmc11040"]
+    measure = shlex.split(f"photometry {' '.join(names)} -o products {APERTURES}")
     for width in (80, 120):
         done = sbcdark(*measure, columns=width)
         assert done.code == 0, done.stderr
-        heading = next(line for line in done.stdout.splitlines() if line.startswith("no."))
-        assert heading.split()[-3:] == ["flux", "AB", "mag"]
-        assert max(map(len, done.stdout.splitlines())) <= width
-        rows = done.stdout.split("─\n")[1].split("\n\n")[0]
-        start = heading.index("aperture")
-        texts = "".join(line[start:].split("  ")[0].strip() for line in rows.splitlines())
-        assert texts == "ellipse@165.55875,38.0430556,1.2,0.8,30ellipse@165.5587501,38.0430556,1.2,0.8,35"
-    # With a column for the association, too, less important columns go before the magnitude.
-    both = sbcdark(*measure, "jcmc11020", columns=80)
-    assert both.code == 0, both.stderr
-    assert next(line for line in both.stdout.splitlines() if line.startswith("association")).split()[-2:] == [
-        "AB",
-        "mag",
-    ]
+        lines = [line.strip() for line in done.stdout.splitlines()]
+        assert max(map(len, lines)) <= width
+        assert [line for line in lines if line in NUMBERED] == NUMBERED
+        place = next(place for place, line in enumerate(lines) if line.startswith("association"))
+        assert lines[place].split()[:2] == ["association", "no."]
+        assert {"source", "sigma", "flux"} < set(lines[place].split())
+        assert lines[place].endswith("AB mag")
+        rows = [line.split()[:2] for line in lines[place + 2 : place + 14]]
+        assert rows == [[name, number] for name in names for number in "123"]
+        assert ("left out" in done.stderr) == (width == 80)
+    # A pipe has room for the texts in the rows, and a curve of growth has the numbers, too.
+    assert "no.  aperture" in sbcdark(*measure).stdout
+    grown = sbcdark(
+        *shlex.split("photometry jcmc11010 -o products --aperture circle:735,710,30 --growth 9"), columns=80
+    )
+    assert grown.code == 0, grown.stderr
+    growth = grown.stdout.split("Curves of growth of jcmc11010\n")[1].splitlines()
+    assert growth[0].startswith("All have radius 9.0 pix") or growth[0].split()[:2] == ["no.", "radius"]
 
 
 @pytest.mark.parametrize("width", [40, 30, 25])
