@@ -11,7 +11,7 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.records import is_divided
 from sbcdark.pipeline.archive.cache import path_of, record_to_match
-from sbcdark.pipeline.frames.flats import find_flat, missing_flat, read_flat
+from sbcdark.pipeline.frames.flats import another_flat, find_flat, missing_flat, read_flat
 from sbcdark.pipeline.frames.pixels import read_science, usable
 from sbcdark.pipeline.model.combination import Exposure
 from sbcdark.pipeline.selection.file_state import with_current_file
@@ -102,7 +102,10 @@ class FlatShelf:
         self._given = given
 
     def flat_of(self, values: MatchValues, warnings: list[str]) -> Flat | None:
-        """Return the flat that divided an exposure; if it is not found, return None and add a warning.
+        """Return the flat that divided an exposure; if it is not found, return None.
+
+        A flat that is not found, another than that of PFLTFILE, and a FLATCORR that is still to be performed give a
+        warning.
 
         Raises
         ------
@@ -111,12 +114,20 @@ class FlatShelf:
         """
         assert values.file is not None  # noqa: S101  ensured by science_values
         if not is_divided(values.file.flat_correction):
+            if values.file.flat_correction == "PERFORM":
+                warnings.append(
+                    f"{values.rootname}: FLATCORR is PERFORM, so its FLT is taken for one that no flat divided; "
+                    "calibrate it again"
+                )
             return None
         path = find_flat(values.file.flat_file, self._given)
         if path is None:
             warnings.append(f"{values.rootname}: {missing_flat(values.file.flat_file)}")
             return None
-        return read_flat(path)
+        flat = read_flat(path)
+        if (other := another_flat(flat, values.file.flat_file, values.filter)) is not None:
+            warnings.append(f"{values.rootname}: {other}")
+        return flat
 
 
 def read_input(values: MatchValues, flat: Flat | None, *, drizzled: bool = True) -> ScienceInput:

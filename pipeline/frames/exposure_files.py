@@ -24,6 +24,7 @@ from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE, REGIONS
 from sbcdark.pipeline.frames.flats import flat_at_hand
 from sbcdark.pipeline.frames.flt_checks import why_unfit
 from sbcdark.pipeline.frames.frame_counts import LARGEST_PIXEL, measured_regions
+from sbcdark.pipeline.frames.lost_pixels import lost_pixels
 from sbcdark.pipeline.frames.plain_headers import NotPlainError, plain_headers
 from sbcdark.pipeline.frames.untrusted_fits import (
     NotOursError,
@@ -174,8 +175,14 @@ def parse(
             return None, _association(hdus)
         science: Any = hdus[1] if len(hdus) > 1 else None
         header = None if science is None else science.header
+        lost = lost_pixels(hdus, None if regions is None else [slice(one.y0, one.y1) for one in regions])
         exposure = _exposure(
-            hdus[0].header, header, lambda: science.data if regions is None else _rows(science, regions), regions, flat
+            hdus[0].header,
+            header,
+            lambda: science.data if regions is None else _rows(science, regions),
+            regions,
+            flat,
+            lost,
         )
         if kind == "FLT" and not is_prism(exposure.filter) and (unfit := why_unfit(hdus)) is not None:
             raise UnsoundError(unfit)
@@ -190,6 +197,8 @@ def _plain_exposure(content: bytes) -> ExposureFacts | None:
         require_promised(len(headers) - 1, headers[0].get("NEXTEND"))
         _require_sbc(headers[0])
         header = headers[1] if len(headers) > 1 else None
+        if any(part.sizes["NAXIS"] for part in parts[2:]):
+            return None  # pixels were lost, or the file is another's: what is usual are null arrays
         return _exposure(headers[0], header, lambda: _plain_pixels(content, parts[1], header), None, None)
     except NotPlainError:
         return None
@@ -215,9 +224,18 @@ def _require_sbc(primary: Any) -> None:
 
 
 def _exposure(
-    primary: Any, header: Any, read_pixels: Callable[[], Any], regions: Sequence[Region] | None, given_flat: Path | None
+    primary: Any,
+    header: Any,
+    read_pixels: Callable[[], Any],
+    regions: Sequence[Region] | None,
+    given_flat: Path | None,
+    lost: NDArray[np.bool_] | None = None,
 ) -> ExposureFacts:
-    """Return the facts in the primary header, the header of the first extension (None without one) and its pixels."""
+    """Return the facts in the primary header, the header of the first extension (None without one) and its pixels.
+
+    Pixels that were lost on the way to the ground are excluded from the measurements of a science exposure. A dark
+    without them is rejected, since templates are made of whole frames.
+    """
     image_type = _text(primary, "IMAGETYP") or ""
     observation = _text(primary, "OBSTYPE") or ""
     if image_type == "DARK":
@@ -229,19 +247,9 @@ def _exposure(
     mode = _text(primary, "OBSMODE")
     if mode not in {None, "ACCUM"}:
         raise NotOursError(f"not an ACCUM exposure: {mode}")
-    if header is None:
-        raise UnsoundError("truncated: SCI extension is missing")
-    if _text(header, "EXTNAME") != "SCI":
-        raise UnsoundError("first extension is not SCI")
-    shape = (header.get("NAXIS2"), header.get("NAXIS1"))
-    if shape != DETECTOR_SHAPE:
-        raise UnsoundError(f"SCI is {shape[1]} x {shape[0]} pixels, not 1024 x 1024")
-    data = read_pixels()
-    if data is None or data.shape != DETECTOR_SHAPE:
-        raise UnsoundError("SCI does not have 1024 x 1024 pixels")
-    unit = _text(header, "BUNIT")
-    if (unit or "COUNTS").upper() not in {"COUNTS", "ELECTRONS"}:
-        raise UnsoundError(f"BUNIT of SCI is {unit}, not COUNTS")
+    data = _required_pixels(header, read_pixels)
+    if lost is not None and exposure_kind == "dark":
+        raise UnsoundError(f"the dark lacks {number(int(lost.sum()), 'pixel')}, lost in transmission (DQ 1 or 2)")
     # The shortest SBC exposure is 0.1 s; a time near zero would give arbitrary rates.
     exptime = _number(primary, "EXPTIME", "s", above=0.01, below=20_000.0)
     start = _number(primary, "EXPSTART", "MJD", above=52_000.0, below=80_000.0)
@@ -250,7 +258,8 @@ def _exposure(
     flat = None
     if exposure_kind == "science" and data.dtype.kind == "f":
         flat = flat_at_hand(_text(primary, "FLATCORR"), _text(primary, "PFLTFILE"), given_flat)
-    frame = Frame(unwrapped_counts(data) if flat is None else np.asarray(data, np.float64) * flat.pixels)
+    counts = unwrapped_counts(data) if flat is None else np.asarray(data, np.float64) * flat.pixels
+    frame = Frame(counts if lost is None else np.where(lost, np.nan, counts))
     return ExposureFacts(
         rootname=_rootname(primary),
         kind=exposure_kind,
@@ -279,6 +288,26 @@ def _exposure(
         # Cores of sources look like hot pixels, and a frame read in part lacks the other pixels.
         hot_pixels=count_hot_pixels(frame) if exposure_kind == "dark" and regions is None else None,
     )
+
+
+def _required_pixels(header: Any, read_pixels: Callable[[], Any]) -> Any:
+    """Return the pixels of the first extension, which must be the counts of a full frame."""
+    if header is None:
+        raise UnsoundError("truncated: SCI extension is missing")
+    if "ZIMAGE" in header:
+        raise UnsoundError("tile-compressed, which is not supported: unpack it with funpack, then ingest it")
+    if _text(header, "EXTNAME") != "SCI":
+        raise UnsoundError("first extension is not SCI")
+    shape = (header.get("NAXIS2"), header.get("NAXIS1"))
+    if shape != DETECTOR_SHAPE:
+        raise UnsoundError(f"SCI is {shape[1]} x {shape[0]} pixels, not 1024 x 1024")
+    data = read_pixels()
+    if data is None or data.shape != DETECTOR_SHAPE:
+        raise UnsoundError("SCI does not have 1024 x 1024 pixels")
+    unit = _text(header, "BUNIT")
+    if (unit or "COUNTS").upper() not in {"COUNTS", "ELECTRONS"}:
+        raise UnsoundError(f"BUNIT of SCI is {unit}, not COUNTS")
+    return data
 
 
 def _rows(science: Any, regions: Sequence[Region]) -> NDArray[np.generic] | None:

@@ -14,7 +14,7 @@ import numpy as np
 from sbcdark.catalog.errors import BadFileError
 from sbcdark.catalog.records import is_divided
 from sbcdark.pipeline.frames.pixels import full_frame
-from sbcdark.pipeline.frames.untrusted_fits import file_sha256, opened
+from sbcdark.pipeline.frames.untrusted_fits import card_value, clean, file_sha256, opened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,11 +34,14 @@ class Flat:
         sha256 of the file.
     pixels : ndarray of float64, shape (1024, 1024)
         About 1; NaN where it has no value.
+    filter : str or None
+        FILTER1 of its header.
     """
 
     path: Path
     sha256: str
     pixels: NDArray[np.float64]
+    filter: str | None = None
 
 
 def find_flat(name: str | None, given: Path | None) -> Path | None:
@@ -90,13 +93,34 @@ def missing_flat(name: str | None) -> str:
     )
 
 
+def another_flat(flat: Flat, name: str | None, filter_name: str | None) -> str | None:
+    """Return the warning about a flat that is not the one that divided a frame; None if it is, or if that is unknown.
+
+    Parameters
+    ----------
+    flat : Flat
+        A flat that the user gave.
+    name, filter_name : str or None
+        PFLTFILE and FILTER1 of the frame's header.
+    """
+    found = _REFERENCE.fullmatch(name or "")
+    given = flat.path.name.removesuffix(".gz")
+    if found is None or given == found.group(1):
+        return None
+    which = "" if flat.filter in {None, filter_name} else f", a flat for {flat.filter}"
+    return (
+        f"the FLT was divided by {found.group(1)}, but --flat is {given}{which}: the dark gets another shape; give the "
+        "flat of PFLTFILE, or a folder that holds it"
+    )
+
+
 def read_flat(path: Path) -> Flat:
     """Return a flat; a file is read once while it stays the same.
 
     Raises
     ------
     BadFileError
-        The file is missing, broken, or not a flat of a full SBC frame.
+        The file is missing, broken, or not a flat of a full SBC frame: the HRC's have as many pixels.
     """
     try:
         status = path.stat()
@@ -110,10 +134,14 @@ def _read_flat(path: Path, _size: int, _mtime_ns: int) -> Flat:
     """Return a flat; the exposures of a filter share it, and one takes 8 MB."""
     with opened(path) as hdus:
         flat = full_frame(hdus, path).astype(np.float64)
+        detector, filter_name = (card_value(hdus[0].header, keyword) for keyword in ("DETECTOR", "FILTER1"))
+    if isinstance(detector, str) and clean(detector) != "SBC":
+        raise BadFileError(f"{path} is a flat of the {clean(detector)[:20]}, not of the SBC.", "Give the right one.")
     valid = np.isfinite(flat) & (flat > 0)
     if not valid.any():
         raise BadFileError(f"{path} is not a flat: no pixel is above 0.", "Give the right one with --flat.")
-    return Flat(path, file_sha256(path), np.where(valid, flat, np.nan))
+    known = (clean(filter_name)[:20] or None) if isinstance(filter_name, str) else None
+    return Flat(path, file_sha256(path), np.where(valid, flat, np.nan), known)
 
 
 def flat_at_hand(flat_correction: str | None, name: str | None, given: Path | None) -> Flat | None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.errors import BadFileError
+from sbcdark.catalog.text import number
 from sbcdark.pipeline.detector.constants import flagged
 from sbcdark.pipeline.detector.rates import unwrapped_counts
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.frames.flt_checks import constant_of, is_finite, wcs_of, why_unfit
+from sbcdark.pipeline.frames.lost_pixels import lost_pixels
 from sbcdark.pipeline.frames.untrusted_fits import (
     UnsoundError,
     clean,
@@ -107,10 +109,14 @@ def read_dark(path: Path, known: FileRecord | None = None) -> NDArray[np.generic
     Raises
     ------
     BadFileError
-        The file is missing, broken, or not the ingested one.
+        The file is missing, broken, not the ingested one, or lacks pixels.
     """
     content = read_content(path, known)
     with trusted(path), open_content(content) as hdus:
+        lost = lost_pixels(hdus)
+        if lost is not None:
+            what = f"{path} lacks {number(int(lost.sum()), 'pixel')}, lost in transmission (DQ 1 or 2)."
+            raise BadFileError(what, "Exclude it from all choices: sbcdark retire NAME --reason 'lost pixels'")
         return full_frame(hdus, path)
 
 

@@ -9,8 +9,11 @@ import pytest
 from astropy.io import fits
 from helpers import copied, counts
 
+from sbcdark.catalog.engine import reading
+from sbcdark.catalog.errors import BadFileError
 from sbcdark.catalog.opening import open_catalog
 from sbcdark.pipeline.detector.regions import BOX, QUIET, good_pixels
+from sbcdark.pipeline.estimation.science_frames import FlatShelf, science_values
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.selection.choice import match
 from sbcdark.pipeline.views.listings import show
@@ -127,3 +130,41 @@ def test_flat_that_does_not_exist_is_wrong_usage(
     done = sbcdark(*command, "--flat", "flatz")
     assert done.code == 2
     assert "There is no flat at flatz." in done.stderr
+
+
+@pytest.mark.parametrize("card", [{}, {"FILTER1": "F115LP"}, {"DETECTOR": "HRC"}])
+def test_a_flat_that_did_not_divide_the_frame_is_told(
+    empty_catalog: sa.Engine, folder: Path, flats: Path, tmp_path: Path, card: dict[str, str]
+) -> None:
+    ingest(empty_catalog, [folder])
+    other = tmp_path / "other_pfl.fits"
+    with fits.open(next(flats.iterdir())) as hdus:
+        hdus[0].header.update(card)
+        hdus.writeto(other)
+    with reading(empty_catalog) as session:
+        values = science_values(session, NAME)
+    warnings: list[str] = []
+    if "DETECTOR" in card:
+        with pytest.raises(BadFileError, match="is a flat of the HRC, not of the SBC"):
+            FlatShelf(other).flat_of(values, warnings)
+        return
+    assert FlatShelf(other).flat_of(values, warnings) is not None
+    (told,) = warnings
+    what = "other_pfl.fits, a flat for F115LP" if card else "other_pfl.fits"
+    assert f"divided by sbc_standin_pfl.fits, but --flat is {what}:" in told
+    for same in (flats, flats / "sbc_standin_pfl.fits"):
+        FlatShelf(same).flat_of(values, warnings)
+    assert warnings == [told]
+
+
+def test_a_flat_correction_that_is_still_to_be_performed_is_told(
+    empty_catalog: sa.Engine, folder: Path, flats: Path
+) -> None:
+    with fits.open(folder / f"{NAME}_flt.fits.gz") as hdus:
+        hdus[0].header["FLATCORR"] = "PERFORM"
+        hdus.writeto(folder / f"{NAME}_flt.fits.gz", overwrite=True)
+    ingest(empty_catalog, [folder])
+    warnings: list[str] = []
+    with reading(empty_catalog) as session:
+        assert FlatShelf(flats).flat_of(science_values(session, NAME), warnings) is None
+    assert "FLATCORR is PERFORM" in warnings[0]
