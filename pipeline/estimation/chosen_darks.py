@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.errors import BadFileError, NothingMatchedError
 from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files, path_of, record_to_match
+from sbcdark.pipeline.estimation.science_frames import is_dark_subtracted
 from sbcdark.pipeline.frames.pixels import read_dark
 from sbcdark.pipeline.model.templates import DarkFrame
 from sbcdark.pipeline.selection import choice
@@ -41,9 +42,12 @@ def matches_of(session: Session, exposures: Sequence[MatchValues], options: Buil
     for match in found:
         if not match.darks:
             reasons = "; ".join(f"{rejected.dark}: {rejected.reason}" for rejected in match.nearest_rejected)
+            subtracted = any(one.rootname == match.exposure and is_dark_subtracted(one) for one in exposures)
             raise NothingMatchedError(
                 f"No dark fits {match.exposure}" + (f" ({reasons})." if reasons else ": the catalog has none."),
-                advice_in(session, [match.exposure]),
+                "A dark is already subtracted from its FLT: calibrate it again with DARKCORR OMIT."
+                if subtracted
+                else advice_in(session, [match.exposure]),
             )
     found += [choice.forced_match(session, rootname, darks, wanted) for rootname, darks in options.use.items()]
     by_name = {match.exposure: match for match in found}

@@ -175,7 +175,9 @@ def parse(
             return None, _association(hdus)
         science: Any = hdus[1] if len(hdus) > 1 else None
         header = None if science is None else science.header
-        lost = lost_pixels(hdus, None if regions is None else [slice(one.y0, one.y1) for one in regions])
+        # The DQ array of an FLT on a server is not read: the model excludes its pixels when the file is here.
+        rows = None if regions is None else [slice(one.y0, one.y1) for one in regions]
+        lost = lost_pixels(hdus, rows) if rows is None or kind == "RAW" else None
         exposure = _exposure(
             hdus[0].header,
             header,

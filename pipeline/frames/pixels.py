@@ -183,6 +183,8 @@ def _data_quality(hdus: HDUList, path: Path) -> NDArray[np.int16]:
     quality = hdu.data if value is None else np.full(DETECTOR_SHAPE, value)
     if not isinstance(quality, np.ndarray) or quality.shape != DETECTOR_SHAPE:
         raise BadFileError(f"{path} has no DQ array, which AstroDrizzle needs.", "Get the FLT again.")
+    if quality.dtype.itemsize > 2:  # a flag above bit 15 excludes a pixel as well
+        quality = np.where(quality >> 16 != 0, quality | _BAD_DQ, quality)
     return quality.astype(np.int16)
 
 
@@ -212,9 +214,10 @@ def drizzle_input(frame: ScienceFrame, bad: NDArray[np.bool_], target: Path) -> 
     """Write a copy of an FLT for AstroDrizzle, in which bad pixels have no weight.
 
     Cards that astropy cannot read are removed; keywords and BUNIT are in upper case; missing TELESCOP, EXPEND,
-    NPOLFILE, EXPNAME, EXTVER, MEANDARK and NGOODPIX are added; DQ and ERR become arrays. A bad pixel without a flag
-    gets SCI = 0 and the DQ bit 512; a flagged one keeps its finite value, since AstroDrizzle gives it no weight. If
-    nothing changes, the file is copied byte for byte.
+    NPOLFILE, EXPNAME, EXTVER, MEANDARK and NGOODPIX are added; DQ and ERR become arrays, DQ of
+    int16, and SCI of integers becomes float32. A bad pixel without a flag gets SCI = 0 and the DQ bit 512; a flagged
+    one keeps its finite value, since AstroDrizzle gives it no weight. If nothing changes, the file is copied byte for
+    byte.
 
     Parameters
     ----------
@@ -249,6 +252,12 @@ def _repaired(frame: ScienceFrame, bad: NDArray[np.bool_]) -> bytes:
         changed |= _add_missing_cards(hdus)
         for name, kind in (("ERR", np.float32), ("DQ", np.int16)):
             changed |= _fill_null_array(hdus, name, kind)
+        if science.data.dtype.kind != "f":  # AstroDrizzle divides in place, and reads counts above 32767 as negative
+            science.data = frame.science.astype(np.float32)
+            changed = True
+        if hdus["DQ", 1].data.dtype.newbyteorder("=") != np.int16:
+            hdus["DQ", 1].data = frame.data_quality
+            changed = True
         newly = bad & ~flagged(frame.data_quality)
         blank = newly | ~np.isfinite(frame.science)
         if blank.any():

@@ -131,6 +131,8 @@ def measure(built: Built) -> tuple[list[PhotometryRecord], list[GrowthPoint], li
     if records and common.file is None:
         why = "the exposures are mixed" if built.mixed else "PHOTFLAM is missing or 0"
         warnings.append(f"{name}: {why}, so no flux is given")
+    elif records and common.file is not None and common.file.photplam_a is None:
+        warnings.append(f"{name}: PHOTPLAM is missing or 0, so no AB magnitude is given")
     return records, growth, warnings
 
 

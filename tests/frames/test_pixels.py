@@ -175,3 +175,40 @@ def test_bad_pixels_have_no_weight_and_no_value(tmp_path: Path, flt: bytes, driz
     product = drizzler.drizzle([tmp_path / "copy_flt.fits"], folder=tmp_path, log=tmp_path / "log")
     assert np.isfinite(product.science[product.weight > 0]).all()
     assert places(product.frames[0].weight == 0) == bad
+
+
+@pytest.mark.parametrize(
+    ("pixels", "quality", "flag"),
+    [
+        (np.uint16, np.int16, 32),
+        (np.int16, np.int16, 32),
+        (np.float64, np.uint16, 0x8000),
+        (np.float32, np.int32, 1 << 20),
+        (np.float32, np.uint8, 128),
+    ],
+)
+def test_pixels_of_other_types_are_drizzled_alike(
+    tmp_path: Path, flt: bytes, drizzler: Drizzler, pixels: type, quality: type, flag: int
+) -> None:
+    """SCI of whole counts, one of them above 32767; a flag that no usual DQ array has."""
+
+    def convert(hdus: Any) -> None:
+        counts = np.round(hdus["SCI"].data)
+        counts[500, 500] = 40_000
+        hdus["SCI"].data = counts.astype(np.uint16).view(np.int16) if pixels is np.int16 else counts.astype(pixels)
+        flags = np.zeros((1024, 1024), quality)
+        flags[600:700, 300:400] = flag
+        hdus["DQ"].data = flags
+
+    path = tmp_path / "x_flt.fits"
+    path.write_bytes(changed(flt, convert))
+    frame = read_science(path)
+    good = usable(frame, None)
+    assert not good[600:700, 300:400].any()
+    assert good.sum() == 1024**2 - 10_000
+    drizzle_input(frame, ~good, tmp_path / "input_flt.fits")
+    product = drizzler.drizzle([tmp_path / "input_flt.fits"], folder=tmp_path, log=tmp_path / "log")
+    assert np.array_equal(product.frames[0].weight > 0, good)
+    total = np.nansum(product.science, dtype=np.float64)
+    # A native pixel has the area of 1.6 product pixels.
+    assert total == pytest.approx(1.6 * frame.science[good].sum() / 1020.0, rel=0.03)

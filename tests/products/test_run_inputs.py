@@ -136,6 +136,28 @@ def test_nothing_matches(catalog: sa.Engine, tmp_path: Path) -> None:
     assert "days away" in outcome.failure.what
 
 
+def test_a_subtracted_dark_is_why_nothing_matches(shared_data: Path, tmp_path: Path) -> None:
+    """The FLT has hardly a count left, so every dark is brighter."""
+    folder = _edited(shared_data, tmp_path / "edited", DARKCORR="COMPLETE", MEANDARK=0.012)
+    with fits.open(folder / "jcmc11e6q_flt.fits", mode="update") as hdus:
+        hdus["SCI"].data -= 0.012
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    ingest(engine, [shared_data / "darks_13961", folder])
+    (outcome,) = make(engine, ["jcmc11e6q"], Job(tmp_path / "products", BuildOptions()))
+    assert isinstance(outcome.failure, NothingMatchedError)
+    assert "calibrate it again with DARKCORR OMIT" in outcome.failure.todo
+
+
+def test_a_missing_pivot_wavelength_is_told(shared_data: Path, flats: Path, tmp_path: Path) -> None:
+    folder = _edited(shared_data, tmp_path / "edited", PHOTFLAM=1e-17, PHOTPLAM=0.0)
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    ingest(engine, [shared_data / "darks_13961", folder])
+    job = Job(tmp_path / "products", BuildOptions(Combine.NEAREST, flat=flats), (parse_aperture(APERTURE),))
+    (outcome,) = make(engine, ["jcmc11e6q"], job)
+    assert (outcome.photometry[0].flux_erg_s_cm2_a is None, outcome.photometry[0].ab_mag) == (False, None)
+    assert "jcmc11e6q: PHOTPLAM is missing or 0, so no AB magnitude is given" in outcome.warnings
+
+
 def test_wrong_requests_are_refused(catalog: sa.Engine, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="jcmc11ctq"):
         make(catalog, ["jcmc11e6q"], Job(tmp_path, BuildOptions(use={"jcmc11ctq": ("jcrx01iiq",)})))
