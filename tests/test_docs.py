@@ -46,33 +46,24 @@ def _blocks(name: str, language: str) -> list[str]:
     return [block for written_in, block in blocks if written_in == language]
 
 
+def _run(workplace: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = _environment(workplace)
+    return subprocess.run(
+        words, cwd=workplace, env=environment, capture_output=True, text=True, check=False, timeout=180
+    )
+
+
 def test_readme_commands(workplace: Path) -> None:
     commands = [
         line for block in _blocks("README.md", "") for line in block.splitlines() if line.startswith("sbcdark ")
     ]
     assert len(commands) == 7
     for command in commands:
-        done = subprocess.run(
-            [PROGRAM, *shlex.split(command)[1:]],
-            cwd=workplace,
-            env=_environment(workplace),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-        )
+        done = _run(workplace, PROGRAM, *shlex.split(command)[1:])
         assert done.returncode == 0, (command, done.stderr)
     assert (workplace / "products" / "jcmc11010_sbcdark_dark.fits").exists()
     (code,) = _blocks("README.md", "python")
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nassert len(cat.darks(hot=True)) == 12"],
-        cwd=workplace,
-        env=_environment(workplace),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = _run(workplace, sys.executable, "-c", f"{code}\nassert len(cat.darks(hot=True)) == 12")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -87,15 +78,8 @@ def test_readme_targets_are_in_the_makefile() -> None:
 
 def test_guide_python(workplace: Path) -> None:
     (code,) = _blocks("docs/guide.md", "python")
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nprint(list(m.table['dark']), r.photometry['source_count_s'], d.rate.shape)"],
-        cwd=workplace,
-        env=_environment(workplace),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
+    more = "print(list(m.table['dark']), r.photometry['source_count_s'], d.rate.shape)"
+    done = _run(workplace, sys.executable, "-c", f"{code}\n{more}")
     assert done.returncode == 0, done.stderr
     assert "jcrx01ixq" in done.stdout
     assert "ct /" in done.stdout  # the units stand above the columns, cut to the width of a page

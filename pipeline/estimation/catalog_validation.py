@@ -11,7 +11,7 @@ from sbcdark.catalog.errors import BadFileError, UsageError
 from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files
 from sbcdark.pipeline.estimation.chosen_darks import read_dark_file
 from sbcdark.pipeline.model.validation import Validation, ValidationRow, validate
-from sbcdark.pipeline.selection.names import Selector, selected_exposures
+from sbcdark.pipeline.selection.names import Selector, names_of
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def validate_catalog(
         There are fewer than 3 darks, or more than one test can take.
     """
     with reading(engine) as session:
-        named = None if selector is None or selector.is_empty else frozenset(selected_exposures(session, selector))
-        wanted = queries.ExposureFilter("dark", quality=("good",), names=named)
+        wanted = queries.ExposureFilter("dark", quality=("good",), names=names_of(session, selector))
         records = [one for one in queries.list_exposures(session, wanted) if one.exptime_s >= MIN_EXPTIME_S]
         if len(records) > _MOST:
             raise UsageError(

@@ -279,24 +279,17 @@ def _shape_scatter(seen: Image, mean: Image, rank: int) -> float:
     return float(np.sqrt(max(excess, 0.0) * seen.size / freedom / mean.sum()))
 
 
-def _checked_weights(darks: Sequence[DarkFrame], weights: Sequence[float] | None) -> Image:
-    """Return the relative weights of the darks; raise the errors of `build_templates`."""
+def _check(darks: Sequence[DarkFrame]) -> None:
+    """Raise the errors of `build_templates`."""
     if not darks:
         raise NothingMatchedError("The dark model needs at least one dark.", "Relax the match, or ingest more darks.")
     for dark in darks:
         if dark.counts.shape != DETECTOR_SHAPE or not dark.exptime_s > 0:
             raise UsageError(f"Dark {dark.rootname} is not a full frame of {DETECTOR_SHAPE} with an exposure time.")
-    relative = np.ones(len(darks)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if relative.shape != (len(darks),) or not np.all(relative > 0) or not np.all(np.isfinite(relative)):
-        raise UsageError("Each dark needs one positive weight.")
-    return relative
 
 
 def build_templates(
-    darks: Sequence[DarkFrame],
-    weights: Sequence[float] | None = None,
-    *,
-    smoothing: tuple[float, float] = (SMOOTH_BASE, SMOOTH_GLOW),
+    darks: Sequence[DarkFrame], *, smoothing: tuple[float, float] = (SMOOTH_BASE, SMOOTH_GLOW)
 ) -> Templates:
     """Build the templates of the dark from a set of dark frames.
 
@@ -312,8 +305,6 @@ def build_templates(
     ----------
     darks : sequence of DarkFrame
         One or more.
-    weights : sequence of float, optional
-        Relative weight of each dark in addition to its exposure; 1 by default.
     smoothing : tuple of float
         Gaussian sigma of L and of G, pixels; 0 leaves a template unsmoothed.
 
@@ -326,9 +317,9 @@ def build_templates(
     NothingMatchedError
         There are no darks, or one has no counts.
     UsageError
-        A dark has another shape, no exposure time or an invalid weight.
+        A dark has another shape or no exposure time.
     """
-    relative = _checked_weights(darks, weights)
+    _check(darks)
     times = np.array([dark.exptime_s for dark in darks])
     hot, row, column = find_defects(_weighted_sum(darks, np.ones(len(darks))))
     good = ~hot & (row == 1)[:, None] & (column == 1)
@@ -338,7 +329,7 @@ def build_templates(
         raise NothingMatchedError("A dark without any counts cannot be used.", "Retire it (sbcdark retire).")
 
     glow = _has_glow(sums, np.array([one.centre for one in seen]))
-    gls = relative * times**2 / sums
+    gls = times**2 / sums
     pixels = block_sum(good, BIN).ravel()
     filled = pixels > 0
     binned = np.array([one.bins[filled] for one in seen])

@@ -18,6 +18,7 @@ from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.pages import content
 from sbcdark.pipeline.selection.changes import changes
+from sbcdark.pipeline.selection.names import names_of
 from sbcdark.pipeline.views import catalog_points, dark_history
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Pages:
     def _shown(self) -> queries.ExposureFilter:
         """The exposures that have a page."""
         with reading(self._engine) as session:
-            return queries.ExposureFilter(names=catalog_points.names_of(session, self._selector))
+            return queries.ExposureFilter(names=names_of(session, self._selector))
 
     @cached_property
     def _coverage(self) -> Coverage | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, SchemaError, UnreachableError, UsageError
 from sbcdark.catalog.result_listings import newest_rows
 from sbcdark.catalog.version import SOFTWARE_VERSION
+from sbcdark.pipeline.archive.urls import is_loopback
 from sbcdark.pipeline.pages.answers import TIME_LIMIT_S, Answers
 from sbcdark.pipeline.pages.rendering import Pages, read_page
 
@@ -106,7 +106,7 @@ def make_application(engine: sa.Engine, host: str = "127.0.0.1") -> Answers:
         with reading(engine) as session:
             return newest_rows(session)
 
-    hosts = frozenset({"localhost", "127.0.0.1", "::1", host}) if _is_loopback(host) else None
+    hosts = frozenset({"localhost", "127.0.0.1", "::1", host}) if is_loopback(host) else None
     return Answers(application, state, live.renew, hosts)
 
 
@@ -199,10 +199,3 @@ def _answer_errors(application: FastAPI, live: _LivePages) -> None:
     application.add_exception_handler(RequestValidationError, invalid)
     application.add_exception_handler(HTTPException, http)
     application.add_exception_handler(Exception, unknown)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

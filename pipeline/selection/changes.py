@@ -9,7 +9,7 @@ from sbcdark.catalog import results
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.opening import as_engine
 from sbcdark.pipeline.selection import choice, rules
-from sbcdark.pipeline.selection.names import selected_exposures
+from sbcdark.pipeline.selection.names import names_of
 from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def changes(catalog: sa.Engine | str | Path, selector: Selector | None = None) -
     """
     found = []
     with reading(as_engine(catalog)) as session:
-        named = None if selector is None or selector.is_empty else set(selected_exposures(session, selector))
+        named = names_of(session, selector)
         for stored in results.stored_selections(session):
             if named is not None and stored.exposure not in named:
                 continue

@@ -217,6 +217,11 @@ def selected_exposures(session: Session, selector: Selector) -> list[str]:
     return list(found)
 
 
+def names_of(session: Session, selector: Selector | None) -> frozenset[str] | None:
+    """Return the exposures of a selector as `selected_exposures` does; None, for all, where it selects nothing."""
+    return None if selector is None or selector.is_empty else frozenset(selected_exposures(session, selector))
+
+
 def named_exposures(session: Session, selector: Selector) -> list[str]:
     """Return the exposures of a selector.
 

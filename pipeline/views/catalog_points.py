@@ -12,6 +12,7 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import ExposureFilter, list_exposures
 from sbcdark.pipeline.selection.choice import match_exposure, tier_of_exposure
+from sbcdark.pipeline.selection.names import names_of, resolve_exposure
 from sbcdark.pipeline.selection.rules import Requirements
 from sbcdark.pipeline.views.drawing import GREY, PALETTE
 
@@ -106,13 +107,6 @@ def coverage_of(engine: sa.Engine, selector: Selector | None = None) -> Coverage
     return Coverage(groups, tuple(science))
 
 
-def names_of(session: Session, selector: Selector | None) -> frozenset[str] | None:
-    """Return the selected exposures; None for all."""
-    from sbcdark.pipeline.selection.names import selected_exposures  # noqa: PLC0415  only here
-
-    return None if selector is None or selector.is_empty else frozenset(selected_exposures(session, selector))
-
-
 def _of_kind(session: Session, kind: str, names: frozenset[str] | None) -> list[ExposureRecord]:
     selected = [] if names is None else list_exposures(session, ExposureFilter(kind, names=names))
     return measured(selected or list_exposures(session, ExposureFilter(kind)))
@@ -136,8 +130,6 @@ def match_points(engine: sa.Engine, exposure: str, rule: Rule) -> MatchPoints:
     UsageError
         The exposure is unknown, or no dark is near.
     """
-    from sbcdark.pipeline.selection.names import resolve_exposure  # noqa: PLC0415  only here
-
     with reading(engine) as session:
         name = resolve_exposure(session, exposure)
         tier = match_exposure(session, name, rule, Requirements()).tier

@@ -11,7 +11,8 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.queries import HOT_ABOVE_C, ExposureFilter, list_exposures
 from sbcdark.pipeline.detector.reference_glow import ReferenceGlow, reference_glow
-from sbcdark.pipeline.views.catalog_points import Group, by_program, measured, names_of, numbers_of, require
+from sbcdark.pipeline.selection.names import names_of
+from sbcdark.pipeline.views.catalog_points import Group, by_program, measured, numbers_of, require
 from sbcdark.pipeline.views.listings import RATE_UNIT
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.records import ExposureRecord
 from sbcdark.catalog.times import utc_time
-from sbcdark.pipeline.selection.names import as_root_name, resolve_exposure, selected_exposures
+from sbcdark.pipeline.selection.names import as_root_name, names_of, resolve_exposure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,8 +136,8 @@ def exposures(
     conditions = [_condition(text) for several in where for text in _apart(several)]
     known = wanted or queries.ExposureFilter()
     with reading(as_engine(catalog)) as session:
-        if selector is not None and not selector.is_empty:
-            known = replace(known, names=frozenset(selected_exposures(session, selector)))
+        if (named := names_of(session, selector)) is not None:
+            known = replace(known, names=named)
         found = queries.list_exposures(session, known, sort=key, descending=descending)
     return [record for record in found if all(_holds(record, *condition) for condition in conditions)]
 

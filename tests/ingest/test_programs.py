@@ -18,6 +18,8 @@ from mast_server import Fault
 from sbcdark.catalog import archive_listings, models
 from sbcdark.catalog.archive_listings import ArchivedExposure
 from sbcdark.catalog.engine import reading, writing
+from sbcdark.catalog.opening import open_catalog
+from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.selection.suggestions import advice
 
 if TYPE_CHECKING:
@@ -95,13 +97,9 @@ def test_advice_names_the_nearest_program_that_is_not_here(empty_catalog: sa.Eng
 
 def test_match_without_a_dark_asks_no_archive(shared_data: Path, tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'catalog.db'}"
-    script = (
-        "import json, sys\n"
-        "from sbcdark.cli.main import run\n"
-        f"sys.argv = ['sbcdark', '--db', {database!r}, 'ingest', {str(shared_data / 'science_13655_standin')!r}]\n"
-        "assert run() == 0\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=100)
+    engine = open_catalog(database, create=True)
+    ingest(engine, [shared_data / "science_13655_standin"])
+    engine.dispose()
     script = (
         "import json, socket, sys\n"
         "from sbcdark.cli.main import run\n"

@@ -20,10 +20,11 @@ from postgres import started_server
 from torture import bad_files, data, faults, kills, memory, report, writers
 from torture.commands import DONE, REJECTED, Bench
 from torture.databases import ENGINES, KEPT, Databases
+from torture.kills import Stage
 from torture.tally import Deadline, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torture.data import Archive
 
@@ -90,111 +91,93 @@ class Field:
     pool: Path
 
 
-def on_both_engines(
-    field: Field, subject: str, work: Callable[[Bench, Databases, Tally], None], *, at_once: bool = True
+def on_engines(
+    field: Field,
+    subject: str,
+    seconds: float,
+    work: Callable[[Stage], None],
+    *,
+    engines: Sequence[str] = ENGINES,
+    at_once: bool = True,
 ) -> list[Tally]:
-    """Do a piece of work on both engines, at once or one after the other, each in a folder of its own."""
+    """Do a piece of work on some engines, at once or one after the other, each in a folder of its own."""
 
     def one(engine: str) -> Tally:
         tally = Tally(subject, engine)
         folder = field.folder / subject.replace(" ", "_") / engine
         with tally.timed():
             try:
-                work(Bench(folder / "bench"), Databases(engine, folder / "catalogs", field.server), tally)
+                databases = Databases(engine, folder / "catalogs", field.server)
+                end = Deadline.after(seconds if at_once else seconds / len(engines))
+                work(Stage(Bench(folder / "bench"), databases, tally, field.seed, end))
             except Exception as error:  # noqa: BLE001  a catalog in a state that cannot be looked at is a finding too
                 tally.blame("wrong", "the look at it", [f"{type(error).__name__}: {error}"[:600]])
         return tally
 
-    with ThreadPoolExecutor(len(ENGINES) if at_once else 1) as threads:
-        return list(threads.map(one, ENGINES))
+    with ThreadPoolExecutor(len(engines) if at_once else 1) as threads:
+        return list(threads.map(one, engines))
 
 
-def filled_catalog(field: Field, bench: Bench, databases: Databases, tally: Tally) -> str:
-    """Return the URL of a catalog of all files."""
-    url = databases.fresh()
-    kills.blame_command(tally, "catalog of all files", bench.run(url, "ingest", field.archive.folder), (DONE, REJECTED))
-    databases.settle(url)
-    return url
-
-
-def killed_ingests(field: Field) -> list[Tally]:
+def killed_ingests(field: Field, seconds: float) -> list[Tally]:
     """Kill ingests on both engines."""
-    end = Deadline.after(field.effort.seconds["ingest"])
-
-    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        sets = ((field.archive.folder,), (field.archive.folder, field.pool))
-        kills.ingests(bench, databases, sets, tally, field.effort.kills, field.seed, end)
-
-    return on_both_engines(field, "kill an ingest", work)
+    sets = ((field.archive.folder,), (field.archive.folder, field.pool))
+    return on_engines(field, "kill an ingest", seconds, lambda stage: kills.ingests(stage, sets, field.effort.kills))
 
 
-def killed_migrations(field: Field) -> list[Tally]:
+def killed_migrations(field: Field, seconds: float) -> list[Tally]:
     """Kill migrations on both engines."""
-    end = Deadline.after(field.effort.seconds["migration"])
-
-    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        old = kills.old_catalog(databases, bench.folder)
-        kills.migrations(bench, databases, old, tally, field.effort.kills, field.seed, end)
-
-    return on_both_engines(field, "kill a migration", work)
+    return on_engines(field, "kill a migration", seconds, lambda stage: kills.migrations(stage, field.effort.kills))
 
 
-def killed_runs(field: Field) -> list[Tally]:
+def killed_runs(field: Field, seconds: float) -> list[Tally]:
     """Kill runs on both engines."""
-    end = Deadline.after(field.effort.seconds["run"])
 
-    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        filled = filled_catalog(field, bench, databases, tally)
-        kills.runs(bench, databases, filled, field.archive, tally, field.effort.run_kills, field.seed, end)
+    def work(stage: Stage) -> None:
+        url = stage.databases.fresh()
+        ended = stage.bench.run(url, "ingest", field.archive.folder)
+        kills.blame_command(stage.tally, "catalog of all files", ended, (DONE, REJECTED))
+        stage.databases.settle(url)
+        kills.runs(stage, url, field.archive, field.effort.run_kills)
 
-    return on_both_engines(field, "kill a run", work)
+    return on_engines(field, "kill a run", seconds, work)
 
 
-def many_writers(field: Field) -> list[Tally]:
+def many_writers(field: Field, seconds: float) -> list[Tally]:
     """Let many processes write at once, on each engine."""
-    end = Deadline.after(field.effort.seconds["writers"])
     files = sorted(path for folder in (field.archive.folder, field.pool) for path in folder.rglob("*.fits*"))
-
-    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        writers.writers(bench, databases, files, field.archive.science, tally, field.effort.rounds, field.seed, end)
-
-    return on_both_engines(field, "many writers", work)
+    science, rounds = field.archive.science, field.effort.rounds
+    return on_engines(field, "many writers", seconds, lambda stage: writers.writers(stage, files, science, rounds))
 
 
-def every_fault(field: Field) -> list[Tally]:
+def every_fault(field: Field, seconds: float) -> list[Tally]:
     """Let every fault befall. The catalogs on SQLite do not mind that the server is killed meanwhile."""
-    end = Deadline.after(field.effort.seconds["faults"])
 
-    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        shared = faults.Faults(bench, databases, field.archive, field.pool, tally, field.seed)
-        faults.torture_faults(shared, field.effort.faults, end)
+    def work(stage: Stage) -> None:
+        faults.torture_faults(faults.Faults(stage, field.archive, field.pool), field.effort.faults)
 
-    return on_both_engines(field, "faults", work)
+    return on_engines(field, "faults", seconds, work)
 
 
-def bad_input(field: Field) -> list[Tally]:
+def bad_input(field: Field, seconds: float) -> list[Tally]:
     """Ingest bad files; in this process, so that one engine comes after the other."""
-
-    def work(bench: Bench, databases: Databases, tally: Tally) -> None:
-        end = Deadline.after(field.effort.seconds["bad input"] / len(ENGINES))
-        number = field.effort.bad_files
-        bad_files.bad_files(field.archive.shared, databases, bench.folder, tally, number, field.seed, end)
-
-    return on_both_engines(field, "bad input", work, at_once=False)
+    shared, number = field.archive.shared, field.effort.bad_files
+    return on_engines(
+        field, "bad input", seconds, lambda stage: bad_files.bad_files(stage, shared, number), at_once=False
+    )
 
 
-def flat_memory(field: Field) -> list[Tally]:
+def flat_memory(field: Field, seconds: float) -> list[Tally]:
     """Compare the memory of ingests of few and of many files, on SQLite."""
-    tally = Tally("memory", "sqlite")
-    folder = field.folder / "memory"
-    with tally.timed():
-        paths = data.many_darks(field.archive.darks, folder / "darks", field.effort.many_files)
-        databases = Databases("sqlite", folder / "catalogs", field.server)
-        memory.memory(Bench(folder / "bench"), databases, paths[:FEW_FILES], folder / "darks", len(paths), tally)
-    return [tally]
+
+    def work(stage: Stage) -> None:
+        folder = stage.bench.folder / "darks"
+        paths = data.many_darks(field.archive.darks, folder, field.effort.many_files)
+        memory.memory(stage, paths[:FEW_FILES], folder, len(paths))
+
+    return on_engines(field, "memory", seconds, work, engines=("sqlite",))
 
 
-SUBJECTS: dict[str, Callable[[Field], list[Tally]]] = {
+SUBJECTS: dict[str, Callable[[Field, float], list[Tally]]] = {
     "writers": many_writers,
     "ingest": killed_ingests,
     "migration": killed_migrations,
@@ -227,7 +210,7 @@ def main() -> int:
         field = Field(folder, server, effort, arguments.seed, archive, folder / "pool")
         data.many_darks(archive.darks, field.pool, effort.more_darks)
         for subject in arguments.only or SUBJECTS:
-            done = SUBJECTS[subject](field)
+            done = SUBJECTS[subject](field, effort.seconds.get(subject, 0.0))
             tallies += done
             print(report.lines(done, header=subject == (arguments.only or list(SUBJECTS))[0]), flush=True)
     print(report.verdict(tallies), flush=True)

@@ -12,27 +12,25 @@ from torture.databases import opened
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torture.databases import Databases
-    from torture.tally import Deadline, Tally
+    from torture.kills import Stage
 
 _AT_ONCE = 200
 """Cases to a catalog: what fails in one of them does not hide what others would show."""
 
 
-def bad_files(
-    shared: Path, databases: Databases, folder: Path, tally: Tally, number: int, seed: int, end: Deadline
-) -> None:
+def bad_files(stage: Stage, shared: Path, number: int) -> None:
     """Ingest so many bad files, half of them from the corpus and half damaged at random, in an order that is drawn."""
+    databases, tally = stage.databases, stage.tally
     named = corpus(shared)
     step = max(2 * len(named) // number, 1)
-    cases = [*named[::step], *flips(shared, seed, number // 2)]
+    cases = [*named[::step], *flips(shared, stage.seed, number // 2)]
     for start in range(0, len(cases), _AT_ONCE):
-        if start and end.passed():
+        if start and stage.end.passed():
             break
         some = cases[start : start + _AT_ONCE]
         url = databases.fresh()
         open_catalog(url, create=True).dispose()
-        place = folder / f"bad{start}"
+        place = stage.bench.folder / f"bad{start}"
         place.mkdir(parents=True)
         with opened(url) as engine:
             try:

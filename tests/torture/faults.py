@@ -12,22 +12,20 @@ import psycopg
 import sqlalchemy as sa
 from postgres import administration, create_database
 
-from torture import canonical, moments, products
+from torture import canonical, products
 from torture.commands import DONE, FAILED, NOT_REACHED, REJECTED
 from torture.databases import opened, sqlite_path
 from torture.disks import small_disk
-from torture.kills import Undisturbed, blame_command, look, start_up
+from torture.kills import blame_command, look, undisturbed
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from torture.commands import Bench, Ended
+    from torture.commands import Ended
     from torture.data import Archive
-    from torture.databases import Databases
     from torture.disks import SmallDisk
-    from torture.tally import Deadline, Tally
+    from torture.kills import Stage
 
 KB, MB = 1024, 1024 * 1024
 
@@ -39,31 +37,14 @@ _ENDINGS = ("drz.fits", "dark.fits", "net.fits", "drizzle.log", "phot.ecsv", "pr
 class Faults:
     """What the faults of one engine share: the files, the undisturbed catalog and where it is told."""
 
-    def __init__(
-        self, bench: Bench, databases: Databases, archive: Archive, pool: Path, tally: Tally, seed: int
-    ) -> None:
-        self.bench = bench
-        self.databases = databases
-        self.archive = archive
-        self.all = (archive.folder, pool)
-        self.tally = tally
-        self.seed = seed
+    def __init__(self, stage: Stage, archive: Archive, pool: Path) -> None:
+        self.stage, self.archive, self.all = stage, archive, (archive.folder, pool)
+        self.bench, self.databases, self.tally = stage.bench, stage.databases, stage.tally
         options = ("--flat", archive.flats, "--aperture", archive.aperture, "--combine", "nearest")
         self.command = ("run", archive.lone, *options, "-o")
-        url = databases.fresh()
-        start = start_up(bench, databases)
-        with databases.written(url) as written:
-            ended = bench.run(url, "ingest", *self.all)
-            total = written()
-        blame_command(tally, "undisturbed ingest", ended, (REJECTED,))
-        with opened(url) as engine:
-            self.wanted = Undisturbed(ended.seconds, start, total, canonical.canonical(engine))
-        databases.settle(url)
-        self.catalog = url
-
-    def chance(self, fault: str, number: int) -> random.Random:
-        """Return the generator of one case."""
-        return moments.chance(fault, self.databases.engine, self.seed, number)
+        self.catalog = self.databases.fresh()
+        self.wanted = undisturbed(stage, self.catalog, "ingest", *self.all, codes=(REJECTED,))
+        self.databases.settle(self.catalog)
 
     def hit(self, fault: str, ended: Ended, codes: Sequence[int]) -> None:
         """Note a command that a fault befell: it has to fail, in one message."""
@@ -92,7 +73,7 @@ class Faults:
 
 def full_catalog_disk(faults: Faults, number: int) -> None:
     """Let the disk of a SQLite catalog run full at once, or a while later."""
-    rng = faults.chance("full disk", number)
+    rng = faults.stage.chance("full disk", number)
     left = 0 if number == 0 else rng.randrange(500 * KB)
     fault = f"full disk {number}"
     if faults.databases.engine == "postgresql":
@@ -243,7 +224,7 @@ def _protect(disk: SmallDisk | None, folder: Path, *, writable: bool) -> None:
 def lost_connections(faults: Faults, number: int) -> None:
     """End the server's side of an ingest's connection at a random moment."""
     fault = f"lost connection {number}"
-    rng = faults.chance("lost connection", number)
+    rng = faults.stage.chance("lost connection", number)
     url = faults.databases.fresh()
     threshold = rng.uniform(0.0, faults.wanted.written_byte)
     with faults.databases.written(url) as written, _terminating(faults, url) as terminate:
@@ -259,7 +240,7 @@ def lost_connections(faults: Faults, number: int) -> None:
 def lost_connections_of_runs(faults: Faults, number: int) -> None:
     """End every connection of a run from a random moment on, until it fails: then it has to be done again."""
     fault = f"lost connection of a run {number}"
-    rng = faults.chance("lost connection of a run", number)
+    rng = faults.stage.chance("lost connection of a run", number)
     url = faults.databases.copy(faults.catalog)
     folder = faults.bench.folder / f"products_of_lost{number}"
     start = time.monotonic() + rng.uniform(0.0, 4.0)
@@ -287,7 +268,7 @@ def _terminating(faults: Faults, url: str) -> Iterator[Callable[[], bool]]:
 def killed_server(faults: Faults, number: int) -> None:
     """Kill -9 the server at a random moment of an ingest, and start it again."""
     fault = f"killed server {number}"
-    rng = faults.chance("killed server", number)
+    rng = faults.stage.chance("killed server", number)
     url = faults.databases.fresh()
     threshold = rng.uniform(0.0, faults.wanted.written_byte)
     with faults.databases.written(url) as written:
@@ -324,7 +305,7 @@ def start_server(server: Any) -> None:
             return
 
 
-def torture_faults(faults: Faults, times: int, end: Deadline) -> None:
+def torture_faults(faults: Faults, times: int) -> None:
     """Let every fault befall as often as is asked for and as there is time for.
 
     What befalls products alone is tried with the catalog on SQLite. What needs whole runs is tried half as often.
@@ -341,5 +322,5 @@ def torture_faults(faults: Faults, times: int, end: Deadline) -> None:
         )
     for number in range(2 * times):
         for befall, limit in tries:
-            if number < limit and (number == 0 or not end.passed()):
+            if number < limit and (number == 0 or not faults.stage.end.passed()):
                 befall(faults, number)

@@ -32,12 +32,32 @@ _TRIES = 4
 """So often a kill may come too late (the command had ended) for each one that is asked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a subject has on one engine: where commands run, their catalogs, who counts, a seed, and until when."""
+
+    bench: Bench
+    databases: Databases
+    tally: Tally
+    seed: int
+    end: Deadline
+
+    def chance(self, what: str, *numbers: int) -> random.Random:
+        """Return the generator of one case."""
+        return moments.chance(what, self.databases.engine, self.seed, *numbers)
+
+    def left(self, url: str) -> list[str]:
+        """Return what a command may not leave."""
+        return self.bench.survivors() + self.bench.remains() + self.databases.remains(url)
+
+
 @dataclass(slots=True)
 class Undisturbed:
     """A command that nobody killed: what it takes and what it comes to."""
 
     seconds: float
     start_s: float
+    """How long the program takes before it does anything."""
     written_byte: int
     rows: canonical.Rows
     results: dict[str, canonical.Rows] = field(default_factory=dict)
@@ -45,71 +65,65 @@ class Undisturbed:
     names: set[str] = field(default_factory=set)
 
 
-def start_up(bench: Bench, databases: Databases) -> float:
-    """Return how long the program takes before it does anything, in seconds."""
-    return bench.run(databases.fresh(), "--version").seconds
+def undisturbed(
+    stage: Stage, url: str, *command: str | Path, codes: Sequence[int] = (DONE,), folder: str = ""
+) -> Undisturbed:
+    """Run a command to its end; `folder` is cut out of the rows, see `canonical.canonical`."""
+    start_s = stage.bench.run(stage.databases.fresh(), "--version").seconds
+    with stage.databases.written(url) as written:
+        ended = stage.bench.run(url, *command)
+        total = written()
+    blame_command(stage.tally, f"undisturbed {command[0]}", ended, codes)
+    with opened(url) as engine:
+        return Undisturbed(ended.seconds, start_s, total, canonical.canonical(engine, folder))
 
 
-def ingests(
-    bench: Bench,
-    databases: Databases,
-    sets: Sequence[Sequence[Path]],
-    tally: Tally,
-    kills: int,
-    seed: int,
-    end: Deadline,
-) -> None:
+def ingests(stage: Stage, sets: Sequence[Sequence[Path]], kills: int) -> None:
     """Kill ingests. Of five, four are of the first set of folders and one of the last, which needs a pool."""
-    undisturbed = []
-    started = start_up(bench, databases)
+    bench, databases, tally = stage.bench, stage.databases, stage.tally
+    wanted = []
     for folders in sets:
         url = databases.fresh()
-        with databases.written(url) as written:
-            ended = bench.run(url, "ingest", *folders)
-            total = written()
-        blame_command(tally, "undisturbed ingest", ended, (DONE, REJECTED))
-        with opened(url) as engine:
-            undisturbed.append(Undisturbed(ended.seconds, started, total, canonical.canonical(engine)))
+        wanted.append(undisturbed(stage, url, "ingest", *folders, codes=(DONE, REJECTED)))
         databases.drop(url)
     done = 0
     for number in range(_TRIES * kills):
-        if done >= kills or end.passed():
+        if done >= kills or stage.end.passed():
             break
         which = -1 if number % 5 == 4 else 0
-        rng = moments.chance("ingest", databases.engine, seed, number)
+        rng = stage.chance("ingest", number)
         url = databases.fresh()
         where = f"ingest {number}"
         killed = 0
         # Several deaths in a row before the plain re-run: what the first one left must not mislead the next.
         for _ in range(rng.choice((1, 2, 3))):
-            killed += _killed(bench, databases, url, undisturbed[which], rng, ("ingest", *sets[which]))
+            killed += _killed(stage, url, wanted[which], rng, ("ingest", *sets[which]))
             tally.blame("left over", where, bench.survivors())
         if killed:
             done += killed
             tally.count("kills", killed)
             again = bench.run(url, "ingest", *sets[which])
             blame_command(tally, where, again, (DONE, REJECTED))
-            tally.blame("left over", where, bench.survivors() + bench.remains() + databases.remains(url))
+            tally.blame("left over", where, stage.left(url))
             with opened(url) as engine:
-                look(tally, where, engine, undisturbed[which].rows)
+                look(tally, where, engine, wanted[which].rows)
         databases.drop(url)
 
 
 def _killed(
-    bench: Bench,
-    databases: Databases,
+    stage: Stage,
     url: str,
-    undisturbed: Undisturbed,
+    wanted: Undisturbed,
     rng: random.Random,
     arguments: Sequence[str | Path],
     sign: Callable[[], bool] | None = None,
 ) -> bool:
-    with databases.written(url) as written:
+    with stage.databases.written(url) as written:
         if sign is not None:
             moment = moments.soon_after(sign, rng.uniform(0.0, 0.3))
         else:
-            moment = moments.drawn(rng, undisturbed.seconds, undisturbed.start_s, written, undisturbed.written_byte)
-        running = bench.start(url, *arguments)
+            moment = moments.drawn(rng, wanted.seconds, wanted.start_s, written, wanted.written_byte)
+        running = stage.bench.start(url, *arguments)
         killed = running.kill_when(moment)
     running.end()
     return killed
@@ -152,40 +166,35 @@ def old_catalog(databases: Databases, folder: Path) -> str:
     return url
 
 
-def migrations(
-    bench: Bench, databases: Databases, old: str, tally: Tally, kills: int, seed: int, end: Deadline
-) -> None:
+def migrations(stage: Stage, kills: int) -> None:
     """Kill migrations of a catalog that is older than the program."""
+    bench, databases, tally = stage.bench, stage.databases, stage.tally
+    old = old_catalog(databases, bench.folder)
     with opened(old) as engine:
         tally.blame(
             "wrong", "old catalog", [f"no row in {name}" for name, rows in raw_rows(engine).items() if not rows]
         )
     url = databases.copy(old)
-    started = start_up(bench, databases)
-    with databases.written(url) as written:
-        ended = bench.run(url, "db", "upgrade")
-        total = written()
-    blame_command(tally, "undisturbed migration", ended, (DONE,))
+    upgrade = undisturbed(stage, url, "db", "upgrade")
     with opened(url) as engine:
         wanted = _counted(engine)
-    undisturbed = Undisturbed(ended.seconds, started, total, {})
     databases.drop(url)
     done = 0
     for number in range(_TRIES * kills):
-        if done >= kills or end.passed():
+        if done >= kills or stage.end.passed():
             break
-        rng = moments.chance("migration", databases.engine, seed, number)
+        rng = stage.chance("migration", number)
         where = f"migration {number}"
         url = databases.copy(old)
         killed = 0
         for _ in range(rng.choice((1, 2))):
-            killed += _killed(bench, databases, url, undisturbed, rng, ("db", "upgrade"))
+            killed += _killed(stage, url, upgrade, rng, ("db", "upgrade"))
             tally.blame("left over", where, bench.survivors())
         if killed:
             done += killed
             tally.count("kills", killed)
             blame_command(tally, where, bench.run(url, "db", "upgrade"), (DONE,))
-            tally.blame("left over", where, bench.survivors() + bench.remains() + databases.remains(url))
+            tally.blame("left over", where, stage.left(url))
             with opened(url) as engine:
                 lost, wrong = canonical.compared(_counted(engine), wanted)
                 tally.blame("lost", where, lost)
@@ -210,52 +219,42 @@ SIGNS = (
 """What is seen of a run from outside, in the order in which it comes."""
 
 
-def runs(
-    bench: Bench,
-    databases: Databases,
-    filled: str,
-    archive: Archive,
-    tally: Tally,
-    kills: int,
-    seed: int,
-    end: Deadline,
-) -> None:
+def runs(stage: Stage, filled: str, archive: Archive, kills: int) -> None:
     """Kill runs, up to three on the same folder before each plain re-run.
 
     Of five jobs, one is of two associations at once: their processes are grandchildren of the command.
     """
+    bench, databases, tally = stage.bench, stage.databases, stage.tally
     jobs = ((archive.lone,), (*archive.associations, "--workers", "2"))
-    started = start_up(bench, databases)
     folder = bench.folder / "products"
-    undisturbed: dict[int, Undisturbed] = {}
+    known: dict[int, Undisturbed] = {}
     done = number = 0
-    while done < kills and not end.passed() and number < _TRIES * kills:
+    while done < kills and not stage.end.passed() and number < _TRIES * kills:
         which = 1 if number % 5 == 1 else 0
         command = ("run", *jobs[which], "-o", folder, "--flat", archive.flats, "--aperture", archive.aperture)
-        if which not in undisturbed:
-            undisturbed[which] = _undisturbed_run(bench, databases, filled, folder, command, started, tally)
-        wanted = undisturbed[which]
-        rng = moments.chance("run", databases.engine, seed, number)
+        if which not in known:
+            known[which] = _undisturbed_run(stage, filled, folder, command)
+        wanted = known[which]
+        rng = stage.chance("run", number)
         url = databases.copy(filled)
         folder.mkdir()
         where = f"run {number}"
         killed = 0
         for _ in range(rng.choice((1, 2, 3))):
             sign = moments.appears(folder, rng.choice(SIGNS)) if rng.random() < 0.6 else None
-            killed += _killed(bench, databases, url, wanted, rng, command, sign)
+            killed += _killed(stage, url, wanted, rng, command, sign)
             tally.blame("left over", where, bench.survivors())
             tally.blame("wrong", where, products.half_written(folder, wanted.sums))
             with opened(url) as engine:
                 tally.blame(
                     "wrong", where, canonical.whole_results(canonical.results(engine, str(folder)), wanted.results)[1]
                 )
-            if end.passed():
+            if stage.end.passed():
                 break
         done += killed
         tally.count("kills", killed)
         blame_command(tally, where, bench.run(url, *command), (DONE,))
-        left = bench.survivors() + bench.remains() + databases.remains(url)
-        tally.blame("left over", where, left + products.surplus(folder, wanted.names))
+        tally.blame("left over", where, stage.left(url) + products.surplus(folder, wanted.names))
         tally.blame("lost", where, products.missing(folder, wanted.names))
         tally.blame("wrong", where, products.half_written(folder, wanted.sums))
         with opened(url) as engine:
@@ -268,31 +267,12 @@ def runs(
         number += 1
 
 
-def _undisturbed_run(
-    bench: Bench,
-    databases: Databases,
-    filled: str,
-    folder: Path,
-    command: Sequence[str | Path],
-    started: float,
-    tally: Tally,
-) -> Undisturbed:
-    url = databases.copy(filled)
-    with databases.written(url) as written:
-        ended = bench.run(url, *command)
-        total = written()
-    blame_command(tally, "undisturbed run", ended, (DONE,))
+def _undisturbed_run(stage: Stage, filled: str, folder: Path, command: Sequence[str | Path]) -> Undisturbed:
+    url = stage.databases.copy(filled)
+    made = undisturbed(stage, url, *command, folder=str(folder))
     with opened(url) as engine:
-        rows, results = canonical.canonical(engine, str(folder)), canonical.results(engine, str(folder))
-    made = Undisturbed(
-        ended.seconds,
-        started,
-        total,
-        rows,
-        results,
-        products.pixel_sums(folder),
-        {path.name for path in folder.iterdir()},
-    )
-    databases.drop(url)
+        made.results = canonical.results(engine, str(folder))
+    made.sums, made.names = products.pixel_sums(folder), {path.name for path in folder.iterdir()}
+    stage.databases.drop(url)
     shutil.rmtree(folder)
     return made

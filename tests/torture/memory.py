@@ -13,9 +13,8 @@ from torture.kills import blame_command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torture.commands import Bench, Running
-    from torture.databases import Databases
-    from torture.tally import Tally
+    from torture.commands import Running
+    from torture.kills import Stage
 
 LIMIT = 1.20
 """The peak of many files may be so many times that of a few."""
@@ -23,13 +22,14 @@ LIMIT = 1.20
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def memory(bench: Bench, databases: Databases, few: Sequence[Path], folder: Path, many: int, tally: Tally) -> None:
+def memory(stage: Stage, few: Sequence[Path], folder: Path, many: int) -> None:
     """Compare the peak memory of the whole tree of processes, with one reading process and with one a core."""
+    databases, tally = stage.databases, stage.tally
     for workers in ((), ("--workers", "1")):
         peaks = []
         for paths in (few, (folder,)):
             url = databases.fresh()
-            running = bench.start(url, "ingest", *paths, *workers)
+            running = stage.bench.start(url, "ingest", *paths, *workers)
             peaks.append(_peak(running))
             blame_command(tally, "memory", running.end(), (DONE,))
             databases.drop(url)

@@ -6,7 +6,7 @@ import re
 import threading
 from typing import TYPE_CHECKING
 
-from torture import canonical, moments
+from torture import canonical
 from torture.commands import DONE, NO_MATCH, NOT_REACHED, REJECTED, SCHEMA, WRONG_USAGE
 from torture.databases import opened
 from torture.kills import blame_command, look
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from torture.commands import Bench
-    from torture.databases import Databases
-    from torture.tally import Deadline, Tally
+    from torture.kills import Stage
 
 INGESTING = 8
 MATCHING = 4
@@ -30,28 +28,20 @@ _SHARE = 0.6
 """Of the files, that each writer takes: every file is then taken by five of eight."""
 
 
-def writers(
-    bench: Bench,
-    databases: Databases,
-    files: Sequence[Path],
-    science: Sequence[str],
-    tally: Tally,
-    rounds: int,
-    seed: int,
-    end: Deadline,
-) -> None:
+def writers(stage: Stage, files: Sequence[Path], science: Sequence[str], rounds: int) -> None:
     """Let 8 processes ingest overlapping parts of the files at once, from no catalog on, while 4 match and save."""
+    bench, databases, tally = stage.bench, stage.databases, stage.tally
     url = databases.fresh()
     blame_command(tally, "undisturbed ingest", bench.run(url, "ingest", *files), (DONE, REJECTED))
     with opened(url) as engine:
         wanted = canonical.canonical(engine)
     databases.drop(url)
     for number in range(rounds):
-        if number and end.passed():
+        if number and stage.end.passed():
             break
         where = f"writers {number}"
         url = databases.fresh()
-        saved = _one_round(bench, databases.engine, url, files, science, tally, seed, number)
+        saved = _one_round(stage, url, files, science, number)
         # What no writer happened to draw.
         blame_command(tally, where, bench.run(url, "ingest", *files), (DONE, REJECTED))
         tally.blame("left over", where, bench.survivors() + bench.remains())
@@ -64,30 +54,22 @@ def writers(
         databases.drop(url)
 
 
-def _one_round(
-    bench: Bench,
-    engine: str,
-    url: str,
-    files: Sequence[Path],
-    science: Sequence[str],
-    tally: Tally,
-    seed: int,
-    number: int,
-) -> int:
+def _one_round(stage: Stage, url: str, files: Sequence[Path], science: Sequence[str], number: int) -> int:
     """Return how many selections the four saved: equal ones are stored once, under one number."""
+    bench, tally = stage.bench, stage.tally
     busy = threading.Event()
     busy.set()
     saved: set[str] = set()
 
     def ingest(writer: int) -> None:
-        rng = moments.chance("writers", engine, seed, number, writer)
+        rng = stage.chance("writers", number, writer)
         part = rng.sample(list(files), round(_SHARE * len(files)))
         ended = bench.run(url, "ingest", *part, "--workers", "1" if writer % 4 else "2")
         blame_command(tally, f"writer {number}.{writer}", ended, (DONE, REJECTED))
         tally.count("writers")
 
     def match(matcher: int) -> None:
-        rng = moments.chance("matchers", engine, seed, number, matcher)
+        rng = stage.chance("matchers", number, matcher)
         while busy.is_set():
             ended = bench.run(url, "match", rng.choice(science), "--save", "--json", "--rule", rng.choice(RULES))
             # There may be no catalog yet, none of its tables, not this exposure, or no dark that fits it.
