@@ -57,16 +57,8 @@ def write_selection(session: Session, match: Match, software_version: str) -> in
 _ROLES = "roles"
 """Key of the stored parameters under which the roles of a model's templates are, which no term of theirs tells."""
 
-_TERMS = (
-    "rank",
-    "file_id",
-    "score",
-    "weight",
-    "delta_sigma",
-    "delta_box_rate_count_s_pix",
-    "delta_contrast_count_s_pix",
-    "delta_temperature_c",
-    "delta_days",
+_TERMS = tuple(
+    column.name for column in models.SelectionDark.__table__.columns if column.name not in {"selection_id", "dark_id"}
 )
 """The columns of `selection_darks` that come from a `ScoredDark`."""
 

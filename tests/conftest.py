@@ -224,18 +224,24 @@ def _copied_catalog(request: pytest.FixtureRequest, url: str, kind: str) -> Iter
 
 
 @pytest.fixture
-def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RangeServer]:
-    """Return a real HTTP server on loopback; waits are short, and the cache folder is one of the test's own."""
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Let requests to loopback go without a proxy, and wait little; give what sets more."""
     from sbcdark.pipeline.archive import http  # noqa: PLC0415  other tests need not wait for it
 
-    monkeypatch.setenv("SBCDARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(http, "BACK_OFF_S", 0.01)
     monkeypatch.setattr(http, "SILENCE_S", 0.5)
     http.session.cache_clear()
+    yield monkeypatch
+    http.session.cache_clear()
+
+
+@pytest.fixture
+def web(short_waits: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RangeServer]:
+    """Return a real HTTP server on loopback; waits are short, and the cache folder is one of the test's own."""
+    short_waits.setenv("SBCDARK_CACHE", str(tmp_path / "cache"))
     with range_server() as server:
         yield server
-    http.session.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -27,16 +27,11 @@ RAW_BYTES = 2_134_080
 
 
 @pytest.fixture
-def mast(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MastServer]:
+def mast(shared_data: Path, short_waits: None) -> Iterator[MastServer]:  # noqa: ARG001  it acts
     """Return a stand-in that serves one real dark; waits are short."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(http, "BACK_OFF_S", 0.01)
-    monkeypatch.setattr(http, "SILENCE_S", 0.5)
-    http.session.cache_clear()
     with MastServer() as server:
         server.add_real_darks(shared_data, 0, 1)
         yield server
-    http.session.cache_clear()
 
 
 @pytest.fixture

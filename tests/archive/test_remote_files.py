@@ -56,6 +56,21 @@ def measured(engine: sa.Engine, regions: tuple[str, ...] = ("box", "quiet")) -> 
         }
 
 
+def assert_as_from_disk(engine: sa.Engine, shared_data: Path, folder: Path) -> None:
+    """Hold that a catalog of the 20 remote darks has what an ingest from disk gives."""
+    local = open_catalog(folder / "local.db", create=True)
+    ingest(local, [shared_data / "darks_13961"], workers=1)
+    assert measured(engine) == measured(local)
+    assert len(measured(local)) == 40
+    assert not measured(engine, ("lodark", "frame"))
+    # Hot pixels lie anywhere on the frame, of which two regions are drawn.
+    drawn, whole = exposures_dump(engine), exposures_dump(local)
+    assert {row.pop("hot_pixels") for row in drawn} == {None}
+    assert None not in {row.pop("hot_pixels") for row in whole}
+    assert drawn == whole
+    local.dispose()
+
+
 def test_twenty_real_darks_come_out_as_from_disk_for_a_third_of_their_bytes(
     web: RangeServer, empty_catalog: sa.Engine, shared_data: Path, tmp_path: Path
 ) -> None:
@@ -67,17 +82,7 @@ def test_twenty_real_darks_come_out_as_from_disk_for_a_third_of_their_bytes(
     for url in urls:
         path = url.removeprefix(web.url)
         assert 0.3 < web.body_bytes(path) / len(web.files[path].content) <= MOST_OF_A_RAW
-    local = open_catalog(tmp_path / "local.db", create=True)
-    ingest(local, [shared_data / "darks_13961"], workers=1)
-    assert measured(empty_catalog) == measured(local)
-    assert len(measured(local)) == 40
-    assert not measured(empty_catalog, ("lodark", "frame"))
-    # Hot pixels lie anywhere on the frame, of which two regions are drawn.
-    drawn, whole = exposures_dump(empty_catalog), exposures_dump(local)
-    assert {row.pop("hot_pixels") for row in drawn} == {None}
-    assert None not in {row.pop("hot_pixels") for row in whole}
-    assert drawn == whole
-    local.dispose()
+    assert_as_from_disk(empty_catalog, shared_data, tmp_path)
     with reading(empty_catalog) as session:
         (file,) = queries.files_of(session, "jcrx01iiq")
     assert (file.uri, file.sha256, file.etag) == (f"{web.url}/data/jcrx01iiq_raw.fits", None, '"1"')
