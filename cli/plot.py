@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.app import FlatOption, app, catalog
 from sbcdark.cli.errors import shown
 from sbcdark.cli.match import ApertureOption, MaskOption, RuleOption
@@ -35,8 +36,14 @@ def plot(
     association: AssociationOption = None,
     target: TargetOption = None,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="FILE.png, .pdf, .svg, or .html to zoom in.")
-    ] = Path("sbcdark.png"),
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="FILE.png, .pdf, .svg, or .html to zoom in; default: sbcdark_KIND.png.",
+        ),
+    ] = None,
     rule: RuleOption = Rule.GLOW,
     flat: FlatOption = None,
     aperture: ApertureOption = None,
@@ -52,8 +59,12 @@ def plot(
     the root names in theirs.
     """
     wanted = SelectorOptions(names=names, program=program, association=association, target=target)
+    picture = next((name for name in names or () if name.lower().endswith((".png", ".pdf", ".svg", ".html"))), None)
+    if picture is not None:
+        raise UsageError(f"{picture!r} is a picture, not an exposure.", f"Give the file with -o {picture}")
+    path = Path(f"sbcdark_{kind.value}.png") if output is None else output
     made = catalog().plot(
-        kind.value, wanted.selector, path=output, rule=rule, flat=flat, apertures=aperture or None, regions=regions,
+        kind.value, wanted.selector, path=path, rule=rule, flat=flat, apertures=aperture or None, regions=regions,
         mask=mask, overwrite=overwrite, talk=lambda warning: say_warnings([warning]),
     )  # fmt: skip
     for path in made if isinstance(made, list) else [made]:

@@ -140,9 +140,12 @@ class Build(DarkOptions):
             "final_kernel": self.final_kernel,
             "final_refimage": self.final_refimage,
         }
+        from sbcdark.pipeline.apertures.sky import parse_sky  # noqa: PLC0415  used only here
+
         # What is mistyped is said before anything else.
         notes: list[str] = []
         specs, radii = apertures_from(apertures, regions, notes), radii_from(growth or ())
+        parse_sky(sky, self.combine or (Combine.NEAREST if self.use else Combine.MODEL))
         known = catalog()
         say_warnings([*notes, *known.missing_flats(self.selector, self.flat)])
         with progress_bar("making products") as progress:

@@ -103,7 +103,10 @@ def replay(
         rows = [
             asdict(one)
             # The error below says why they differ, once for all.
-            | {"answer": "identical" if one.identical else "DIFFER", "own_note": one.note if one.identical else None}
+            | {
+                "answer": "identical" if one.identical else "DIFFER",
+                "own_note": (one.note or None) if one.identical else None,
+            }
             for one in found
         ]
         print_table(rows, columns)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sbcdark.catalog.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MISTYPED: Any = typer.BadParameter.__base__
 """The class of what typer says of a mistyped command line; typer keeps it to itself."""
@@ -56,10 +59,30 @@ def usage_error(mistyped: Any) -> UsageError:
     hint = None if "Did you mean" in what else _instead(context, mistyped)
     if hint is not None:
         what = f"{what.rstrip('.')}. Did you mean {hint}?"
+    if (more := re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)\.?", what)) is not None:
+        what = f"{context.command_path} does not take {more[1]}."
+        todo = f"Write {_form(context)}; put text with blanks in quotes; {todo}"
     parameter = getattr(mistyped, "param", None)
+    if parameter is not None and what.startswith("Missing argument"):
+        todo = f"Write {_form(context)}; {todo}"
     if parameter is not None and what.startswith("Missing option"):
         todo = f"Give {max(parameter.opts, key=len)} {parameter.metavar or parameter.name.upper()}; {todo}"
     return UsageError(what, todo)
+
+
+def _form(context: Any) -> str:
+    """Return a command with its arguments: "sbcdark why EXPOSURE DARK"."""
+    arguments = [one for one in context.command.params if one.param_type_name == "argument"]
+    return " ".join([context.command_path, *(one.metavar or one.name.upper() for one in arguments)])
+
+
+def _alike(option: str, known: Sequence[str]) -> str | None:
+    """Return the option that is most like a mistyped one; one that is only its beginning, or begins with it, is."""
+    begins = [name for name in known if len(name) > 3 and (option.startswith(name) or name.startswith(option))]
+    if begins:
+        return begins[0]
+    near = get_close_matches(option.lstrip("-"), [name.lstrip("-") for name in known], 1)
+    return f"--{near[0]}" if near else None
 
 
 def _instead(context: Any, mistyped: Any) -> str | None:
@@ -67,8 +90,8 @@ def _instead(context: Any, mistyped: Any) -> str | None:
     option = getattr(mistyped, "option_name", None)
     if option is not None:
         known = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
-        near = get_close_matches(option, known, 1)
-        return near[0] if near else None
+        letters = [name for parameter in context.command.params for name in parameter.opts if len(name) == 2]
+        return option[1:] if option[1:] in letters else _alike(option, known)
     word = re.fullmatch(r"No such command '(.*)'\.?", mistyped.format_message())
     if word is None:
         return None

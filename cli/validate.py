@@ -78,5 +78,8 @@ def _levels(text: str) -> list[float]:
     except ValueError:
         levels = []
     if not levels or not all(math.isfinite(level) and 0 <= level <= 1 for level in levels):
-        raise UsageError(f"--sky {text!r} is not a list of levels.", "Write e.g. --sky 0,1e-6,5e-6.")
+        raise UsageError(
+            f"--sky {text!r} is not a list of levels.",
+            "Write levels in count/s/pixel, up to 1, e.g. --sky 0,1e-6,5e-6.",
+        )
     return levels

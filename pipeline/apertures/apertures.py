@@ -184,7 +184,9 @@ def checked_aperture(
     for name, size in zip(names[2:], sizes, strict=False):
         if not smallest <= size <= largest:
             limits = f"{smallest:g}-{largest:g} {unit}"
-            raise UsageError(f"The aperture {source} has {name} = {size:g}, outside {limits}.", todo)
+            raise UsageError(
+                f"The aperture {source} has {name.removesuffix('_arcsec')} = {size:g}, outside {limits}.", todo
+            )
     half = len(sizes) // 2
     if shape.endswith("annulus") and not all(one < other for one, other in zip(sizes, sizes[half:], strict=False)):
         raise UsageError(f"The aperture {source} has an inner edge that is not inside its outer edge.", todo)

@@ -165,6 +165,12 @@ def plan_build(engine: sa.Engine, target: Target, job: Job, stored: Sequence[Mat
         overwrite=job.overwrite,
         differ=lambda: other_inputs(engine, files.science, target.exposures, matches, job.options, flats),
     )
+    if growth and len({one.frame for one in apertures}) > 1:
+        own = {one.text for one in job.apertures}
+        todo = (
+            "" if own == {one.text for one in apertures} else "; --overwrite measures only the apertures that you give"
+        )
+        warnings.append(f"the radii of growth are pixels around some apertures and arcsec around others{todo}")
     return Plan(values, matches, revision, flats, apertures, growth, key, tuple(warnings))
 
 

@@ -109,7 +109,10 @@ def _unknown(session: Session, name: str, wanted: str, *, plain: bool) -> UsageE
         return UsageError(what, f"A target is given by --target {name}.")
     members = queries.association_members(session, wanted) if plain else []
     if members:
-        return UsageError(f"{wanted} is an association of {listed(members)}.", f"Name one of them, e.g. {members[0]}.")
+        first = queries.find_exposure(session, members[0])
+        of = "the darks " if first is not None and first.kind == "dark" else ""
+        what = f"{wanted} is an association of {of}{listed(members)}."
+        return UsageError(what, f"Name one of them, e.g. {members[0]}.")
     near = queries.similar_names(session, wanted) if plain else []
     hint = f" Did you mean {', '.join(near)}?" if near else ""
     return UsageError(f"{what}{hint}", "List them: sbcdark exposures")

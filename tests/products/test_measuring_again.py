@@ -109,6 +109,8 @@ def test_a_curve_of_growth_is_the_photometry_at_each_radius(first: list[Products
         assert points[2].record.source_err_count_s == circle.source_err_count_s
         assert [one.radius_pix for one in points[:3]] == list(GROWTH)
         assert points[3].radius_arcsec == pytest.approx(0.5, rel=1e-4)
+        said = "the radii of growth are pixels around some apertures and arcsec around others"
+        assert said in products.outcome.warnings
         areas = [one.record.area_pix for one in points[:3]]
         assert areas == sorted(areas)
     table = Table.read(folder / "jcmc11020_sbcdark_growth.ecsv")
