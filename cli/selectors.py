@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LARGEST_PROGRAM = 999_999
+_LARGEST_SELECTION = 2**31 - 1
 
 NamesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="NAME", help="Exposures, associations, or their files.")
@@ -60,11 +61,25 @@ def programs_of(texts: Sequence[str]) -> tuple[int, ...]:
     UsageError
         One is no number of a program.
     """
+    todo = "Write e.g. --program 13655, or --program 13655,13961 for several."
+    return _numbers(texts, _LARGEST_PROGRAM, "--program {!r} is not the number of a program.", todo)
+
+
+def selections_of(texts: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of stored selections that a user typed, several by commas.
+
+    Raises
+    ------
+    UsageError
+        One is no number of a selection.
+    """
+    todo = "`sbcdark show NAME` lists those of an exposure; write e.g. --selection 1,2 for several."
+    return _numbers(texts, _LARGEST_SELECTION, "--selection {!r} is not the number of a selection.", todo)
+
+
+def _numbers(texts: Sequence[str], largest: int, what: str, todo: str) -> tuple[int, ...]:
     words = [word.strip() for text in texts for word in text.split(",")]
     for word in words:
-        if not (word.isascii() and word.isdecimal() and 1 <= int(word[:7]) <= _LARGEST_PROGRAM):
-            raise UsageError(
-                f"--program {word!r} is not the number of a program.",
-                "Write e.g. --program 13655, or --program 13655,13961 for several.",
-            )
+        if not (word.isascii() and word.isdecimal() and len(word) <= len(f"{largest}") and 1 <= int(word) <= largest):
+            raise UsageError(what.format(word), todo)
     return tuple(map(int, words))

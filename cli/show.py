@@ -20,7 +20,7 @@ from sbcdark.cli.output import (
     scaled,
     tell,
 )
-from sbcdark.cli.selectors import SelectorOptions
+from sbcdark.cli.selectors import SelectorOptions, selections_of
 from sbcdark.cli.shared_options import with_options
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.views import listings
@@ -94,16 +94,17 @@ _LABEL = 12
 def show(
     options: SelectorOptions,
     selection: Annotated[
-        list[int] | None,
-        typer.Option("--selection", metavar="ID", min=1, max=2**31 - 1, help="A stored selection; repeatable."),
+        list[str] | None,
+        typer.Option("--selection", metavar="ID", help="A stored selection; several by commas."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show everything about exposures, associations or selections."""
     if options.selector.is_empty and not selection:
         raise UsageError("Nothing to show is given.", "Give exposures or associations, or --selection ID.")
+    numbers = selections_of(selection or ())
     known = [] if options.selector.is_empty else catalog().show_records(options.selector)
-    stored = [catalog().selection_record(one) for one in selection or ()]
+    stored = [catalog().selection_record(one) for one in numbers]
     if as_json:
         print_json([*known, *stored])
         return

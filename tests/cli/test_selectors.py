@@ -147,6 +147,8 @@ def test_a_report_of_some_exposures_links_to_no_others(filled: Any, tmp_path: Pa
         ("darks --limit 3", "No such option: --limit\n"),
         ("run jcmc11010 -o products --sky 5e-6", "sbcdark: --sky '5e-6' is not a valid sky."),
         ("run jcmc11010 -o products --aperture circle@165.5,38.0,4320", "has r = 4320, outside 0.0025-51.2 arcsec."),
+        ("show --selection 1,x", "--selection 'x' is not the number of a selection."),
+        ("show --selection 1,7", "The catalog has no selection 1."),
         ("validate --sky 5", "Write levels in count/s/pixel, up to 1, e.g."),
         ("plot history h.png", "Give the file with -o h.png"),
         ("match 13655", "A program is given by --program 13655."),
