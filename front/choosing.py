@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
@@ -89,7 +89,7 @@ class ChoosingCatalog(OpenCatalog):
             selector_from(names, program=program, association=association, target=target),
             rule=rule,
             wanted=requirements,
-            templates=replace(requirements, top=wanted.get("top") or choice.TOP[Combine.MODEL]),
+            templates=wanted.get("top") or choice.TOP[Combine.MODEL],
             save=save,
         )
         values = [column.name for column in fields(records.Match)]

@@ -5,7 +5,6 @@ FastAPI reads the annotations of the routes when it is imported, so this module 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime  # noqa: TC003  FastAPI reads it
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -130,7 +129,7 @@ def api_router(engine: sa.Engine) -> APIRouter:  # noqa: C901  one function per 
         min_exptime_s: MinExptime = MIN_EXPTIME_S,
     ) -> Objects:
         wanted = Requirements(top or Requirements().top, max_sigma, max_days, min_exptime_s)
-        templates = replace(wanted, top=top or TOP[Combine.MODEL])
+        templates = top or TOP[Combine.MODEL]
         return [plain(match_form(one)) for one in match(engine, name, rule=rule, wanted=wanted, templates=templates)]
 
     @router.get("/why", summary="Explain one pair", responses=answers(schemas.EXPLANATIONS))

@@ -19,7 +19,7 @@ from sbcdark.pipeline.selection.names import named_exposures, resolve_exposure, 
 from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import sqlalchemy as sa
@@ -53,49 +53,76 @@ def match_exposure(session: Session, rootname: str, rule: Rule, wanted: Requirem
     UsageError
         The exposure is not in the catalog, or its regions are not measured.
     """
-    for name, limit_asked in asdict(wanted).items():
-        if limit_asked is not None and not math.isfinite(limit_asked):
-            raise UsageError(f"{name} = {limit_asked} is not a finite number.", "Leave it out for no limit.")
-    science = _known(session, rootname)
-    if rules.metric(rule, science) is None:
-        raise UsageError(f"{rootname} has no measured regions.", "Ingest its FLT or RAW again.")
-    science = file_state.with_current_file(session, science)
-    darks = _Darks(session, science, rule, wanted)
-    first = list(islice(darks.fitting(math.inf if wanted.max_sigma is None else wanted.max_sigma), wanted.top))
-    if not first:
-        tier, tolerance = "none", wanted.max_sigma if wanted.max_sigma is not None else math.inf
-        limit = f"more than {tolerance:g}"
-    else:
-        tier, tolerance = rules.tier_of(rule, first[0][0], wanted.max_sigma)
-        limit = f"the tier is {tier}"
-    kept = first
-    if any(not rules.within(terms, tolerance) for terms, _ in (*first, *darks.gone.values())):
-        darks.forget_after(first[0])
-        kept = list(islice(darks.fitting(tolerance), wanted.top))
-    chosen = rules.as_named(kept)
-    nearest_rejected = sorted(darks.gated(), key=lambda one: rules.in_order(one[0]))[:_REJECTED_SHOWN]
-    if len(nearest_rejected) < _REJECTED_SHOWN or rules.may_precede(rule, tolerance, nearest_rejected[-1][0][0]):
-        rejected = [
-            (pair, f"{abs(pair[0].delta_sigma or 0.0):.2f} sigma away, {limit}") for pair in darks.beyond(tolerance)
-        ]
-        nearest_rejected = sorted(nearest_rejected + rejected, key=lambda one: rules.in_order(one[0]))
-    nearest_rejected = nearest_rejected[:_REJECTED_SHOWN]
-    return Match(
-        exposure=rootname,
-        rule=rule.value,
-        tier=tier,
-        darks=chosen,
-        nearest_rejected=tuple(RejectedDark(dark.rootname, reason) for (_, dark), reason in nearest_rejected),
-        warnings=(
-            *match_warnings.warnings_about(
-                rule, science, [(dark, pair[1]) for dark, pair in zip(chosen, kept, strict=True)]
+    return _Ranked(session, rootname, rule, wanted).match(wanted.top)
+
+
+class _Ranked:
+    """The darks of a catalog for one exposure, ranked once for selections of several sizes.
+
+    Parameters
+    ----------
+    rootname, rule
+        As for `match_exposure`.
+    wanted : Requirements
+        With the largest of the sizes.
+    """
+
+    def __init__(self, session: Session, rootname: str, rule: Rule, wanted: Requirements) -> None:
+        for name, limit_asked in asdict(wanted).items():
+            if limit_asked is not None and not math.isfinite(limit_asked):
+                raise UsageError(f"{name} = {limit_asked} is not a finite number.", "Leave it out for no limit.")
+        science = _known(session, rootname)
+        if rules.metric(rule, science) is None:
+            raise UsageError(f"{rootname} has no measured regions.", "Ingest its FLT or RAW again.")
+        self._session, self._rule, self._wanted = session, rule, wanted
+        self._science = science = file_state.with_current_file(session, science)
+        self._darks = darks = _Darks(session, science, rule, wanted)
+        first = list(islice(darks.fitting(math.inf if wanted.max_sigma is None else wanted.max_sigma), wanted.top))
+        self._tier, self._tolerance = "none", wanted.max_sigma if wanted.max_sigma is not None else math.inf
+        if first:
+            self._tier, self._tolerance = rules.tier_of(rule, first[0][0], wanted.max_sigma)
+        self._kept = first
+        if first and any(not rules.within(terms, self._tolerance) for terms, _ in (*first, *darks.gone.values())):
+            darks.forget_after(first[0])
+            self._kept = list(islice(darks.fitting(self._tolerance), wanted.top))
+
+    def darks(self, top: int) -> tuple[ScoredDark, ...]:
+        """Return the first darks."""
+        return rules.as_named(self._kept[:top])
+
+    def match(self, top: int) -> Match:
+        """Return the match with the first darks."""
+        chosen, kept = self.darks(top), self._kept[:top]
+        gone = self._darks.gone
+        if len(self._kept) > top:  # as if the others had not been looked at
+            gone = {name: pair for name, pair in gone.items() if rules.in_order(pair) < rules.in_order(kept[-1])}
+        return Match(
+            exposure=self._science.rootname,
+            rule=self._rule.value,
+            tier=self._tier,
+            darks=chosen,
+            nearest_rejected=self._nearest_rejected(gone),
+            warnings=(
+                *match_warnings.warnings_about(
+                    self._rule, self._science, [(dark, pair[1]) for dark, pair in zip(chosen, kept, strict=True)]
+                ),
+                *match_warnings.warnings_about_missing(list(gone.values()), chosen),
             ),
-            *match_warnings.warnings_about_missing(list(darks.gone.values()), chosen),
-        ),
-        parameters=asdict(wanted),
-        file_id=None if science.file is None else science.file.id,
-        catalog_revision=queries.catalog_revision(session),
-    )
+            parameters=asdict(replace(self._wanted, top=top)),
+            file_id=None if self._science.file is None else self._science.file.id,
+            catalog_revision=queries.catalog_revision(self._session),
+        )
+
+    def _nearest_rejected(self, gone: Mapping[str, tuple[rules.Score, MatchValues]]) -> tuple[RejectedDark, ...]:
+        nearest = sorted(self._darks.gated(gone), key=lambda one: rules.in_order(one[0]))[:_REJECTED_SHOWN]
+        if len(nearest) < _REJECTED_SHOWN or rules.may_precede(self._rule, self._tolerance, nearest[-1][0][0]):
+            limit = f"the tier is {self._tier}" if self._kept else f"more than {self._tolerance:g}"
+            beyond = [
+                (pair, f"{abs(pair[0].delta_sigma or 0.0):.2f} sigma away, {limit}")
+                for pair in self._darks.beyond(self._tolerance)
+            ]
+            nearest = sorted(nearest + beyond, key=lambda one: rules.in_order(one[0]))[:_REJECTED_SHOWN]
+        return tuple(RejectedDark(dark.rootname, reason) for (_, dark), reason in nearest)
 
 
 def tier_of_exposure(session: Session, rootname: str) -> str:
@@ -158,8 +185,10 @@ class _Darks:
         scored = ((rules.score(self._rule, self._science, dark), dark) for dark in walk)
         return list(islice(((terms, dark) for terms, dark in scored if terms is not None), _REJECTED_SHOWN))
 
-    def gated(self) -> list[tuple[tuple[rules.Score, MatchValues], str]]:
-        """Return the nearest measured darks that a gate excludes, with the reason.
+    def gated(
+        self, gone: Mapping[str, tuple[rules.Score, MatchValues]]
+    ) -> list[tuple[tuple[rules.Score, MatchValues], str]]:
+        """Return the nearest measured darks that a gate excludes, those in `gone` among them, with the reason.
 
         Only the files that `fitting` has checked are checked; for the others the catalog's state counts.
         """
@@ -168,7 +197,7 @@ class _Darks:
         found = []
         gates = replace(self._gates, ceilings=ceilings)
         for dark in nearest_darks.excluded_darks(
-            self._session, self._ranking, gates, nearest=_REJECTED_SEARCHED, also=self.gone
+            self._session, self._ranking, gates, nearest=_REJECTED_SEARCHED, also=gone
         ):
             terms = rules.score(self._rule, self._science, dark)
             if terms is None or dark.rootname == self._science.rootname:
@@ -185,7 +214,7 @@ def match(
     *,
     rule: str | Rule = Rule.GLOW,
     wanted: Requirements | None = None,
-    templates: Requirements | None = None,
+    templates: int | None = None,
     save: bool = False,
 ) -> list[Match]:
     """Rank the darks for exposures given by name or by a selector.
@@ -194,8 +223,8 @@ def match(
     ----------
     catalog : Engine, str or Path
         An engine from `open_catalog`, a URL or a path.
-    templates : Requirements, optional
-        Requirements of the dark model, if each match is to hold the darks of its templates, too.
+    templates : int, optional
+        Number of darks that the rule gives to the dark model, if each match is to hold the darks of its templates, too.
     save : bool
         Whether to store each selection; its id is then in `selection_id`.
 
@@ -214,9 +243,12 @@ def match(
     with reading(engine) as session:
         selector = selector_of(names)
         exposures = named_exposures(session, selector)
-        found = [match_exposure(session, rootname, rule, requirements) for rootname in exposures]
+        most = replace(requirements, top=max(requirements.top, templates or 0))
+        ranked = {rootname: _Ranked(session, rootname, rule, most) for rootname in exposures}
+        found = [one.match(requirements.top) for one in ranked.values()]
         if templates is not None:
-            found = _with_templates(session, found, selector, rule, templates)
+            near = {one.exposure: replace(one, darks=ranked[one.exposure].darks(templates)) for one in found}
+            found = _with_templates(session, found, near, selector, rule, replace(requirements, top=templates))
     if not save:
         return found
     with writing(engine) as session:
@@ -227,12 +259,17 @@ def match(
 
 
 def _with_templates(
-    session: Session, found: Sequence[Match], selector: Selector, rule: Rule, wanted: Requirements
+    session: Session,
+    found: Sequence[Match],
+    near: Mapping[str, Match],
+    selector: Selector,
+    rule: Rule,
+    wanted: Requirements,
 ) -> list[Match]:
-    """Add to each match the darks of the templates that a run of the same targets would use."""
+    """Add to each match the darks of the templates that a run of the same targets would use, from those of the rule."""
     by_exposure: dict[str, tuple[ScoredDark, ...]] = {}
     for target in resolve_target(session, selector):
-        for one in matches_for_templates(session, target.exposures, rule, wanted):
+        for one in matches_for_templates(session, target.exposures, rule, wanted, near):
             by_exposure.setdefault(one.exposure, one.darks)
     return [replace(one, templates=by_exposure[one.exposure]) for one in found]
 
@@ -244,7 +281,13 @@ _FOR_TEMPLATES = 10
 """Number of cold and of warm darks, nearest in time, added to those of the rule to make the templates."""
 
 
-def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule, wanted: Requirements) -> list[Match]:
+def matches_for_templates(
+    session: Session,
+    rootnames: Sequence[str],
+    rule: Rule,
+    wanted: Requirements,
+    known: Mapping[str, Match] | None = None,
+) -> list[Match]:
     """Select the darks for the templates of the dark model, one common set for all exposures.
 
     For each exposure these are the darks that the rule ranks first (with a glow like the exposure's own), and the cold
@@ -257,7 +300,8 @@ def matches_for_templates(session: Session, rootnames: Sequence[str], rule: Rule
         One per exposure: all darks of the set with their roles, in the order of the rule, with the tier of the rule's
         own darks. If the rule finds none for an exposure, its match has no darks.
     """
-    near = [match_exposure(session, rootname, rule, wanted) for rootname in rootnames]
+    known = known or {}
+    near = [known.get(rootname) or match_exposure(session, rootname, rule, wanted) for rootname in rootnames]
     roles = {dark.dark: "rule" for match in near for dark in match.darks}
     exposures = [values for name in rootnames if (values := queries.match_values(session, name)) is not None]
     for science in exposures:

@@ -112,6 +112,22 @@ def test_missing_and_changed_are_told_apart(catalog: sa.Engine, archive: Path) -
     assert told[0].endswith("sbcdark relocate DIR")
 
 
+def test_a_match_is_the_same_with_the_darks_of_the_templates(catalog: sa.Engine, archive: Path) -> None:
+    wanted = Requirements(top=2, max_sigma=100)
+    every = match(catalog, ["jcmc11e6q"], wanted=Requirements(top=6, max_sigma=100))[0].darks
+    for gone in every[3:5]:  # the templates look at them, a match with two darks does not
+        (archive / f"{gone.dark}_raw.fits.gz").unlink()
+
+    (alone,) = match(catalog, ["jcmc11e6q"], wanted=wanted)
+    (both,) = match(catalog, ["jcmc11e6q"], wanted=wanted, templates=6)
+
+    assert [dark.dark for dark in alone.darks] == [dark.dark for dark in every[:2]]
+    assert replace(both, templates=alone.templates) == alone
+    assert {dark.dark for dark in both.templates} == {dark.dark for dark in every} - {dark.dark for dark in every[3:5]}
+    (more,) = match(catalog, ["jcmc11e6q"], wanted=Requirements(top=6, max_sigma=100))
+    assert any(text.startswith("the RAW of ") for text in more.warnings)
+
+
 def test_changed_darks_are_in_no_template_and_cannot_be_forced(catalog: sa.Engine, archive: Path) -> None:
     change(archive / "jcrx01iiq_raw.fits.gz")
     with reading(catalog) as session:
