@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class SbcdarkError(Exception):
     """Base class of all errors shown to the user as one message.
@@ -18,6 +24,15 @@ class SbcdarkError(Exception):
         self.what = what
         self.todo = todo
         super().__init__(f"{what} {todo}".strip())
+
+    @property
+    def _render_traceback_(self) -> Callable[[], list[str]]:
+        """What IPython shows in place of a traceback; with ``SBCDARK_DEBUG=1`` it finds nothing and shows that."""
+        if os.environ.get("SBCDARK_DEBUG"):
+            raise AttributeError
+        from sbcdark.catalog.shown_errors import shown_error  # noqa: PLC0415  only IPython asks
+
+        return lambda: shown_error(self, self.what, self.todo)
 
 
 class UsageError(SbcdarkError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sbcdark.apertures_and_radii import apertures_from, radii_from
 from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.app import FlatOption, SchedulerOption, WorkersOption, app, catalog
 from sbcdark.cli.drizzle_options import KernelOption, PixfracOption, ReferenceOption, RotationOption, ScaleOption
@@ -34,14 +35,13 @@ from sbcdark.cli.output import (
 )
 from sbcdark.cli.selectors import SelectorOptions
 from sbcdark.cli.shared_options import with_options
-from sbcdark.keywords import apertures_from, radii_from
 from sbcdark.pipeline.selection.names import Selector, as_root_name
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sbcdark.pipeline.estimation.options import BuildKeywords
+    from sbcdark.pipeline.estimation.build_keywords import BuildKeywords
     from sbcdark.pipeline.products.run import Outcome
 
 FolderOption = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the products.")]

@@ -14,7 +14,7 @@ from sbcdark.cli.products import DarkOptions
 from sbcdark.cli.shared_options import with_options
 
 if TYPE_CHECKING:
-    from sbcdark.pipeline.estimation.options import BuildKeywords
+    from sbcdark.pipeline.estimation.build_keywords import BuildKeywords
 
 _COLUMNS = (
     Column("exposure", "exposure"),

@@ -6,18 +6,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
+from sbcdark.apertures_and_radii import apertures_from
 from sbcdark.base import OpenCatalog
 from sbcdark.catalog import records
 from sbcdark.keywords import (
     MatchKeywords,
-    apertures_from,
     flat_from,
     is_one,
     names_from,
     requirements_from,
     selector_from,
 )
+from sbcdark.pipeline.frames.notebook_forms import Results
 from sbcdark.results import Match
+from sbcdark.signatures import with_keywords
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +46,7 @@ class ChoosingCatalog(OpenCatalog):
         save: bool = ...,
         **wanted: Unpack[MatchKeywords],
     ) -> list[Match]: ...
+    @with_keywords(MatchKeywords)
     def match(
         self,
         names: Names | Selector = (),
@@ -95,8 +98,9 @@ class ChoosingCatalog(OpenCatalog):
         values = [column.name for column in fields(records.Match)]
         matches = [Match(**{name: getattr(one, name) for name in values}) for one in found]
         alone = is_one(names) and program is None and association is None and target is None and len(matches) == 1
-        return matches[0] if alone else matches
+        return matches[0] if alone else Results(matches)
 
+    @with_keywords(MatchKeywords)
     def why(self, exposure: One, dark: One, **wanted: Unpack[MatchKeywords]) -> Explanation:
         """Explain why a dark is selected for an exposure or not, and what would admit it. Options as for `match`."""
         from sbcdark.pipeline.selection.reasons import why  # noqa: PLC0415  each job loads what it needs
@@ -125,6 +129,7 @@ class ChoosingCatalog(OpenCatalog):
 
         return missing_flats(self.engine, selector_from(names), flat_from(flat))
 
+    @with_keywords(MatchKeywords)
     def preview(
         self,
         matches: Sequence[records.Match],

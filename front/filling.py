@@ -27,6 +27,7 @@ from sbcdark.keywords import (
 )
 from sbcdark.progress import progress_of
 from sbcdark.results import Records, Status, with_times
+from sbcdark.signatures import with_keywords
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -161,6 +162,7 @@ class FillingCatalog(OpenCatalog):
         exposure = None if near is None else names_from(near, "near")[0]
         return Records(DarkProgram, programs(self._opened(create=near is None), near=exposure))
 
+    @with_keywords(ExposureKeywords)
     def exposures(self, names: Names | Selector = (), **wanted: Unpack[ExposureKeywords]) -> QTable:
         """List exposures.
 
@@ -195,11 +197,13 @@ class FillingCatalog(OpenCatalog):
         columns = [column.name for column in fields(records.ExposureRecord)]
         return to_qtable([asdict(record) for record in self.list_exposures(names, **wanted)], columns)
 
+    @with_keywords(ExposureKeywords)
     def darks(self, names: Names | Selector = (), **wanted: Unpack[ExposureKeywords]) -> QTable:
         """List darks: see `exposures`."""
         wanted["kind"] = "dark"
         return self.exposures(names, **wanted)
 
+    @with_keywords(ExposureKeywords)
     def list_exposures(
         self, names: Names | Selector = (), **wanted: Unpack[ExposureKeywords]
     ) -> list[records.ExposureRecord]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sbcdark.pipeline.apertures.apertures import ApertureSpec
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.rules import Requirements, Rule
 
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
     Moment = Any
     """str, datetime, date, astropy Time, or MJD as a number; None for no limit."""
     Folder = str | Path
-    Radii = str | Iterable[float]
+    Radii = Any
+    """str, numbers, or a Quantity."""
     Apertures = Any
     """str, ApertureSpec, photutils aperture, region, or iterable of these."""
 
@@ -333,47 +333,6 @@ def selected_from(wanted: SelectorKeywords) -> SelectorKeywords:
         "association": wanted.get("association"),
         "target": wanted.get("target"),
     }
-
-
-def apertures_from(
-    apertures: Apertures, regions: Folder | None, notes: list[str] | None = None
-) -> tuple[ApertureSpec, ...]:
-    """Return the apertures that are given one by one, and by a file of DS9 regions.
-
-    Parameters
-    ----------
-    apertures : str, ApertureSpec, photutils aperture or region, or iterable of these
-    notes : list of str, optional
-        Receives a warning for each region that is skipped.
-
-    Raises
-    ------
-    UsageError
-        One of them cannot be read.
-    TypeError
-        One of them is something else.
-    """
-    from sbcdark.pipeline.apertures.apertures import ApertureSpec  # noqa: PLC0415  each job loads what it needs
-    from sbcdark.pipeline.estimation.options import apertures_of  # noqa: PLC0415
-
-    # photutils' apertures and regions convert themselves to pixels or to masks, and some of them are iterable.
-    shape = hasattr(apertures, "to_mask") or hasattr(apertures, "to_pixel")
-    one = shape or isinstance(apertures, str | ApertureSpec) or not hasattr(apertures, "__iter__")
-    given = [apertures] if one else list(apertures)
-    return apertures_of(given, None if regions is None else Path(regions), notes)
-
-
-def radii_from(radii: Radii) -> tuple[float, ...]:
-    """Return the radii of a curve of growth, as a text ``R1,R2,...`` or as numbers, in ascending order.
-
-    Raises
-    ------
-    UsageError
-        One is not a positive number.
-    """
-    from sbcdark.pipeline.products.product_files import parse_growth  # noqa: PLC0415  each job loads what it needs
-
-    return parse_growth(radii if isinstance(radii, str) else ",".join(str(float(radius)) for radius in radii))
 
 
 def requirements_from(wanted: MatchKeywords) -> tuple[Rule, Requirements]:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack, overload
 
+from sbcdark.apertures_and_radii import apertures_from, radii_from
 from sbcdark.base import OpenCatalog
 from sbcdark.keywords import (
     SelectorKeywords,
-    apertures_from,
     check_keywords,
     flat_from,
     is_one,
     names_from,
     path_from,
-    radii_from,
     selected_from,
     selector_from,
 )
-from sbcdark.progress import progress_of
+from sbcdark.pipeline.estimation.build_keywords import BuildKeywords
+from sbcdark.pipeline.frames.notebook_forms import Results
+from sbcdark.progress import keep_quiet, progress_of
 from sbcdark.results import Products, Records
+from sbcdark.signatures import with_keywords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from sbcdark.keywords import Apertures, Folder, Names, One, Programs, Radii, Several, Texts
     from sbcdark.pipeline.estimation.catalog_validation import CatalogValidation
     from sbcdark.pipeline.estimation.exposure_dark import DarkOfExposure
-    from sbcdark.pipeline.estimation.options import BuildKeywords
     from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.products.replay import Replayed
     from sbcdark.pipeline.products.subtraction import Subtracted
@@ -41,6 +42,7 @@ class MakingCatalog(OpenCatalog):
     def dark(self, exposures: One, **options: Unpack[BuildKeywords]) -> DarkOfExposure: ...
     @overload
     def dark(self, exposures: Several, **options: Unpack[BuildKeywords]) -> list[DarkOfExposure]: ...
+    @with_keywords(BuildKeywords)
     def dark(self, exposures: Names, **options: Unpack[BuildKeywords]) -> DarkOfExposure | list[DarkOfExposure]:
         """Estimate the dark of an exposure; nothing is written.
 
@@ -59,7 +61,7 @@ class MakingCatalog(OpenCatalog):
         """
         from sbcdark.catalog.engine import reading  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.estimation.exposure_dark import dark_of_exposure  # noqa: PLC0415
-        from sbcdark.pipeline.estimation.options import BuildKeywords, build_options  # noqa: PLC0415
+        from sbcdark.pipeline.estimation.options import build_options  # noqa: PLC0415
         from sbcdark.pipeline.selection.names import Selector, named_exposures  # noqa: PLC0415
 
         check_keywords(options, BuildKeywords)
@@ -68,7 +70,7 @@ class MakingCatalog(OpenCatalog):
         with reading(self.engine) as session:
             named = named_exposures(session, wanted)
         found = [dark_of_exposure(self.engine, name, built) for name in named]
-        return found[0] if is_one(exposures) and len(found) == 1 else found
+        return found[0] if is_one(exposures) and len(found) == 1 else Results(found)
 
     @overload
     def run(
@@ -84,7 +86,7 @@ class MakingCatalog(OpenCatalog):
         overwrite: bool = ...,
         workers: int | None = ...,
         scheduler: str | None = ...,
-        talk: Callable[[str], None] = ...,
+        talk: Callable[[str], None] | None = ...,
         progress: Progress | bool | None = ...,
         **options: Unpack[BuildKeywords],
     ) -> Products: ...
@@ -105,10 +107,11 @@ class MakingCatalog(OpenCatalog):
         overwrite: bool = ...,
         workers: int | None = ...,
         scheduler: str | None = ...,
-        talk: Callable[[str], None] = ...,
+        talk: Callable[[str], None] | None = ...,
         progress: Progress | bool | None = ...,
         **options: Unpack[BuildKeywords],
     ) -> list[Products]: ...
+    @with_keywords(BuildKeywords)
     def run(
         self,
         names: Names | Selector = (),
@@ -125,7 +128,7 @@ class MakingCatalog(OpenCatalog):
         overwrite: bool = False,
         workers: int | None = None,
         scheduler: str | None = None,
-        talk: Callable[[str], None] = lambda _: None,
+        talk: Callable[[str], None] | None = None,
         progress: Progress | bool | None = None,
         **options: Unpack[BuildKeywords],
     ) -> Products | list[Products]:
@@ -158,7 +161,7 @@ class MakingCatalog(OpenCatalog):
             Associations at once; by default one per core.
         scheduler : str, optional
             Address of the scheduler of a Dask cluster, ``tcp://host:8786``, whose workers do the work instead.
-        talk : callable
+        talk : callable, optional
             Called with a message for each finished association.
         progress : callable or bool, optional
             Called with the number of finished associations and the total; True shows a bar.
@@ -174,7 +177,7 @@ class MakingCatalog(OpenCatalog):
             target and is in its `outcome`.
         """
         from sbcdark.pipeline.apertures.sky import parse_sky  # noqa: PLC0415
-        from sbcdark.pipeline.estimation.options import BuildKeywords, build_options  # noqa: PLC0415
+        from sbcdark.pipeline.estimation.options import build_options  # noqa: PLC0415
         from sbcdark.pipeline.products.job import Job  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.products.run import make  # noqa: PLC0415
         from sbcdark.pipeline.views.growth import plot_growth  # noqa: PLC0415
@@ -187,18 +190,20 @@ class MakingCatalog(OpenCatalog):
         chosen = parse_sky(sky, built.combine)
         job = Job(
             path_from(folder, "folder"), built, specs, pictures, draw_products, chosen, overwrite, tuple(notes),
-            radii_from(growth), plot_growth,
+            radii_from(growth, specs), plot_growth,
         )  # fmt: skip
         selector = selector_from(names, program=program, association=association, target=target)
+        said = talk or keep_quiet
         with progress_of(progress, "making products") as shown:
-            outcomes = make(self.engine, selector, job, workers=workers, scheduler=scheduler, talk=talk, progress=shown)
+            outcomes = make(self.engine, selector, job, workers=workers, scheduler=scheduler, talk=said, progress=shown)
         if not is_one(names) or len(outcomes) > 1:
-            return [Products(outcome) for outcome in outcomes]
+            return Results(map(Products, outcomes))
         (outcome,) = outcomes
         if outcome.failure is not None:
             raise outcome.failure
         return Products(outcome)
 
+    @with_keywords(BuildKeywords)
     def subtract(
         self,
         names: Names | Selector = (),
@@ -229,7 +234,7 @@ class MakingCatalog(OpenCatalog):
             As for `run`, without `mixed` and the options of the drizzle; regions of `mask` in pixels are in those of
             each FLT.
         """
-        from sbcdark.pipeline.estimation.options import BuildKeywords, build_options  # noqa: PLC0415
+        from sbcdark.pipeline.estimation.options import build_options  # noqa: PLC0415
         from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415  each job loads what it needs
 
         check_keywords(options, BuildKeywords, ("sky", "overwrite"))
@@ -309,6 +314,7 @@ class MakingCatalog(OpenCatalog):
 
         return replay(self.engine, selection, path_from(folder, "folder"), flat=flat_from(flat), overwrite=overwrite)
 
+    @with_keywords(SelectorKeywords)
     def changes(self, names: Names | Selector = (), **wanted: Unpack[SelectorKeywords]) -> Records[Change]:
         """Return the stored selections that the current catalog would make differently, and why.
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sbcdark.notebook_bar import in_notebook, notebook_bar
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import Console
 
     from sbcdark.pipeline.ingest.report import Progress
+
+
+def keep_quiet(_: str) -> None:
+    """Show no message."""
 
 
 @contextmanager
@@ -23,7 +29,7 @@ def progress_of(wanted: Progress | bool | None, doing: str) -> Iterator[Progress
         It is something else.
     """
     if wanted is True:
-        with bar(doing) as shown:
+        with notebook_bar(doing) if in_notebook() else bar(doing) as shown:
             yield shown
         return
     if wanted is not None and wanted is not False and not callable(wanted):
@@ -33,7 +39,7 @@ def progress_of(wanted: Progress | bool | None, doing: str) -> Iterator[Progress
 
 @contextmanager
 def bar(doing: str, console: Console | None = None) -> Iterator[Progress]:
-    """Show a bar on a console; by default in the cell of a notebook, or on the terminal."""
+    """Show a bar on a console; by default on the terminal, where it stays when all is done."""
     from rich import progress  # noqa: PLC0415  needed only where a bar is shown
 
     columns = (

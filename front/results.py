@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sbcdark.catalog import records
 from sbcdark.catalog.text import number
+from sbcdark.pipeline.frames.notebook_forms import ShownWithTable, html_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+_FIRST = [
+    "aperture",
+    "coverage",
+    "source_count_s",
+    "source_err_count_s",
+    "sky_count_s",
+    "dark_count_s",
+    "dark_fraction",
+    "ab_mag",
+    "ab_mag_err",
+]
+"""The columns of the photometry that a notebook shows of products; `photometry` has all."""
 
 
 def with_times(value: Any) -> Any:
@@ -60,6 +74,9 @@ class Records(list[T]):
         rows: list[Any] = list(self)
         return to_qtable([asdict(one) for one in rows], [column.name for column in fields(self._kind)])  # type: ignore[arg-type]
 
+    def _repr_html_(self) -> str:
+        return str(self.table._repr_html_())
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Match(records.Match):
@@ -69,6 +86,10 @@ class Match(records.Match):
         """Name the exposure and its darks; `table` has the terms."""
         darks = ", ".join(dark.dark for dark in self.darks) or "no dark fits"
         return f"<{type(self).__name__} {self.exposure}: rule {self.rule}, tier {self.tier}: {darks}>"
+
+    def _repr_html_(self) -> str:
+        near = [f"{one.dark}: {one.reason}" for one in self.nearest_rejected] if not self.darks else []
+        return html_form(repr(self), self.table, [*self.warnings, *near])
 
     @property
     def table(self) -> QTable:
@@ -109,6 +130,12 @@ class Products:
         made = f"{number(len(one.photometry), 'aperture')}, {number(len(one.warnings), 'warning')}"
         return f"<{type(self).__name__} {one.name}: {made}, {self.science}>"
 
+    def _repr_html_(self) -> str:
+        notes = list(self.warnings)
+        if self.outcome.failure is not None and self.outcome.failure.todo:
+            notes.insert(0, self.outcome.failure.todo)
+        return html_form(repr(self), self.photometry[_FIRST] if self.outcome.photometry else None, notes)
+
     @property
     def photometry(self) -> QTable:
         """One row per aperture, with units."""
@@ -123,7 +150,8 @@ class Products:
         from sbcdark.pipeline.frames.tables import to_qtable  # noqa: PLC0415
         from sbcdark.pipeline.products.photometry_tables import GROWTH_KEYS, growth_rows  # noqa: PLC0415
 
-        return to_qtable(growth_rows(self.outcome.growth), GROWTH_KEYS)
+        rows = growth_rows(self.outcome.growth)
+        return to_qtable([one | {"warnings": "; ".join(one["warnings"]) or None} for one in rows], GROWTH_KEYS)
 
     @property
     def science(self) -> Path:
@@ -173,7 +201,7 @@ class Products:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Status:
+class Status(ShownWithTable):
     """Where the catalog is, its size (of a SQLite file), and what it holds."""
 
     catalog: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
+from sbcdark.apertures_and_radii import apertures_from
 from sbcdark.base import OpenCatalog
 from sbcdark.keywords import (
     SelectorKeywords,
-    apertures_from,
     check_keywords,
     flat_from,
     is_one,
@@ -16,7 +16,9 @@ from sbcdark.keywords import (
     selector_from,
     wrong_type,
 )
-from sbcdark.progress import progress_of
+from sbcdark.pipeline.frames.notebook_forms import Results
+from sbcdark.progress import keep_quiet, progress_of
+from sbcdark.signatures import with_keywords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,10 +45,6 @@ class PlotKeywords(SelectorKeywords, total=False):
     talk: Callable[[str], None] | None
 
 
-def _keep_quiet(_: str) -> None:
-    pass
-
-
 class ShowingCatalog(OpenCatalog):
     """The jobs that show a catalog."""
 
@@ -58,6 +56,7 @@ class ShowingCatalog(OpenCatalog):
     def plot(
         self, kind: str, names: Names | Selector = ..., *, path: Folder, **wanted: Unpack[PlotKeywords]
     ) -> Path | list[Path]: ...
+    @with_keywords(PlotKeywords)
     def plot(
         self, kind: str, names: Names | Selector = (), path: Folder | None = None, **wanted: Unpack[PlotKeywords]
     ) -> Any:
@@ -108,7 +107,7 @@ class ShowingCatalog(OpenCatalog):
         apertures = apertures_from(() if given is None else given, regions, notes) if chosen else None
         rule, flat = wanted.get("rule", "glow"), flat_from(wanted.get("flat"))
         options = build_options(rule=rule, flat=flat, mask=wanted.get("mask"))
-        talk = wanted.get("talk") or _keep_quiet
+        talk = wanted.get("talk") or keep_quiet
         for note in (*notes, *options.notes):
             talk(note)
         drawn = draw_catalog(
@@ -121,8 +120,9 @@ class ShowingCatalog(OpenCatalog):
             overwrite=wanted.get("overwrite", False),
             talk=talk,
         )
-        return drawn[0] if len(drawn) == 1 else drawn
+        return drawn[0] if len(drawn) == 1 else Results(drawn)
 
+    @with_keywords(SelectorKeywords)
     def report(
         self,
         folder: Folder,

@@ -10,6 +10,7 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import BadFileError, UsageError
 from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files
 from sbcdark.pipeline.estimation.chosen_darks import read_dark_file
+from sbcdark.pipeline.frames.notebook_forms import ShownWithTable
 from sbcdark.pipeline.model.validation import Validation, ValidationRow, validate
 from sbcdark.pipeline.selection.names import Selector, names_of
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S
@@ -25,7 +26,7 @@ _MOST = 100
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class CatalogValidation(Validation):
+class CatalogValidation(ShownWithTable, Validation):
     """A leave-one-out test of the darks of a catalog."""
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from sbcdark.pipeline.estimation.chosen_darks import matches_of, read_darks
 from sbcdark.pipeline.estimation.science_frames import FlatShelf, exposure_to_fit, read_input, science_values
 from sbcdark.pipeline.estimation.surroundings import surroundings_of
 from sbcdark.pipeline.estimation.template_cache import templates_of
+from sbcdark.pipeline.frames.notebook_forms import html_form
 from sbcdark.pipeline.model.combination import combine_darks
 from sbcdark.pipeline.selection.names import resolve_exposure
 
@@ -90,6 +91,9 @@ class DarkOfExposure:
         fitted = [f"{name} {value:.3g}" for name in ("base", "amplitude", "sky") if (value := getattr(self, name))]
         unit = " count/s/pixel" if fitted else ""
         return f"<{type(self).__name__} {self.exposure}: {', '.join([self.method, *fitted])}{unit}>"
+
+    def _repr_html_(self) -> str:
+        return html_form(repr(self), self.table, self.warnings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

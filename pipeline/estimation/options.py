@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.drizzling.grid import Grid, grid_of
@@ -13,9 +13,10 @@ from sbcdark.pipeline.selection.names import as_root_name
 from sbcdark.pipeline.selection.rules import MIN_EXPTIME_S, Combine, Rule, combine_of, rule_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from sbcdark.pipeline.apertures.apertures import ApertureSpec
+    from sbcdark.pipeline.estimation.build_keywords import BuildKeywords
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +68,6 @@ def flat_path(given: str | Path | None) -> Path | None:
     if not Path(given).exists():
         raise UsageError(f"There is no flat at {given}.", "Give a FITS file or a folder with --flat.")
     return Path(given)
-
-
-class BuildKeywords(TypedDict, total=False):
-    """The keywords of `build_options`."""
-
-    combine: str | Combine | None
-    rule: str | Rule
-    top: int | None
-    max_sigma: float | None
-    max_days: float | None
-    min_exptime_s: float
-    use: Mapping[str, str | Sequence[str]]
-    flat: str | Path | None
-    mask: str | Path | None
-    mixed: bool
-    final_scale: float | None
-    final_rot: float | None
-    final_pixfrac: float | None
-    final_kernel: str | None
-    final_refimage: str | Path | None
 
 
 def build_options(**keywords: Unpack[BuildKeywords]) -> BuildOptions:

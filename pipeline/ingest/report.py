@@ -21,7 +21,11 @@ class Progress(Protocol):
         """Report that `done` of `total` files are finished."""
 
 
-@dataclass(slots=True)
+_SHOWN = 3
+"""Rejected files that are named where a notebook or a terminal shows a report."""
+
+
+@dataclass(slots=True, repr=False)
 class IngestReport:
     """The result of an ingest, in files.
 
@@ -41,6 +45,19 @@ class IngestReport:
     programs: list[IngestedProgram] = field(default_factory=list)
     judged: list[JudgedDark] = field(default_factory=list)
     darks_before: DarkSpan | None = None
+
+    def __repr__(self) -> str:
+        """Give the numbers, what is new against the history, and the first rejected files with their reasons."""
+        states = ("added", "updated", "unchanged", "ignored", "rejected")
+        counts = ", ".join(f"{count} {state}" for state in states if (count := getattr(self, state)))
+        bad = "; ".join(f"{one['path']}: {one['reason']}" for one in self.rejections[:_SHOWN])
+        more = self.rejected - _SHOWN
+        rejected = [f"rejected {bad}{f'; and {more} more' if more > 0 else ''}"] if bad else []
+        return f"<{type(self).__name__}: {'. '.join([counts or 'no file', *self._told(), *rejected])}>"
+
+    def _told(self) -> list[str]:
+        judged = [f"{one.rootname} is {one.quality}" for one in self.judged]
+        return [*(said.removesuffix(".") for said in self.history()), *judged[:_SHOWN]]
 
     def ignore(self, path: Path | str, reason: str) -> None:
         """Add an ignored file."""

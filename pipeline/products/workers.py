@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import forkserver, get_context, util
+from multiprocessing import forkserver, get_context, resource_tracker, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,8 @@ def start_imports() -> None:
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
     try:
-        with _without_script():
+        resource_tracker.ensure_running()  # the server asks for it, too, and it changes the signal mask
+        with _without_script(), _interrupts_blocked():
             forkserver.ensure_running()
     finally:
         for name, value in before.items():
@@ -79,6 +81,19 @@ def worker_pool(size: int) -> Iterator[ProcessPoolExecutor]:
 
 
 @contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Keep interrupts from a process that starts here; each worker unblocks them.
+
+    One from the keyboard, or of a notebook's cell, reaches all processes: it would break the imports, with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def _without_script() -> Iterator[None]:
     """Keep multiprocessing from running the user's script again in a worker: it may have no ``if __name__ == ...``."""
     main: Any = sys.modules["__main__"]
@@ -95,6 +110,8 @@ submitting = _without_script
 
 
 def _begin(environment: dict[str, str], folder: str) -> None:
+    if _FORKS:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     # The server has the environment and the folder of its start.
     own = {name: os.environ[name] for name in ("ASTRODRIZ_NO_PARALLEL", "MPLBACKEND") if name in os.environ}
     os.environ.clear()

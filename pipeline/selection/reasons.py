@@ -11,6 +11,7 @@ from sbcdark.catalog.criteria import USABLE
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import as_engine
+from sbcdark.pipeline.frames.notebook_forms import ShownWithTable
 from sbcdark.pipeline.selection import rules
 from sbcdark.pipeline.selection.choice import match_exposure
 from sbcdark.pipeline.selection.file_state import with_current_file
@@ -45,7 +46,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Explanation:
+class Explanation(ShownWithTable):
     """Whether one dark is selected for one exposure, and why.
 
     Attributes

@@ -22,8 +22,8 @@ from regions import (
     Regions,
 )
 
+from sbcdark.apertures_and_radii import apertures_from
 from sbcdark.catalog.errors import UsageError
-from sbcdark.keywords import apertures_from
 from sbcdark.pipeline.apertures.apertures import (
     parse_aperture,
 )

@@ -1,0 +1,1 @@
+../../front/apertures_and_radii.py

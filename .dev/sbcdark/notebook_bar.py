@@ -1,0 +1,1 @@
+../../front/notebook_bar.py

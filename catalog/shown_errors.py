@@ -1,0 +1,54 @@
+"""How IPython and notebooks show an error of the user: where it happened in their code, and the message."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+_OURS = __name__.partition(".")[0]
+_SHELL = ("IPython", "ipykernel")
+
+_IN_PYTHON = (
+    "(Words of the command line: in Python `sbcdark match` is the method `match` of the catalog, "
+    "`--max-days 5` the keyword `max_days=5`.)"
+)
+
+
+def shown_error(error: Exception, what: str, todo: str) -> list[str]:
+    """Return the lines that tell of an error: those of the user's code, without those of this package, and the message.
+
+    They end with a word on options where the message has those of the command line.
+
+    Parameters
+    ----------
+    what, todo : str
+        As for `SbcdarkError`.
+    """
+    lines = [_line(*place) for place in _users_places(error)]
+    lines.append(f"{type(error).__name__}: {what}")
+    if todo:
+        lines.append(todo)
+        if "--" in todo or f"{_OURS} " in todo:
+            lines.append(_IN_PYTHON)
+    return lines
+
+
+def _users_places(error: Exception) -> list[tuple[str, int, str]]:
+    """Return file, number and text of the lines of the user's code, from the outermost to that of the call."""
+    places = []
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package == _OURS:
+            break
+        if package not in _SHELL:
+            summary = traceback.FrameSummary(frame.f_code.co_filename, number, frame.f_code.co_name)
+            places.append((summary.filename, number, summary.line or ""))
+    return places
+
+
+def _line(file: str, number: int, text: str) -> str:
+    shell: Any = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    name = getattr(getattr(shell, "compile", None), "format_code_name", lambda _: None)(file)
+    where = f"File {file}" if name is None else " ".join(name)  # a cell has the name of its input: Cell In[3]
+    return f"{where}, line {number}\n----> {text}\n"
