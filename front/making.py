@@ -214,6 +214,7 @@ class MakingCatalog(OpenCatalog):
         target: Texts = None,
         sky: bool = False,
         overwrite: bool = False,
+        progress: Progress | bool | None = None,
         **options: Unpack[BuildKeywords],
     ) -> list[Subtracted]:
         """Write the dark-subtracted FLT and the dark in detector pixels of each exposure.
@@ -230,6 +231,9 @@ class MakingCatalog(OpenCatalog):
             Subtract the fitted sky, too.
         overwrite : bool
             Replace files of an earlier call with other inputs.
+        progress : callable or bool, optional
+            Called with the number of finished associations and the total, where single exposures count as one; True
+            shows a bar.
         **options
             As for `run`, without `mixed` and the options of the drizzle; regions of `mask` in pixels are in those of
             each FLT.
@@ -238,14 +242,12 @@ class MakingCatalog(OpenCatalog):
         from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415  each job loads what it needs
 
         check_keywords(options, BuildKeywords, ("sky", "overwrite"))
-        return subtract(
-            self.engine,
-            selector_from(names, program=program, association=association, target=target),
-            path_from(folder, "folder"),
-            build_options(**options),
-            sky=sky,
-            overwrite=overwrite,
-        )
+        selector = selector_from(names, program=program, association=association, target=target)
+        made_in, built = path_from(folder, "folder"), build_options(**options)
+        with progress_of(progress, "subtracting darks") as shown:
+            return Results(
+                subtract(self.engine, selector, made_in, built, sky=sky, overwrite=overwrite, progress=shown)
+            )
 
     def validate(
         self,

@@ -72,6 +72,22 @@ def test_a_report_of_an_ingest_is_short_and_names_rejected_files() -> None:
     assert repr(IngestReport()) == "<IngestReport: no file>"
 
 
+def test_subtracted_frames_show_their_warnings_and_progress(cat: Catalog, tmp_path: Path) -> None:
+    counted: list[tuple[int, int]] = []
+    made: Any = cat.subtract(
+        ["jcmc11010", "jcmc11cwq"],
+        tmp_path,
+        combine="nearest",
+        progress=lambda done, total: counted.append((done, total)),
+    )
+    assert counted == [(0, 2), (1, 2), (2, 2)]
+    assert re.fullmatch(
+        r"<Subtracted jcmc11ctq: dark \(nearest\) \S+ count/pixel, \d+ warnings?, .*/jcmc11ctq_flt\.fits>",
+        repr(made[0]),
+    )
+    assert made._repr_html_().count("<li>") == sum(len(one.warnings) for one in made) > 0
+
+
 def test_signatures_show_every_keyword() -> None:
     for method, names in (
         (Catalog.match, {"rule", "top", "max_days"}),

@@ -14,6 +14,7 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.roots import is_local
+from sbcdark.catalog.text import number
 from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.apertures.pixel_shapes import overlap, to_pixels
 from sbcdark.pipeline.archive.cache import keeping_files
@@ -30,6 +31,7 @@ from sbcdark.pipeline.estimation.science_frames import (
 from sbcdark.pipeline.estimation.surroundings import surroundings_of
 from sbcdark.pipeline.estimation.template_cache import templates_of
 from sbcdark.pipeline.frames.fits_output import read_cards
+from sbcdark.pipeline.frames.notebook_forms import html_form
 from sbcdark.pipeline.frames.pixels import wcs_of_frame
 from sbcdark.pipeline.frames.subtracted_files import write_dark, write_subtracted
 from sbcdark.pipeline.frames.untrusted_fits import local_path
@@ -50,11 +52,12 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.estimation.options import BuildOptions
     from sbcdark.pipeline.estimation.science_frames import ScienceInput
     from sbcdark.pipeline.frames.flats import Flat
+    from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.model.combination import ExposureDark
     from sbcdark.pipeline.selection.names import Selector, Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Subtracted:
     """The files written for one exposure.
 
@@ -83,6 +86,17 @@ class Subtracted:
     sky_count_s_pix: float | None
     warnings: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """Give the file, what was subtracted, and the number of warnings."""
+        sky = "" if self.sky_count_s_pix is None else f" and sky {self.sky_count_s_pix:.3g} count/s/pixel"
+        said = (
+            f"dark ({self.method}) {self.mean_dark_count:.3g} count/pixel{sky}, {number(len(self.warnings), 'warning')}"
+        )
+        return f"<{type(self).__name__} {self.exposure}: {said}, {self.flt}>"
+
+    def _repr_html_(self) -> str:
+        return html_form(repr(self), None, self.warnings)
+
 
 def subtract(
     engine: sa.Engine,
@@ -92,6 +106,7 @@ def subtract(
     *,
     sky: bool = False,
     overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> list[Subtracted]:
     """Write a dark-subtracted FLT and the dark of each exposure.
 
@@ -112,6 +127,8 @@ def subtract(
         Also subtract the fitted sky.
     overwrite : bool
         Replace files that were made from other inputs.
+    progress : callable, optional
+        Called with the number of finished targets and their total, at the start with 0.
 
     Raises
     ------
@@ -128,8 +145,12 @@ def subtract(
     make_folder(folder)
     found: list[Subtracted] = []
     with keeping_files():
-        for target in targets:
+        for done, target in enumerate(targets):
+            if progress is not None:
+                progress(done, len(targets))
             found += _of_target(engine, target, folder, options, sky=sky, overwrite=overwrite)
+    if progress is not None:
+        progress(len(targets), len(targets))
     return found
 
 
