@@ -65,6 +65,43 @@ def _sha256(path: Path, _size_byte: int, _mtime_ns: int) -> str:
     return file_sha256(path)
 
 
+def rival_of(session: Session, values: MatchValues) -> str | None:
+    """Return the warning about an exposure with two files between which nothing but the checksum decides.
+
+    calacs leaves PROCTIME as it is, so that a file that the user calibrated is as new as that of the archive. Copies
+    with the same counts and calibration, such as a compressed one, are no rivals.
+    """
+    file = values.file
+    if file is None:
+        return None
+    for other in queries.files_of(session, values.rootname):
+        alike = (other.kind, other.processed_mjd, other.state) == (file.kind, file.processed_mjd, "present")
+        if not alike or other.id == file.id or file.sha256 is None or other.sha256 in {None, file.sha256}:
+            continue
+        differs = _calibration(other) != _calibration(file) or (
+            other.multiplied_by == file.multiplied_by
+            and queries.measurements_of(session, other.id) != queries.measurements_of(session, file.id)
+        )
+        if differs and file_state(other) == "present":
+            return (
+                f"two of its {file.kind} files differ and have the same PROCTIME: {file.uri} is used, not {other.uri}; "
+                "to use the other, move the first away and run sbcdark verify"
+            )
+    return None
+
+
+def _calibration(file: FileRecord) -> tuple[object, ...]:
+    return (
+        file.calibration_version,
+        file.dark_correction,
+        file.mean_dark_count,
+        file.flat_correction,
+        file.flat_file,
+        file.photflam_erg_s_cm2_a,
+        file.photplam_a,
+    )
+
+
 def with_current_file(session: Session, values: MatchValues) -> MatchValues:
     """Return an exposure with a file that is as it was ingested.
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from astropy.io import fits
 from helpers import copied
 
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import open_catalog
 from sbcdark.catalog.queries import files_of, match_values
+from sbcdark.pipeline.estimation.science_frames import rivals, science_values
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.selection.choice import choose_for, forced_match, match
 from sbcdark.pipeline.selection.file_state import file_state, with_current_file
@@ -50,6 +52,34 @@ def change(path: Path) -> None:
     content[-1] ^= 1
     plain = gzip.compress(bytes(content))
     path.write_bytes(plain)
+
+
+@pytest.mark.parametrize("what", ["counts", "flux", "copy", "newer"])
+def test_a_file_that_only_its_checksum_prefers_is_told(
+    catalog: sa.Engine, archive: Path, tmp_path: Path, what: str
+) -> None:
+    """A user's own FLT keeps the PROCTIME of the archive's: one of the two gives all numbers."""
+    own = tmp_path / "own" / "jcmc11e6q_flt.fits"
+    own.parent.mkdir()
+    with fits.open(archive / "jcmc11e6q_flt.fits.gz") as hdus:
+        if what == "counts":
+            hdus["SCI"].data *= 2
+        elif what == "flux":
+            hdus["SCI"].header["PHOTFLAM"] = 1e-17
+        elif what == "newer":
+            hdus["SCI"].data *= 2
+            hdus[0].header["PROCTIME"] = 60_000.5
+        hdus.writeto(own)
+    assert ingest(catalog, [own], workers=1).added == 1
+    with reading(catalog) as session:
+        told = rivals(session, [science_values(session, "jcmc11e6q")])
+        if what in {"copy", "newer"}:
+            assert told == []
+            return
+        assert own.as_uri() in told[0]
+        assert "jcmc11e6q: two of its FLT files differ and have the same PROCTIME" in told[0]
+        own.unlink()
+        assert rivals(session, [science_values(session, "jcmc11e6q")]) == []
 
 
 def test_states_of_a_file(catalog: sa.Engine, archive: Path) -> None:
