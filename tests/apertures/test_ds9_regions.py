@@ -60,7 +60,7 @@ def test_reads_ds9_regions() -> None:
         ('image\ncircle(5,5,2")', "circle(5,5,2"),
         ("fk5\ncircle(5,5,2i)", "circle(5,5,2i)"),
         ("image\ncircle(5,5,0)", "circle(5,5,0)"),
-        ("fk5\ncircle(165,38,2)", "r_arcsec = 7200"),
+        ("fk5\ncircle(165,38,2)", "r = 7200"),
         ("image\ncircle(", "circle("),
     ],
 )
@@ -190,7 +190,7 @@ def test_a_region_file_may_be_given_as_an_aperture(tmp_path: Path) -> None:
         ("circle(735,710,30) # background", "There are only background regions", "Give the source, too"),
         (
             "fk5;circle(165.5585,38.0431,0.02)",
-            "The aperture 'fk5;circle(165.5585,38.0431,0.02)' has r_arcsec = 72",
+            "The aperture 'fk5;circle(165.5585,38.0431,0.02)' has r = 72",
             "in degrees in DS9",
         ),
     ],
