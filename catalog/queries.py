@@ -216,6 +216,13 @@ def target_names(session: Session) -> list[str]:
     return sorted(name for name in session.scalars(query) if name)
 
 
+def known_values(session: Session, key: str) -> set[tuple[Any, str]]:
+    """Return the values of program, filter, target or association of the exposures, each with a kind that has it."""
+    column = getattr(models.Exposure, key)
+    query = sa.select(column, models.Exposure.kind).where(column.is_not(None)).distinct()
+    return {(value, kind) for value, kind in session.execute(query)}
+
+
 def associations_of(session: Session, *, programs: Sequence[int], targets: Sequence[str]) -> list[str]:
     """Return the associations of some programs, targets or both; none if neither is given."""
     if not programs and not targets:

@@ -30,7 +30,7 @@ from sbcdark.cli.output import (
     say,
     tell,
 )
-from sbcdark.cli.selectors import programs_of
+from sbcdark.cli.selectors import numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def fetch(
 
     if update and (visit is not None or darks or science):
         raise UsageError("--update covers the darks of all programs.", "Leave out --visit, --darks and --science.")
-    numbers = programs_of(program or ())
+    numbers = numbers_of("program", program or ())
     if len(numbers) > 1:
         # Elsewhere the option takes several.
         raise UsageError(

@@ -24,7 +24,7 @@ from sbcdark.cli.output import (
     say,
     scaled,
 )
-from sbcdark.cli.selectors import SelectorOptions, programs_of
+from sbcdark.cli.selectors import SelectorOptions, numbers_of
 from sbcdark.cli.shared_options import with_options
 from sbcdark.keywords import listed_from
 from sbcdark.pipeline.views import listings
@@ -109,7 +109,7 @@ class ListingOptions(SelectorOptions):
     def keywords(self) -> ExposureKeywords:
         """Return what is wanted as keywords of `Catalog`."""
         return {
-            "program": programs_of(self.program or ()),
+            "program": numbers_of("program", self.program or ()),
             "association": self.association,
             "target": self.target,
             "filter": self.filter,
@@ -144,8 +144,8 @@ def _list(kind: str | None, options: ListingOptions) -> None:
     wanted = options.keywords()
     wanted["kind"] = kind
     found = catalog().list_exposures(options.names or (), **wanted)
-    # A dark has no filter and no target, whatever its header says.
     _say_absent(kind, wanted, found)
+    # A dark has no filter and no target, whatever its header says.
     rows = [asdict(one) | {"shown_filter": "dark" if one.kind == "dark" else one.filter} for one in found]
     hot = sum(listings.is_hot(one) for one in found)
     counted = Counter(record.quality for record in found if record.quality != "good")
@@ -159,21 +159,15 @@ def _list(kind: str | None, options: ListingOptions) -> None:
 
 def _say_absent(kind: str | None, wanted: ExposureKeywords, found: Sequence[ExposureRecord]) -> None:
     """Say which program, filter, target or association of the wanted ones no exposure of the catalog has."""
-    everything: list[ExposureRecord] | None = None
     for key in ("program", "filter", "target", "association"):
         given = [str(one) for one in listed_from([*map(str, wanted.get(key) or ())], key)]  # type: ignore[call-overload]
-        absent = [one for one in given if one.lower() not in _lowered(found, key)]
+        listed_ones = {str(getattr(one, key)).lower() for one in found}
+        if all(one.lower() in listed_ones for one in given):
+            continue
+        there = [(str(value), of) for value, of in catalog().known_values(key) if kind in {None, of}]
+        absent = [one for one in given if one.lower() not in {value.lower() for value, _ in there}]
+        # A dark has no filter and no target, whatever its header says.
+        known = sorted({value for value, of in there if of == "science" or key in {"program", "association"}})
+        has = f"; the catalog has {listed(known)}" if known else ""
         if absent:
-            everything = catalog().list_exposures(kind=kind) if everything is None else everything
-            there = _lowered(everything, key)
-            absent = [one for one in absent if one.lower() not in there]
-            # A dark has no filter and no target, whatever its header says.
-            of = [one for one in everything if one.kind == "science" or key in {"program", "association"}]
-            known = sorted({str(value) for one in of if (value := getattr(one, key)) is not None})
-            has = f"; the catalog has {listed(known)}" if known else ""
-            if absent:
-                say(f"no {kind or 'exposure'} is of {key} {' or '.join(absent)}{has}")
-
-
-def _lowered(found: Sequence[ExposureRecord], key: str) -> set[str]:
-    return {str(getattr(one, key)).lower() for one in found}
+            say(f"no {kind or 'exposure'} is of {key} {' or '.join(absent)}{has}")

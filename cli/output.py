@@ -197,20 +197,14 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
     width = screen_width(sys.stdout)
     # A pipe has no width: nothing is folded or left out there.
     console = Console(width=width) if sys.stdout.isatty() else Console(width=width or 10_000, no_color=True)
-    cells = {
-        column: [column.cell(row) for row in rows]
-        for column in columns
-        if any(row.get(column.key) is not None for row in rows)
-    }
-    in_common = [column for column in cells if column.common and len(rows) > 1 and len(set(cells[column])) == 1]
+    cells, common = _cells(rows, columns)
     said = [title] if title else []
-    if in_common:
-        said.append(f"All have {', '.join(_in_words(column, cells[column][0]) for column in in_common)}.")
+    if common:
+        said.append(f"All have {', '.join(_in_words(column, value) for column, value in common.items())}.")
     for line in "\n".join(said).split("\n") if said else ():
         console.out(folded(line, width, ""), highlight=False)
     if not rows:
         return
-    cells = {column: values for column, values in cells.items() if column not in in_common}
     kept, left_out = fitted(cells, console.width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for column, size in kept.items():
@@ -230,13 +224,28 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
 def fits_whole(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> bool:
     """Return whether a table of rows fits the screen with all its columns, and nothing folded; a pipe fits all."""
     width = screen_width(sys.stdout)
-    values = {column: [column.cell(row) for row in rows] for column in columns}
-    sizes = [
-        max(len(column.heading), *map(len, values[column]))
-        for column in columns
-        if any(values[column]) and not (column.common and len(rows) > 1 and len(set(values[column])) == 1)
-    ]
+    sizes = [_whole(column, values) for column, values in _cells(rows, columns)[0].items()]
     return width is None or sum(sizes) + _GAP * (len(sizes) - 1) <= width
+
+
+def _cells(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]
+) -> tuple[dict[Column, list[str]], dict[Column, str]]:
+    """Return the texts of the columns with values, and the text of those that have one in common for all rows."""
+    cells, common = {}, {}
+    for column in columns:
+        if any(row.get(column.key) is not None for row in rows):
+            values = [column.cell(row) for row in rows]
+            if column.common and len(rows) > 1 and len(set(values)) == 1:
+                common[column] = values[0]
+            else:
+                cells[column] = values
+    return cells, common
+
+
+def _whole(column: Column, values: Sequence[str]) -> int:
+    """Return the width of a column in which nothing folds."""
+    return max(len(column.heading), *map(len, values))
 
 
 def _in_words(column: Column, value: str) -> str:
@@ -262,7 +271,7 @@ def fitted(cells: Mapping[Column, Sequence[str]], width: int) -> tuple[dict[Colu
     left_out : list of Column
         The others, in the order in which they were left out.
     """
-    whole = {column: max(len(column.heading), *map(len, values)) for column, values in cells.items()}
+    whole = {column: _whole(column, values) for column, values in cells.items()}
     least = {column: _least(column, values) for column, values in cells.items()}
     left_out: list[Column] = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,8 +14,14 @@ from sbcdark.pipeline.selection.names import Selector
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_LARGEST_PROGRAM = 999_999
-_LARGEST_SELECTION = 2**31 - 1
+_NUMBERED = {
+    "program": (999_999, "Write e.g. --program 13655, or --program 13655,13961 for several."),
+    "selection": (
+        2**31 - 1,
+        "`sbcdark show NAME` lists those of an exposure; write e.g. --selection 1,2 for several.",
+    ),
+}
+"""The largest number after an option, and what to write."""
 
 NamesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="NAME", help="Exposures, associations, or their files.")
@@ -47,39 +53,23 @@ class SelectorOptions:
         """What is selected."""
         return selector_from(
             self.names or (),
-            program=programs_of(self.program or ()),
+            program=numbers_of("program", self.program or ()),
             association=self.association,
             target=self.target,
         )
 
 
-def programs_of(texts: Sequence[str]) -> tuple[int, ...]:
-    """Return the numbers of programs that a user typed, several by commas.
+def numbers_of(option: Literal["program", "selection"], texts: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers that a user typed after an option, several by commas.
 
     Raises
     ------
     UsageError
-        One is no number of a program.
+        One is not such a number.
     """
-    todo = "Write e.g. --program 13655, or --program 13655,13961 for several."
-    return _numbers(texts, _LARGEST_PROGRAM, "--program {!r} is not the number of a program.", todo)
-
-
-def selections_of(texts: Sequence[str]) -> tuple[int, ...]:
-    """Return the numbers of stored selections that a user typed, several by commas.
-
-    Raises
-    ------
-    UsageError
-        One is no number of a selection.
-    """
-    todo = "`sbcdark show NAME` lists those of an exposure; write e.g. --selection 1,2 for several."
-    return _numbers(texts, _LARGEST_SELECTION, "--selection {!r} is not the number of a selection.", todo)
-
-
-def _numbers(texts: Sequence[str], largest: int, what: str, todo: str) -> tuple[int, ...]:
+    largest, todo = _NUMBERED[option]
     words = [word.strip() for text in texts for word in text.split(",")]
     for word in words:
         if not (word.isascii() and word.isdecimal() and len(word) <= len(f"{largest}") and 1 <= int(word) <= largest):
-            raise UsageError(what.format(word), todo)
+            raise UsageError(f"--{option} {word!r} is not the number of a {option}.", todo)
     return tuple(map(int, words))

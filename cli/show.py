@@ -20,7 +20,7 @@ from sbcdark.cli.output import (
     scaled,
     tell,
 )
-from sbcdark.cli.selectors import SelectorOptions, selections_of
+from sbcdark.cli.selectors import SelectorOptions, numbers_of
 from sbcdark.cli.shared_options import with_options
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.views import listings
@@ -102,7 +102,7 @@ def show(
     """Show everything about exposures, associations or selections."""
     if options.selector.is_empty and not selection:
         raise UsageError("Nothing to show is given.", "Give exposures or associations, or --selection ID.")
-    numbers = selections_of(selection or ())
+    numbers = numbers_of("selection", selection or ())
     known = [] if options.selector.is_empty else catalog().show_records(options.selector)
     stored = [catalog().selection_record(one) for one in numbers]
     if as_json:

@@ -203,6 +203,20 @@ class FillingCatalog(OpenCatalog):
         wanted["kind"] = "dark"
         return self.exposures(names, **wanted)
 
+    def known_values(self, key: str) -> set[tuple[Any, str]]:
+        """Return what the exposures have of a key of their records, each with a kind of exposure that has it.
+
+        Parameters
+        ----------
+        key : str
+            ``program``, ``filter``, ``target`` or ``association``.
+        """
+        from sbcdark.catalog.engine import reading  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.catalog.queries import known_values  # noqa: PLC0415
+
+        with reading(self.engine) as session:
+            return known_values(session, key)
+
     @with_keywords(ExposureKeywords)
     def list_exposures(
         self, names: Names | Selector = (), **wanted: Unpack[ExposureKeywords]
