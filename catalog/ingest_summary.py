@@ -126,6 +126,20 @@ def touched_exposures(session: Session, run_id: int) -> list[TouchedExposure]:
     return [TouchedExposure(*row) for row in session.execute(query)]
 
 
+def with_several_contents(session: Session, run_id: int) -> list[str]:
+    """Return the exposures of an ingest run with present files of one kind and PROCTIME, but several checksums."""
+    file = models.File
+    ids = sa.select(file.exposure_id).where(file.ingest_run_id == run_id, file.exposure_id.is_not(None))
+    query = (
+        sa.select(models.Exposure.rootname)
+        .join(file, file.exposure_id == models.Exposure.id)
+        .where(file.exposure_id.in_(ids), file.state == "present")
+        .group_by(models.Exposure.rootname, file.kind, file.processed_mjd)
+        .having(sa.func.count(file.sha256.distinct()) > 1)
+    )
+    return sorted(set(session.scalars(query)))
+
+
 def would_touch(session: Session | None, facts: Sequence[ExposureFacts]) -> list[TouchedExposure]:
     """Return the exposures that files would add or update, in order of time; the catalog is None if there is none."""
     by_name = {one.rootname: one for one in sorted(facts, key=lambda one: (one.start_mjd, one.rootname))}

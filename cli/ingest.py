@@ -12,7 +12,7 @@ import typer
 from sbcdark.catalog.errors import RejectedFilesError
 from sbcdark.catalog.text import listed, number
 from sbcdark.cli.app import FlatOption, SchedulerOption, app, catalog
-from sbcdark.cli.output import Column, JsonOption, print_json, print_table, progress_bar, say, tell
+from sbcdark.cli.output import Column, JsonOption, print_json, print_table, progress_bar, say, say_warnings, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +113,7 @@ def print_report(report: IngestReport, *, dry_run: bool = False) -> None:
     for reason, paths in reasons.items():
         more = f" and {len(paths) - _NAMES_SHOWN} more" if len(paths) > _NAMES_SHOWN else ""
         say(f"ignored: {', '.join(paths[:_NAMES_SHOWN])}{more}: {reason}")
+    say_warnings(report.warnings)
     _say_some([f"superseded: {one.exposure}: {one.uri}{_used_by(one)}" for one in report.superseded], "superseded")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sbcdark.catalog.engine import reading
 from sbcdark.pipeline.estimation.chosen_darks import matches_of, read_darks
-from sbcdark.pipeline.estimation.science_frames import FlatShelf, exposure_to_fit, read_input, rivals, science_values
+from sbcdark.pipeline.estimation.science_frames import FlatShelf, exposure_to_fit, read_input, science_values
 from sbcdark.pipeline.estimation.surroundings import surroundings_of
 from sbcdark.pipeline.estimation.template_cache import templates_of
 from sbcdark.pipeline.frames.notebook_forms import html_form
@@ -116,7 +116,6 @@ def estimate_dark(engine: sa.Engine, name: str, options: BuildOptions) -> Estima
     warnings: list[str] = []
     with reading(engine) as session:
         values = science_values(session, resolve_exposure(session, name))
-        warnings += rivals(session, [values])
         matches = matches_of(session, [values], options)
     shelf = FlatShelf(options.flat)
     one = read_input(values, shelf.flat_of(values, warnings))

@@ -14,7 +14,7 @@ from sbcdark.pipeline.archive.cache import path_of, record_to_match
 from sbcdark.pipeline.frames.flats import another_flat, find_flat, missing_flat, read_flat
 from sbcdark.pipeline.frames.pixels import read_science, usable
 from sbcdark.pipeline.model.combination import Exposure
-from sbcdark.pipeline.selection.file_state import rival_of, with_current_file
+from sbcdark.pipeline.selection.file_state import with_current_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,11 +93,6 @@ def science_values(session: Session, rootname: str) -> MatchValues:
     if values.kind != "science":
         raise UsageError(f"{rootname} is a dark.", "Name an association or science exposures.")
     return with_current_file(session, values)
-
-
-def rivals(session: Session, values: Sequence[MatchValues]) -> list[str]:
-    """Return a warning for each exposure with two different files of the same processing time (`rival_of`)."""
-    return [f"{one.rootname}: {text}" for one in values if (text := rival_of(session, one)) is not None]
 
 
 class FlatShelf:

@@ -175,9 +175,8 @@ def parse(
             return None, _association(hdus)
         science: Any = hdus[1] if len(hdus) > 1 else None
         header = None if science is None else science.header
-        # The DQ array of an FLT on a server is not read: the model excludes its pixels when the file is here.
         rows = None if regions is None else [slice(one.y0, one.y1) for one in regions]
-        lost = lost_pixels(hdus, rows) if rows is None or kind == "RAW" else None
+        lost = lost_pixels(hdus, rows)
         exposure = _exposure(
             hdus[0].header,
             header,
@@ -259,7 +258,7 @@ def _exposure(
     subtracted = _text(primary, "DARKCORR") == "COMPLETE" or (mean_dark or 0.0) > 0
     flat = None
     if exposure_kind == "science" and data.dtype.kind == "f":
-        flat = flat_at_hand(_text(primary, "FLATCORR"), _text(primary, "PFLTFILE"), given_flat)
+        flat = flat_at_hand(_text(primary, "FLATCORR"), _flats(primary), given_flat)
     counts = unwrapped_counts(data) if flat is None else np.asarray(data, np.float64) * flat.pixels
     frame = Frame(counts if lost is None else np.where(lost, np.nan, counts))
     return ExposureFacts(
@@ -280,7 +279,7 @@ def _exposure(
         dark_correction=_text(primary, "DARKCORR"),
         mean_dark_count=mean_dark,
         flat_correction=_text(primary, "FLATCORR"),
-        flat_file=_text(primary, "PFLTFILE"),
+        flat_file=_flats(primary),
         multiplied_by=None if flat is None else flat.path.name,
         photflam_erg_s_cm2_a=_optional(header, "PHOTFLAM", above=0.0, below=1.0),
         photplam_a=_optional(header, "PHOTPLAM", above=0.0, below=1e6),
@@ -357,6 +356,13 @@ def _text(header: Any, keyword: str) -> str | None:
     if not isinstance(value, str):
         return None
     return clean(value[:1000])[:80] or None
+
+
+def _flats(header: Any) -> str | None:
+    """Return PFLTFILE, and with it the delta and low-order flats: calacs divides by the product of all that are set."""
+    more = [_text(header, keyword) for keyword in ("DFLTFILE", "LFLTFILE")]
+    named = [name for name in more if name is not None and name.upper() != "N/A"]
+    return " x ".join([_text(header, "PFLTFILE") or "N/A", *named]) if named else _text(header, "PFLTFILE")
 
 
 def _rootname(header: Any) -> str:

@@ -51,7 +51,7 @@ def find_flat(name: str | None, given: Path | None) -> Path | None:
     ----------
     name : str or None
         PFLTFILE of the header, e.g. ``jref$x1234567j_pfl.fits``. Header text is untrusted: anything but a plain file
-        name is ignored.
+        name is ignored, and so are several names (joined by `` x ``), whose product only a given file can be.
     given : Path or None
         A flat, or a folder of flats, given by the user; by default the folder of the environment variable `jref`.
     """
@@ -84,6 +84,11 @@ def missing_flat(name: str | None) -> str:
     name : str or None
         PFLTFILE of the header.
     """
+    if " x " in (name or ""):
+        return (
+            f"the FLT was divided by {name}, of which no file is the product, so the dark is not divided by a flat; "
+            "multiply them, and give the result with --flat FILE"
+        )
     found = _REFERENCE.fullmatch(name or "")
     if found is None:
         return "PFLTFILE names no flat, so the dark is not divided by one; give it with --flat FILE"

@@ -30,6 +30,7 @@ from sbcdark.pipeline.ingest import remote_ingestion
 from sbcdark.pipeline.ingest.discovery import discover
 from sbcdark.pipeline.ingest.quality import flag_outliers
 from sbcdark.pipeline.ingest.report import IngestReport, Progress
+from sbcdark.pipeline.selection.file_state import rival_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
+    from sqlalchemy.orm import Session
 
     from sbcdark.catalog.records import ExposureFacts, KnownFile
 
@@ -222,6 +224,13 @@ def _place(uri: str) -> Path | str:
     return uri if is_remote(uri) else local_path(uri)
 
 
+def _rivals(session: Session, run_id: int) -> list[str]:
+    """Return a warning for each exposure of a run with two files between which nothing but the checksum decides."""
+    names = ingest_summary.with_several_contents(session, run_id)
+    values = queries.match_values_of(session, names)
+    return [f"{one.rootname}: {text}" for one in values if (text := rival_of(session, one)) is not None]
+
+
 class _Writer:
     """The only writer of an ingest: one transaction per batch."""
 
@@ -311,3 +320,4 @@ class _Writer:
                 report.programs = ingest_summary.by_program(session, run, touched, rejected)
                 report.judged = [] if run is None else ingest_summary.judged_darks(session, run, touched)
                 report.darks_before = ingest_summary.darks_before(session, run) if touched else None
+                report.warnings = [] if run is None else _rivals(session, run)

@@ -31,7 +31,8 @@ class IngestReport:
 
     `ignored` files are not an SBC RAW, FLT or ASN; `rejected` files claim to be and are bad; `superseded` files have
     measurements that no longer count for their exposure, with the stored selections that use them. `programs` says what
-    came in, `judged` which darks are suspect or changed their quality, `darks_before` what the catalog had.
+    came in, `judged` which darks are suspect or changed their quality, `darks_before` what the catalog had, `warnings`
+    which exposures have two different files of the same processing time.
     """
 
     added: int = 0
@@ -45,6 +46,7 @@ class IngestReport:
     programs: list[IngestedProgram] = field(default_factory=list)
     judged: list[JudgedDark] = field(default_factory=list)
     darks_before: DarkSpan | None = None
+    warnings: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         """Give the numbers, what is new against the history, and the first rejected files with their reasons."""

@@ -20,7 +20,6 @@ from sbcdark.pipeline.estimation.science_frames import (
     ScienceInput,
     exposure_to_fit,
     read_input,
-    rivals,
     science_values,
 )
 from sbcdark.pipeline.estimation.surroundings import surroundings_of
@@ -152,7 +151,6 @@ def plan_build(engine: sa.Engine, target: Target, job: Job, stored: Sequence[Mat
     with reading(engine) as session:
         revision = queries.catalog_revision(session)
         values = tuple(science_values(session, rootname) for rootname in target.exposures)
-        warnings += rivals(session, values)
         compatibility.require_one_filter(values, mixed=job.options.mixed)
         matches = tuple(matches_of(session, values, job.options) if stored is None else stored)
     shelf = FlatShelf(job.options.flat)

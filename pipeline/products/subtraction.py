@@ -26,7 +26,6 @@ from sbcdark.pipeline.estimation.science_frames import (
     exposure_to_fit,
     is_dark_subtracted,
     read_input,
-    rivals,
     science_values,
 )
 from sbcdark.pipeline.estimation.surroundings import surroundings_of
@@ -163,7 +162,6 @@ def _of_target(
     with reading(engine) as session:
         revision = queries.catalog_revision(session)
         values = [science_values(session, rootname) for rootname in target.exposures]
-        warnings += rivals(session, values)
         _require_raw_dark(values)
         matches = matches_of(session, values, options)
     shelf = FlatShelf(options.flat)

@@ -103,6 +103,7 @@ class _Ranked:
             darks=chosen,
             nearest_rejected=self._nearest_rejected(gone),
             warnings=(
+                *_rivals(self._session, self._science),
                 *match_warnings.warnings_about(
                     self._rule, self._science, [(dark, pair[1]) for dark, pair in zip(chosen, kept, strict=True)]
                 ),
@@ -145,6 +146,12 @@ def _known(session: Session, rootname: str) -> MatchValues:
     if science is None:
         raise UsageError(f"The catalog has no exposure {rootname!r}.", "List them: sbcdark exposures")
     return science
+
+
+def _rivals(session: Session, science: MatchValues) -> list[str]:
+    """Return the warning about an exposure with two different files of the same processing time."""
+    told = file_state.rival_of(session, science)
+    return [] if told is None else [told]
 
 
 class _Darks:
@@ -356,6 +363,7 @@ def forced_match(session: Session, rootname: str, names: Sequence[str], wanted: 
         darks=rules.as_named(scored),
         nearest_rejected=(),
         warnings=(
+            *_rivals(session, science),
             *match_warnings.warnings_about_file(science),
             *match_warnings.warnings_about_forced(science, [dark for _, dark in scored]),
         ),

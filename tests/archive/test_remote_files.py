@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 MOST_OF_A_RAW = 0.40
-MOST_OF_AN_FLT = 0.15
+MOST_OF_AN_FLT = 0.22
 
 
 def serve(web: RangeServer, folder: Path, **behaviour: Any) -> list[str]:

@@ -50,6 +50,7 @@ def test_ingest_again_changes_nothing(filled: Any, shared_data: Path) -> None:
         "programs": [],
         "judged": [],
         "darks_before": None,
+        "warnings": [],
     }
 
 

@@ -72,6 +72,14 @@ def test_lost_pixels_of_an_flt_do_not_lower_its_rates(flt: Path, tmp_path: Path)
     assert with_holes < before["quiet"].rate_count_s_pix - 3 * error
 
 
+def test_an_flt_has_the_same_rates_on_a_server(flt: Path, tmp_path: Path) -> None:
+    lossy = with_lost_rows(flt, tmp_path / "jcmc11e6q_flt.fits")
+    here, there = taken(read_file(lossy)).exposure, parse(lossy.read_bytes(), "FLT", [BOX, QUIET])[0]
+    assert here is not None
+    assert there is not None
+    assert there.measurements == here.measurements[:2]
+
+
 def test_only_the_rows_that_are_read_are_looked_at(flt: Path, tmp_path: Path) -> None:
     lossy = with_lost_rows(flt, tmp_path / "jcmc11e6q_flt.fits")
     with fits.open(lossy) as hdus:

@@ -168,3 +168,24 @@ def test_a_flat_correction_that_is_still_to_be_performed_is_told(
     with reading(empty_catalog) as session:
         assert FlatShelf(flats).flat_of(science_values(session, NAME), warnings) is None
     assert "FLATCORR is PERFORM" in warnings[0]
+
+
+def test_flats_of_several_files_are_told_and_their_product_is_used(
+    empty_catalog: sa.Engine, folder: Path, flats: Path, tmp_path: Path
+) -> None:
+    """PFLTFILE alone is not what divided an FLT that names a delta or low-order flat, too."""
+    with fits.open(folder / f"{NAME}_flt.fits.gz") as hdus:
+        hdus[0].header["DFLTFILE"], hdus[0].header["LFLTFILE"] = "jref$a_dfl.fits", " N/A "
+        hdus.writeto(folder / f"{NAME}_flt.fits.gz", overwrite=True)
+    product = tmp_path / "product.fits"
+    product.write_bytes((flats / "sbc_standin_pfl.fits").read_bytes())
+    warnings: list[str] = []
+    for given, multiplied_by in ((flats, None), (product, "product.fits")):
+        ingest(empty_catalog, [folder], flat=given)
+        with reading(empty_catalog) as session:
+            values = science_values(session, NAME)
+        assert values.file is not None
+        assert values.file.multiplied_by == multiplied_by
+        assert (FlatShelf(given).flat_of(values, warnings) is None) == (multiplied_by is None)
+    (told,) = warnings
+    assert "divided by jref$sbc_standin_pfl.fits x jref$a_dfl.fits, of which no file is the product" in told

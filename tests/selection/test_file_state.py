@@ -17,7 +17,6 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import open_catalog
 from sbcdark.catalog.queries import files_of, match_values
-from sbcdark.pipeline.estimation.science_frames import rivals, science_values
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.selection.choice import choose_for, forced_match, match
 from sbcdark.pipeline.selection.file_state import file_state, with_current_file
@@ -70,16 +69,31 @@ def test_a_file_that_only_its_checksum_prefers_is_told(
             hdus["SCI"].data *= 2
             hdus[0].header["PROCTIME"] = 60_000.5
         hdus.writeto(own)
-    assert ingest(catalog, [own], workers=1).added == 1
+    report = ingest(catalog, [own], workers=1)
+    assert report.added == 1
+    if what in {"copy", "newer"}:
+        assert (report.warnings, rivals(catalog)) == ([], [])
+        return
+    (told,) = rivals(catalog)
+    assert own.as_uri() in told
+    assert report.warnings == [f"jcmc11e6q: {told}"]
+    own.unlink()
+    assert rivals(catalog) == []
+    # Nothing is new, so nothing is told.
+    assert ingest(catalog, [archive], workers=1).warnings == []
+
+
+def rivals(catalog: sa.Engine) -> list[str]:
+    """Return what a match, and a dark named for the exposure, say of two files of one processing time."""
+    (found,) = match(catalog, "jcmc11e6q")
     with reading(catalog) as session:
-        told = rivals(session, [science_values(session, "jcmc11e6q")])
-        if what in {"copy", "newer"}:
-            assert told == []
-            return
-        assert own.as_uri() in told[0]
-        assert "jcmc11e6q: two of its FLT files differ and have the same PROCTIME" in told[0]
-        own.unlink()
-        assert rivals(session, [science_values(session, "jcmc11e6q")]) == []
+        forced = forced_match(session, "jcmc11e6q", ["jcrx01ixq"], Requirements())
+    told, again = (
+        [one for one in warnings if "two of its FLT files differ and have the same PROCTIME" in one]
+        for warnings in (found.warnings, forced.warnings)
+    )
+    assert told == again
+    return told
 
 
 def test_states_of_a_file(catalog: sa.Engine, archive: Path) -> None:
