@@ -10,6 +10,7 @@ import typer
 
 from sbcdark import Catalog
 from sbcdark.catalog.engine import default_url
+from sbcdark.cli.commands import App
 from sbcdark.cli.output import begin_command
 
 WorkersOption = Annotated[
@@ -25,7 +26,7 @@ SchedulerOption = Annotated[
     ),
 ]
 
-app = typer.Typer(
+app = App(
     name="sbcdark",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

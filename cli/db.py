@@ -13,9 +13,10 @@ from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import url_of
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog, catalog_url
+from sbcdark.cli.commands import App
 from sbcdark.cli.output import JsonOption, print_json, tell
 
-database = typer.Typer(no_args_is_help=True, help="Manage the catalog: its schema, and copies of it.")
+database = App(no_args_is_help=True, help="Manage the catalog: its schema, and copies of it.")
 app.add_typer(database, name="db")
 
 
@@ -49,7 +50,9 @@ def upgrade() -> None:
 
 @database.command()
 def downgrade(
-    revision: Annotated[str, typer.Argument(help="The revision to go back to; base removes every table.")],
+    revision: Annotated[
+        str, typer.Argument(metavar="REVISION", help="The revision to go back to; base removes every table.")
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Accept the loss of what the older schema cannot hold.")] = False,
 ) -> None:
     """Downgrade the catalog to an older revision. Back it up first."""

@@ -62,7 +62,7 @@ def verify(
 
 @app.command()
 def relocate(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders where the files are now.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders where the files are now.")],
     as_json: JsonOption = False,
 ) -> None:
     """Find moved files by their sha256, and store their new place."""

@@ -41,9 +41,7 @@ _PROGRAMS = (
 def ingest(
     paths: Annotated[
         list[str],
-        typer.Argument(
-            metavar="PATH...", help="Files, folders, https:// and s3:// addresses, or - for a list on stdin."
-        ),
+        typer.Argument(metavar="PATH", help="Files, folders, https:// and s3:// addresses, or - for a list on stdin."),
     ],
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, metavar="N", help="Files read at once; default: one per core.")

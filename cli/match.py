@@ -53,7 +53,9 @@ SkyOption = Annotated[
         "default: fit with the model, else none.",
     ),
 ]
-RuleOption = Annotated[Rule, typer.Option("--rule", help="The quantity that is compared.")]
+RuleOption = Annotated[
+    Rule, typer.Option("--rule", metavar="RULE", help="What is compared: glow, box, temperature or notebook.")
+]
 MaxSigmaOption = Annotated[
     float | None, typer.Option("--max-sigma", metavar="Z", min=0.0, help="Largest |z|; default: the ladder 2, 5, any.")
 ]
@@ -153,8 +155,8 @@ def match(
 
 @app.command()
 def why(
-    exposure: Annotated[str, typer.Argument(help="The science exposure.")],
-    dark: Annotated[str, typer.Argument(help="The dark.")],
+    exposure: Annotated[str, typer.Argument(metavar="EXPOSURE", help="The science exposure.")],
+    dark: Annotated[str, typer.Argument(metavar="DARK", help="The dark.")],
     rule: RuleOption = Rule.GLOW,
     top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Number of darks to select.")] = 5,
     max_sigma: MaxSigmaOption = None,

@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 @app.command()
 def plot(
-    kind: Annotated[Kind, typer.Argument(help="What to draw.")],
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="coverage, history, match, fit or templates.")],
     names: NamesArgument = None,
     program: ProgramOption = None,
     association: AssociationOption = None,

@@ -46,11 +46,16 @@ if TYPE_CHECKING:
 
 FolderOption = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the products.")]
 CombineOption = Annotated[
-    Combine | None, typer.Option("--combine", help="How darks are combined; default: model, with --use nearest.")
+    Combine | None,
+    typer.Option(
+        "--combine",
+        metavar="METHOD",
+        help="How darks are combined: model (the default), mean or nearest (the default with --use).",
+    ),
 ]
 TopOption = Annotated[int | None, typer.Option("--top", min=1, metavar="K", help="Number of darks to combine.")]
 UseOption = Annotated[
-    list[str] | None, typer.Option("--use", metavar="EXPOSURE=DARK", help="Use this dark; may be repeated.")
+    list[str] | None, typer.Option("--use", metavar="EXPOSURE=DARK", help="Use this dark; repeatable.")
 ]
 RegionsOption = Annotated[Path | None, typer.Option("--regions", metavar="FILE", help="DS9 regions as apertures.")]
 MixedOption = Annotated[

@@ -25,7 +25,7 @@ from sbcdark.cli.output import (
 from sbcdark.cli.selectors import SelectorOptions
 from sbcdark.cli.shared_options import with_options
 
-ReasonOption = Annotated[str, typer.Option("--reason", help="The reason; it is stored and shown.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="The reason; it is stored and shown.")]
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sbcdark.catalog.errors import UsageError
+from sbcdark.cli.commands import argument_form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,8 @@ MISTYPED: Any = typer.BadParameter.__base__
 _SAID = (
     ("Input should be a valid integer, unable to parse string as an integer", "it is not an integer"),
     ("Input should be a valid number, unable to parse string as a number", "it is not a number"),
+    ("Input should be greater than or equal to", "it is less than"),
+    ("Input should be less than or equal to", "it is more than"),
     ("Value error, ", ""),
 )
 _OTHER_COMMANDS = {
@@ -73,7 +76,7 @@ def usage_error(mistyped: Any) -> UsageError:
 def _form(context: Any) -> str:
     """Return a command with its arguments: "sbcdark why EXPOSURE DARK"."""
     arguments = [one for one in context.command.params if one.param_type_name == "argument"]
-    return " ".join([context.command_path, *(one.metavar or one.name.upper() for one in arguments)])
+    return " ".join([context.command_path, *map(argument_form, arguments)])
 
 
 def _alike(option: str, known: Sequence[str]) -> str | None:

@@ -46,7 +46,7 @@ def validate(
     apertures: Annotated[
         int, typer.Option("--apertures", metavar="N", min=2, max=1000, help="Random apertures in each dark.")
     ] = 40,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the apertures and of the sky.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the apertures and of the sky.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Test the dark model on the catalog's darks.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -143,6 +144,8 @@ def test_no_summary_of_a_command_or_an_option_is_cut(commands: Any, tmp_path: Pa
         assert max(map(len, lines)) <= 80, command
         assert not [line for line in lines if line.endswith("...") and "--" not in line and "Usage" not in line]
         assert "\N{HORIZONTAL ELLIPSIS}" not in done.stdout
+        # Words of the field, not of the language: no types, no x>=0.0.
+        assert re.search("[<>{}]|list\\[|[a-z]+\\.0", re.sub("'contrast > 10'", "", done.stdout)) is None, command
         return [line.split()[0] for line in lines[lines.index("Commands:") + 1 :]] if "Commands:" in lines else []
 
     found = helped()
