@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from sbcdark.catalog.queries import values_query
-from sbcdark.catalog.ranking_conditions import EXPOSURES, cost, gated, number, place, tolerated, whole
+from sbcdark.catalog.ranking_conditions import EXPOSURES, cost, gated, gated_columns, number, place, tolerated, whole
 from sbcdark.catalog.rate_blocks import block_of, distance_to, farthest_in
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ _NEAREST = (512, 16_384)
 
 _MOST_BLOCKS = 32
 """Up to this number of blocks, each is searched by itself; beyond it, they are read through."""
-
-_NARROWER = 16
-"""Where darks are many, the best are searched up to this part of the bound first."""
 
 _NOWHERE = 2**62
 _LARGE = 1e300
@@ -123,16 +120,23 @@ def outward(center: Any, low: Any, high: Any) -> list[tuple[Any, Any]]:
     return [part for pair in pairs for part in pair]
 
 
-def within_reach(form: Form, shape: Shape, columns: Sequence[Any], *conditions: Any) -> sa.Subquery:
-    """Return some columns of the darks within reach that meet some conditions."""
+def within_reach(form: Form, shape: Shape) -> sa.Select[Any]:
+    """Return the query for the darks within reach, without columns, for conditions of its own.
+
+    The parts are rows of a table that is joined, so that the conditions stand once in the statement.
+    """
+    rows = [
+        sa.select(
+            whole(f"first_{index}").label("first"), whole(f"last_{index}").label("last"),
+            number(f"error_{index}").label("error"),
+        )
+        for index in range(shape.size)
+    ]  # fmt: skip
+    part = sa.union_all(*rows).subquery("part")
     block, error = EXPOSURES.c[BLOCK_COLUMNS[form.column]], EXPOSURES.c[form.error_column or ""]
-    parts = []
-    for index in range(shape.size):
-        first = whole(f"first_{index}")
-        there = block.between(first, whole(f"last_{index}")) if shape.wide else block == first
-        query = sa.select(*columns).where(EXPOSURES.c.kind == "dark", there)
-        parts.append(query.where(error <= number(f"error_{index}"), *conditions))
-    return sa.union_all(*parts).subquery("reached")
+    there = block.between(part.c.first, part.c.last) if shape.wide else block == part.c.first
+    reached = sa.and_(EXPOSURES.c.kind == "dark", there, error <= part.c.error)
+    return sa.select().select_from(part.join(EXPOSURES, reached))
 
 
 def darks_by_rate(
@@ -168,35 +172,27 @@ def darks_by_rate(
 
 @lru_cache
 def _ranked(form: Form, shape: Shape) -> sa.Select[Any]:
-    keys = [column.label(f"key_{index}") for index, column in enumerate(place(form, EXPOSURES.c))]
     conditions = cost(form, EXPOSURES.c) <= number("bound"), gated(form.gates), tolerated(form)
-    reached = within_reach(form, shape, [EXPOSURES.c.id, *keys], *conditions)
-    order = [reached.c[key.name] for key in keys]
-    ids = sa.select(reached.c.id).order_by(*order).limit(whole("size"))
-    return values_query("RAW").add_columns(EXPOSURES.c.id).where(EXPOSURES.c.id.in_(ids))
+    best = within_reach(form, shape).add_columns(EXPOSURES.c.id).where(*conditions)
+    ids = best.order_by(*place(form, EXPOSURES.c)).limit(whole("size")).subquery()
+    return values_query("RAW").add_columns(EXPOSURES.c.id).where(EXPOSURES.c.id.in_(sa.select(ids.c.id)))
 
 
 def _bounds(
     session: Session, form: Form, ranking: Ranking, values: dict[str, Any], beyond: float | None
 ) -> Iterator[float]:
     """Yield costs to try: at last one that as many darks as asked for do not exceed, infinite if there may be fewer."""
-    sampled = _sampled(session, form, ranking, values, beyond)
-    if not sampled:
-        yield math.inf
-        return
-    bound = float(sampled[-1][0])
-    # No dark with these errors costs less. Where darks are many, those near this cost are enough.
-    least = min(error for _, error in sampled) ** 2
-    if beyond is not None:
-        least += beyond**2 * (ranking.z_variance + least)
-    yield least + max(bound - least, 0.0) / _NARROWER
-    yield bound
+    # A dark may be found twice, once of its block and once of its rate.
+    costs = sorted({name: float(spent) for spent, name in _sampled(session, form, ranking, values, beyond)}.values())
+    if costs and costs[0] == costs[1]:  # there may be many of the best
+        yield costs[0]
+    yield costs[values["size"] - 1] if costs else math.inf
 
 
 def _sampled(
     session: Session, form: Form, ranking: Ranking, values: dict[str, Any], beyond: float | None
 ) -> Sequence[Any]:
-    """Return the costs, in order, and the errors of the best of some darks; empty if there may be fewer in all."""
+    """Return the costs and root names of the best of some darks, some twice; empty if there may be fewer in all."""
     least = (beyond or 0.0) * math.sqrt(ranking.z_variance) * (1 - _MARGIN)
     low, high = block_of(ranking.value - least) or 0, block_of(ranking.value + least) or 0
     # A dark may be found twice, once of its block and once of its rate.
@@ -218,25 +214,17 @@ def _sampled(
 
 
 def _cost_of_passing(form: Form, parts: list[sa.Select[Any]]) -> sa.Select[Any]:
-    """Return the query for the costs and errors of the best darks among some that pass the gates."""
+    """Return the query for the costs and root names of the best darks among some that pass the gates."""
     some = sa.union_all(*(sa.select(part.subquery()) for part in parts)).subquery("some")
     spent = cost(form, some.c).label("cost")
-    query = sa.select(spent, some.c[form.error_column or ""])
+    query = sa.select(spent, some.c.rootname)
     return query.where(gated(form.gates, some.c), tolerated(form, some.c)).order_by(spent).limit(whole("sampled"))
-
-
-def _darks(form: Form) -> sa.Select[Any]:
-    """Return the query for what the gates ask of a dark; its index has all of it."""
-    names = {form.column, form.error_column, "rootname", "kind", "quality", "has_raw", "exptime_s", "start_mjd"}
-    names |= {"temperature_mean_c", "contrast_count_s_pix", "quiet_rate_count_s_pix"}
-    names |= {name for ceiling in form.gates.ceilings for name in ceiling}
-    return sa.select(*(column for column in EXPOSURES.c if column.name in names)).where(EXPOSURES.c.kind == "dark")
 
 
 @lru_cache
 def _cost_in_blocks(form: Form) -> sa.Select[Any]:
     block, error = EXPOSURES.c[BLOCK_COLUMNS[form.column]], EXPOSURES.c[form.error_column or ""]
-    first = _darks(form).order_by(error, EXPOSURES.c[form.column]).limit(whole("looked"))
+    first = gated_columns(form).order_by(error, EXPOSURES.c[form.column]).limit(whole("looked"))
     blocks = [first.where(block == whole(f"block_{one}")) for one in range(2 * _SAMPLED)]
     return _cost_of_passing(form, [*blocks, *_nearby(form)])
 
@@ -249,6 +237,6 @@ def _cost_nearby(form: Form) -> sa.Select[Any]:
 def _nearby(form: Form) -> list[sa.Select[Any]]:
     """Return the queries for the darks nearest by the rate alone, above and below."""
     rate, identity = EXPOSURES.c[form.column], EXPOSURES.c.id
-    above = _darks(form).where(rate >= number("above")).order_by(rate, identity)
-    below = _darks(form).where(rate < number("below")).order_by(rate.desc(), identity.desc())
+    above = gated_columns(form).where(rate >= number("above")).order_by(rate, identity)
+    below = gated_columns(form).where(rate < number("below")).order_by(rate.desc(), identity.desc())
     return [above.limit(whole("nearby")), below.limit(whole("nearby"))]

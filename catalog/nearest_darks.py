@@ -22,6 +22,7 @@ from sbcdark.catalog.ranking_conditions import (
     gate_form,
     gate_values,
     gated,
+    gated_columns,
     number,
     parameters,
     place,
@@ -230,7 +231,7 @@ def _count_in_range(form: Form) -> sa.Select[int]:
 
 @lru_cache
 def _count_within_reach(form: Form, shape: Shape) -> sa.Select[int]:
-    return _count(sa.select(within_reach(form, shape, [EXPOSURES.c.id], _before(form)).c.id))
+    return _count(within_reach(form, shape).add_columns(EXPOSURES.c.id).where(_before(form)))
 
 
 def excluded_darks(
@@ -259,12 +260,13 @@ def _excluded(form: Form) -> sa.Select[Any]:
     for upward in (True, False):
         side = column >= number("value") if upward else column < number("value")
         order = [EXPOSURES.c[name].asc() if upward else EXPOSURES.c[name].desc() for name in (form.column, *ties)]
-        query = sa.select(EXPOSURES.c.id, distance).where(EXPOSURES.c.kind == "dark", side)
+        query = gated_columns(form).add_columns(EXPOSURES.c.id, distance).where(side)
         sides.append(sa.select(query.order_by(*order).limit(whole("nearest")).subquery()))
-    near = sa.union_all(*sides).subquery()
-    ids = sa.select(near.c.id).order_by(near.c.distance, near.c.id).limit(whole("nearest"))
-    named = EXPOSURES.c.rootname.in_(sa.bindparam("also", expanding=True, type_=sa.String()))
-    return values_query("RAW").where(EXPOSURES.c.id.in_(ids), sa.not_(gated(form.gates)) | named)
+    both = sa.union_all(*sides).subquery()
+    near = sa.select(both).order_by(both.c.distance, both.c.id).limit(whole("nearest")).subquery()
+    named = near.c.rootname.in_(sa.bindparam("also", expanding=True, type_=sa.String()))
+    ids = sa.select(near.c.id).where(sa.not_(gated(form.gates, near.c)) | named)
+    return values_query("RAW").where(EXPOSURES.c.id.in_(ids))
 
 
 def nearest_in_time(session: Session, start_mjd: float, gates: Gates) -> Iterator[MatchValues]:

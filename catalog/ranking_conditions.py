@@ -138,6 +138,14 @@ def gated(form: GateForm, table: Any = EXPOSURES.c) -> sa.ColumnElement[bool]:
     return sa.and_(*conditions)
 
 
+def gated_columns(form: Form) -> sa.Select[Any]:
+    """Return the query for what the gates and the ranking ask of each dark; the indexes of a ranking have all of it."""
+    names = {form.column, form.error_column, "rootname", "kind", "quality", "has_raw", "exptime_s", "start_mjd"}
+    names |= {"temperature_mean_c", "contrast_count_s_pix", "quiet_rate_count_s_pix"}
+    names |= {name for ceiling in form.gates.ceilings for name in ceiling}
+    return sa.select(*(column for column in EXPOSURES.c if column.name in names)).where(EXPOSURES.c.kind == "dark")
+
+
 def tolerated(form: Form, table: Any = EXPOSURES.c) -> sa.ColumnElement[bool]:
     """Return the condition that |z| of a dark is within or beyond the tolerance."""
     delta = table[form.z_column] - number("z_value")
