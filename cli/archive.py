@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,13 +29,10 @@ from sbcdark.cli.output import (
     tell,
 )
 from sbcdark.cli.selectors import numbers_of
+from sbcdark.progress import bars_in_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sbcdark.pipeline.archive.downloads import ByteProgress
     from sbcdark.pipeline.ingest.fetch import FetchReport
-    from sbcdark.pipeline.ingest.report import Progress
 
 _SHOWN = 20
 """Number of files of each kind that are shown; --json lists all."""
@@ -70,8 +65,6 @@ def fetch(
     as_json: JsonOption = False,
 ) -> None:
     """Get new files from MAST and ingest them."""
-    from sbcdark.pipeline.ingest.fetch import Talk  # noqa: PLC0415  used only here
-
     if update and (visit is not None or darks or science):
         raise UsageError("--update covers the darks of all programs.", "Leave out --visit, --darks and --science.")
     numbers = numbers_of("program", program or ())
@@ -82,7 +75,7 @@ def fetch(
         )
     if since is not None and not update:
         raise UsageError("--since needs --update.", "Run: sbcdark fetch --update --since DATE")
-    with _bars() as (bytes_here, files_read):
+    with bars_in_turn(lambda: progress_bar("fetching", in_bytes=True), lambda: progress_bar("reading")) as bars:
         report = catalog().fetch(
             numbers[0] if numbers else None,
             update=update,
@@ -94,7 +87,8 @@ def fetch(
             folder=folder,
             flat=flat,
             dry_run=dry_run,
-            talk=Talk(say, bytes_here, files_read),
+            talk=say,
+            progress=(bars[0], bars[1]),
         )
     if as_json:
         print_json(report.as_json())
@@ -184,34 +178,3 @@ def _raise_for_failures(report: FetchReport) -> None:
             f"{report.ingest.rejected} rejected; all others are in the catalog.",
             "Run the same command again: it gets only the missing files.",
         )
-
-
-@contextmanager
-def _bars() -> Iterator[tuple[ByteProgress | None, Progress | None]]:
-    """Show a bar on a terminal for downloaded bytes, then one for files read; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None, None
-        return
-    from rich.console import Console  # noqa: PLC0415  only a terminal needs it
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
-
-    columns = (TextColumn("fetching"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    bar = Bar(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task("fetching", total=None)
-    reading: list[Progress | None] = []
-    with ExitStack() as stack:
-        stack.callback(bar.stop)
-
-        def bytes_here(done_byte: int, total_byte: int) -> None:
-            bar.start()
-            bar.update(task, completed=done_byte, total=total_byte)
-
-        def files_read(done: int, total: int) -> None:
-            if not reading:
-                bar.stop()
-                reading.append(stack.enter_context(progress_bar("reading")))
-            if reading[0] is not None:
-                reading[0](done, total)
-
-        yield bytes_here, files_read

@@ -356,12 +356,12 @@ def tell(text: str) -> None:
 
 
 @contextmanager
-def progress_bar(doing: str) -> Iterator[Progress | None]:
+def progress_bar(doing: str, *, in_bytes: bool = False) -> Iterator[Progress | None]:
     """Show a progress bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console  # noqa: PLC0415  only a terminal needs it
 
-    with bar(doing, Console(stderr=True)) as shown_bar:
+    with bar(doing, Console(stderr=True), in_bytes=in_bytes) as shown_bar:
         yield shown_bar

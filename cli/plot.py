@@ -12,7 +12,7 @@ from sbcdark.catalog.errors import UsageError
 from sbcdark.cli.app import FlatOption, app, catalog
 from sbcdark.cli.errors import shown
 from sbcdark.cli.match import ApertureOption, MaskOption, RuleOption
-from sbcdark.cli.output import say_warnings
+from sbcdark.cli.output import progress_bar, say_warnings
 from sbcdark.cli.products import RegionsOption
 from sbcdark.cli.selectors import AssociationOption, NamesArgument, ProgramOption, SelectorOptions, TargetOption
 from sbcdark.pipeline.selection.rules import Rule
@@ -63,9 +63,10 @@ def plot(
     if picture is not None:
         raise UsageError(f"{picture!r} is a picture, not an exposure.", f"Give the file with -o {picture}")
     path = Path(f"sbcdark_{kind.value}.png") if output is None else output
-    made = catalog().plot(
-        kind.value, wanted.selector, path=path, rule=rule, flat=flat, apertures=aperture or None, regions=regions,
-        mask=mask, overwrite=overwrite, talk=lambda warning: say_warnings([warning]),
-    )  # fmt: skip
+    with progress_bar("drawing") as progress:
+        made = catalog().plot(
+            kind.value, wanted.selector, path=path, rule=rule, flat=flat, apertures=aperture or None, regions=regions,
+            mask=mask, overwrite=overwrite, talk=lambda warning: say_warnings([warning]), progress=progress,
+        )  # fmt: skip
     for path in made if isinstance(made, list) else [made]:
         typer.echo(shown(str(path)))

@@ -21,6 +21,7 @@ from sbcdark.cli.output import (
     emit,
     print_json,
     print_table,
+    progress_bar,
 )
 from sbcdark.cli.selectors import SelectorOptions
 from sbcdark.cli.shared_options import with_options
@@ -89,7 +90,8 @@ def replay(
 
     Every pixel is compared.
     """
-    found = catalog().replay(selection, folder, flat=flat, overwrite=overwrite)
+    with progress_bar("making products again") as progress:
+        found = catalog().replay(selection, folder, flat=flat, overwrite=overwrite, progress=progress)
     if as_json:
         print_json(found)
     else:

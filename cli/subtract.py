@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sbcdark.cli.app import app, catalog
-from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, say_warnings, scaled
+from sbcdark.cli.output import Column, JsonOption, fixed, print_json, print_table, progress_bar, say_warnings, scaled
 from sbcdark.cli.products import DarkOptions
 from sbcdark.cli.shared_options import with_options
 
@@ -46,7 +46,10 @@ def subtract(
     known = catalog()
     say_warnings(known.missing_flats(options.selector, options.flat))
     keywords: BuildKeywords = {**options.keywords(), "mask": mask}
-    made = known.subtract(options.selector, options.folder, sky=sky, overwrite=options.overwrite, **keywords)
+    with progress_bar("subtracting darks") as progress:
+        made = known.subtract(
+            options.selector, options.folder, sky=sky, overwrite=options.overwrite, progress=progress, **keywords
+        )
     say_warnings(
         [
             text if text.startswith(f"{one.exposure}: ") else f"{one.exposure}: {text}"

@@ -16,6 +16,7 @@ from sbcdark.keywords import (
     listed_from,
     moment_from,
     names_from,
+    path_from,
     paths_from,
     program_from,
     programs_from,
@@ -25,18 +26,18 @@ from sbcdark.keywords import (
     texts_from,
     wrong_type,
 )
-from sbcdark.progress import progress_of
+from sbcdark.progress import bars_in_turn, check_progress, keep_quiet, progress_of
 from sbcdark.results import Records, Status, with_times
 from sbcdark.signatures import with_keywords
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from astropy.table import QTable
 
     from sbcdark.catalog.archive_listings import DarkProgram
     from sbcdark.keywords import Folder, Moment, Names, One, Several
-    from sbcdark.pipeline.ingest.fetch import FetchReport, Talk
+    from sbcdark.pipeline.ingest.fetch import FetchReport
     from sbcdark.pipeline.ingest.report import IngestReport, Progress
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.views.dark_history import ProgramHistory
@@ -110,7 +111,8 @@ class FillingCatalog(OpenCatalog):
         folder: Folder | None = None,
         flat: Folder | None = None,
         dry_run: bool = False,
-        talk: Talk | None = None,
+        talk: Callable[[str], None] | None = None,
+        progress: Progress | bool | tuple[Progress, Progress] | None = None,
     ) -> FetchReport:
         """Get new files from MAST and ingest them.
 
@@ -128,8 +130,11 @@ class FillingCatalog(OpenCatalog):
             A flat, or a folder of flats, as for `ingest`.
         dry_run : bool
             Report the files to fetch; get nothing.
-        talk : Talk, optional
-            How to show progress.
+        talk : callable, optional
+            Called with messages.
+        progress : callable, two of them, or bool, optional
+            Called with the number of bytes that have arrived and their total, then, or the second, with the number of
+            files that are read and the total; True shows a bar for each.
         """
         from sbcdark.catalog.errors import UsageError  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.ingest import fetch, programs  # noqa: PLC0415
@@ -140,13 +145,20 @@ class FillingCatalog(OpenCatalog):
                 "Give a program or ask for an update, not both.",
                 "Run: sbcdark fetch --program N [--visit V], or sbcdark fetch --update",
             )
-        options = fetch.FetchOptions(
-            None if folder is None else Path(folder), dry_run, renew, talk or fetch.Talk(), flat_from(flat)
-        )
+        arriving, read = progress if isinstance(progress, tuple) else (progress, progress)
+        for one in (arriving, read):
+            check_progress(one)
+        begun = moment_from(since, "since")
+        into, flats = None if folder is None else path_from(folder, "folder"), flat_from(flat)
         engine = self._to_fill(dry_run=dry_run)
-        if number is None:
-            return programs.fetch_update(engine, options, since=moment_from(since, "since"))
-        return fetch.fetch_program(engine, number, options, visit=visit, darks=darks, science=science)
+        with bars_in_turn(
+            lambda: progress_of(arriving, "fetching", in_bytes=True), lambda: progress_of(read, "reading")
+        ) as shown:
+            said = fetch.Talk(talk or keep_quiet, *shown)
+            options = fetch.FetchOptions(into, dry_run, renew, said, flats)
+            if number is None:
+                return programs.fetch_update(engine, options, since=begun)
+            return fetch.fetch_program(engine, number, options, visit=visit, darks=darks, science=science)
 
     def programs(self, *, near: One | None = None) -> Records[DarkProgram]:
         """List the programs with SBC darks at MAST, and how many of their darks are in the catalog.

@@ -39,17 +39,25 @@ class MakingCatalog(OpenCatalog):
     """The jobs that make products of exposures and darks."""
 
     @overload
-    def dark(self, exposures: One, **options: Unpack[BuildKeywords]) -> DarkOfExposure: ...
+    def dark(
+        self, exposures: One, *, progress: Progress | bool | None = ..., **options: Unpack[BuildKeywords]
+    ) -> DarkOfExposure: ...
     @overload
-    def dark(self, exposures: Several, **options: Unpack[BuildKeywords]) -> list[DarkOfExposure]: ...
+    def dark(
+        self, exposures: Several, *, progress: Progress | bool | None = ..., **options: Unpack[BuildKeywords]
+    ) -> list[DarkOfExposure]: ...
     @with_keywords(BuildKeywords)
-    def dark(self, exposures: Names, **options: Unpack[BuildKeywords]) -> DarkOfExposure | list[DarkOfExposure]:
+    def dark(
+        self, exposures: Names, *, progress: Progress | bool | None = None, **options: Unpack[BuildKeywords]
+    ) -> DarkOfExposure | list[DarkOfExposure]:
         """Estimate the dark of an exposure; nothing is written.
 
         Parameters
         ----------
         exposures : str, Path or iterable of these
             A science exposure in the catalog; for several, or an association, a list is returned.
+        progress : callable or bool, optional
+            Called with the number of finished exposures and the total; True shows a bar.
         **options
             As for `run`.
 
@@ -62,14 +70,16 @@ class MakingCatalog(OpenCatalog):
         from sbcdark.catalog.engine import reading  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.estimation.exposure_dark import dark_of_exposure  # noqa: PLC0415
         from sbcdark.pipeline.estimation.options import build_options  # noqa: PLC0415
+        from sbcdark.pipeline.ingest.report import counted  # noqa: PLC0415
         from sbcdark.pipeline.selection.names import Selector, named_exposures  # noqa: PLC0415
 
-        check_keywords(options, BuildKeywords)
+        check_keywords(options, BuildKeywords, ("progress",))
         built = build_options(**options)
         wanted = Selector(names_from(exposures, "exposures"))
         with reading(self.engine) as session:
             named = named_exposures(session, wanted)
-        found = [dark_of_exposure(self.engine, name, built) for name in named]
+        with progress_of(progress, "fitting darks") as shown:
+            found = [dark_of_exposure(self.engine, name, built) for name in counted(named, shown)]
         return found[0] if is_one(exposures) and len(found) == 1 else Results(found)
 
     @overload
@@ -299,7 +309,13 @@ class MakingCatalog(OpenCatalog):
             )
 
     def replay(
-        self, selection: int | str, folder: Folder, *, flat: Folder | None = None, overwrite: bool = False
+        self,
+        selection: int | str,
+        folder: Folder,
+        *,
+        flat: Folder | None = None,
+        overwrite: bool = False,
+        progress: Progress | bool | None = None,
     ) -> list[Replayed]:
         """Make the products of a stored selection again and compare every pixel.
 
@@ -311,10 +327,21 @@ class MakingCatalog(OpenCatalog):
             Folder for the new products.
         flat : str or Path, optional
             The flat, or a folder of flats, where the one of that time has moved.
+        overwrite : bool
+            Replace existing products.
+        progress : callable or bool, optional
+            Called with 0 and 1, and at the end with 1 and 1; True shows a bar.
         """
+        from sbcdark.pipeline.ingest.report import counted  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.products.replay import replay  # noqa: PLC0415  each job loads what it needs
 
-        return replay(self.engine, selection, path_from(folder, "folder"), flat=flat_from(flat), overwrite=overwrite)
+        made_in, flats = path_from(folder, "folder"), flat_from(flat)
+        with progress_of(progress, "making products again") as shown:
+            (made,) = [
+                replay(self.engine, one, made_in, flat=flats, overwrite=overwrite)
+                for one in counted([selection], shown)
+            ]
+        return made
 
     @with_keywords(SelectorKeywords)
     def changes(self, names: Names | Selector = (), **wanted: Unpack[SelectorKeywords]) -> Records[Change]:

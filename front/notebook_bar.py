@@ -29,8 +29,8 @@ def in_notebook() -> bool:
 class _Line:
     """The line as it is now."""
 
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
+    def __init__(self, doing: str, *, in_bytes: bool) -> None:
+        self._doing, self._in_bytes = doing, in_bytes
         self._began = time.monotonic()
         self.done = 0
         self.total: int | None = None
@@ -39,11 +39,14 @@ class _Line:
     def __repr__(self) -> str:
         """Give the line without the bar."""
         elapsed = time.monotonic() - self._began
-        count = "" if self.total is None else f" {self.done}/{self.total}"
+        count = "" if self.total is None else f" {self._counted(self.total)}"
         if self.ended:
             return f"{self._doing}:{count} {self.ended} {_clock(elapsed)}"
         left = f", {_clock(elapsed / self.done * (self.total - self.done))} left" if self.total and self.done else ""
         return f"{self._doing}:{count}, {_clock(elapsed)}{left}"
+
+    def _counted(self, total: int) -> str:
+        return f"{self.done / 1e6:.1f}/{total / 1e6:.1f} MB" if self._in_bytes else f"{self.done}/{total}"
 
     def _repr_html_(self) -> str:
         """Give the line, with a bar until the end."""
@@ -61,9 +64,9 @@ def _clock(seconds: float) -> str:
 
 
 @contextmanager
-def notebook_bar(doing: str) -> Iterator[Progress]:
-    """Show a bar in the cell that runs; a line with the count and the time stays."""
-    line, over = _Line(doing), Event()
+def notebook_bar(doing: str, *, in_bytes: bool = False) -> Iterator[Progress]:
+    """Show a bar in the cell that runs; a line with the count (of bytes in MB) and the time stays."""
+    line, over = _Line(doing, in_bytes=in_bytes), Event()
     shown: Any = import_module("IPython.display").display(line, display_id=True)
 
     def tick() -> None:

@@ -43,6 +43,7 @@ class PlotKeywords(SelectorKeywords, total=False):
     mask: Folder | None
     overwrite: bool
     talk: Callable[[str], None] | None
+    progress: Progress | bool | None
 
 
 class ShowingCatalog(OpenCatalog):
@@ -88,6 +89,8 @@ class ShowingCatalog(OpenCatalog):
             Replace existing files.
         talk : callable
             For a fit, called with each warning.
+        progress : callable or bool, optional
+            Called with the number of finished pictures and the total; True shows a bar.
 
         Returns
         -------
@@ -110,16 +113,18 @@ class ShowingCatalog(OpenCatalog):
         talk = wanted.get("talk") or keep_quiet
         for note in (*notes, *options.notes):
             talk(note)
-        drawn = draw_catalog(
-            self.engine,
-            kind,
-            None if path is None else path_from(path, "path"),
-            selector=selector_from(names, **selected_from(wanted)),
-            options=options,
-            apertures=apertures,
-            overwrite=wanted.get("overwrite", False),
-            talk=talk,
-        )
+        with progress_of(wanted.get("progress"), "drawing") as shown:
+            drawn = draw_catalog(
+                self.engine,
+                kind,
+                None if path is None else path_from(path, "path"),
+                selector=selector_from(names, **selected_from(wanted)),
+                options=options,
+                apertures=apertures,
+                overwrite=wanted.get("overwrite", False),
+                talk=talk,
+                progress=shown,
+            )
         return drawn[0] if len(drawn) == 1 else Results(drawn)
 
     @with_keywords(SelectorKeywords)

@@ -72,7 +72,7 @@ class Commands:
     def run(
         self, folder: Path, database: str, *arguments: str | Path, columns: int | None = None, together: bool = False
     ) -> Done:
-        """Run one command in a folder, which is also the user's home, on a catalog.
+        """Run one command in a folder, which is also the user's home, on a catalog; an own `--db` comes first.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Commands:
             "environment": {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data"), "COLUMNS": wide},
             "folder": str(folder),
             "together": together,
-            "arguments": ["--db", database, *map(str, arguments)],
+            "arguments": [*([] if "--db" in arguments[:1] else ["--db", database]), *map(str, arguments)],
         }
         assert self._process.stdin is not None
         assert self._process.stdout is not None

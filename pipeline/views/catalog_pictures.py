@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, UsageError
+from sbcdark.pipeline.ingest.report import counted
 from sbcdark.pipeline.selection.names import named_exposures
 from sbcdark.pipeline.views import catalog_plots, catalog_points, dark_history, history_plot
 from sbcdark.pipeline.views.drawing import own_style, save
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from sbcdark.pipeline.apertures.apertures import ApertureSpec
     from sbcdark.pipeline.estimation.options import BuildOptions
+    from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.model.templates import Templates
     from sbcdark.pipeline.selection.names import Selector
 
@@ -39,6 +41,7 @@ def draw_catalog(
     apertures: Sequence[ApertureSpec] | None,
     overwrite: bool,
     talk: Callable[[str], None],
+    progress: Progress | None = None,
 ) -> list[Path | Figure]:
     """Draw one kind of picture of a catalog.
 
@@ -61,6 +64,8 @@ def draw_catalog(
         Replace existing files.
     talk : callable
         Called with each warning of a fit.
+    progress : callable, optional
+        Called with the number of finished pictures and the total.
 
     Returns
     -------
@@ -88,7 +93,7 @@ def draw_catalog(
         if file is not None and file.exists() and not overwrite:
             raise UsageError(f"{file} already exists.", "Give another file with -o, or --overwrite.")
     read = _reader(engine, kind, selector, options, apertures, talk)
-    for exposure, file in zip(exposures, paths, strict=True):
+    for exposure, file in counted(list(zip(exposures, paths, strict=True)), progress):
         try:
             figure = draw(kind, file, written_as, *read(exposure))
         except OSError as error:

@@ -171,7 +171,7 @@ def test_a_report_of_some_exposures_links_to_no_others(filled: Any, tmp_path: Pa
         ("darks --sort contrst", "Did you mean 'contrast'?"),
         ("darks --sort start --sort=contrast", "--sort is given twice: 'start' and 'contrast'.\n  Give it once."),
         ("run jcmc11010 -o a --output b", "-o is given twice: 'a' and 'b'."),
-        ("--db sqlite:///other.db status", "--db is given twice: "),
+        ("--db sqlite:///one.db --db sqlite:///other.db status", "--db is given twice: "),
         ("ingest . --checksum --no-checksum", "--checksum and --no-checksum exclude each other."),
         ("match jcmc11e6q --top 0", "Invalid value for '--top': it is less than 1\n"),
         ("serve --port 70000", "Invalid value for '--port': it is more than 65535\n"),

@@ -11,6 +11,7 @@ import pytest
 from astropy.io import fits
 from helpers import ON_SQLITE
 
+from sbcdark import Catalog
 from sbcdark.catalog.engine import reading, writing
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import open_catalog
@@ -70,7 +71,11 @@ def test_replay_is_identical_and_notices_tampering(catalog: sa.Engine, archive: 
     assert outcome.masterdark is not None
     selection = outcome.masterdark.members[1].selection
     assert selection is not None
-    again = replay(catalog, selection, tmp_path / "again")
+    counted: list[tuple[int, int]] = []
+    again = Catalog(catalog).replay(
+        selection, tmp_path / "again", progress=lambda done, total: counted.append((done, total))
+    )
+    assert counted == [(0, 1), (1, 1)]
     assert [(one.kind, one.identical, one.largest_difference_count_s) for one in again] == [
         ("science", True, 0.0),
         ("masterdark", True, 0.0),
