@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 class SbcdarkError(Exception):
     """Base class of all errors shown to the user as one message.
 
+    `what` and `todo` have the words of the command line, which prints them; ``str(error)`` has those of Python.
+
     Parameters
     ----------
     what : str
@@ -24,6 +26,12 @@ class SbcdarkError(Exception):
         self.what = what
         self.todo = todo
         super().__init__(f"{what} {todo}".strip())
+
+    def __str__(self) -> str:
+        """Return the message in the words of Python."""
+        from sbcdark.catalog.python_words import in_python  # noqa: PLC0415  only Python asks
+
+        return in_python(super().__str__())
 
     @property
     def _render_traceback_(self) -> Callable[[], list[str]]:

@@ -6,19 +6,14 @@ import sys
 import traceback
 from typing import Any
 
+from sbcdark.catalog.python_words import in_python
+
 _OURS = __name__.partition(".")[0]
 _SHELL = ("IPython", "ipykernel")
-
-_IN_PYTHON = (
-    "(Words of the command line: in Python `sbcdark match` is the method `match` of the catalog, "
-    "`--max-days 5` the keyword `max_days=5`.)"
-)
 
 
 def shown_error(error: Exception, what: str, todo: str) -> list[str]:
     """Return the lines that tell of an error: those of the user's code, without those of this package, and the message.
-
-    They end with a word on options where the message has those of the command line.
 
     Parameters
     ----------
@@ -26,12 +21,8 @@ def shown_error(error: Exception, what: str, todo: str) -> list[str]:
         As for `SbcdarkError`.
     """
     lines = [_line(*place) for place in _users_places(error)]
-    lines.append(f"{type(error).__name__}: {what}")
-    if todo:
-        lines.append(todo)
-        if "--" in todo or f"{_OURS} " in todo:
-            lines.append(_IN_PYTHON)
-    return lines
+    lines.append(f"{type(error).__name__}: {in_python(what)}")
+    return [*lines, in_python(todo)] if todo else lines
 
 
 def _users_places(error: Exception) -> list[tuple[str, int, str]]:

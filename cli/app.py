@@ -76,6 +76,12 @@ def catalog_url() -> str:
     return _settings.url or default_url()
 
 
+class _Catalog(Catalog):
+    """A catalog whose messages keep the words of the command line."""
+
+    _words = staticmethod(str)
+
+
 def catalog() -> Catalog:
     """Return the catalog from `--db`, or the default one; it is opened on first use."""
-    return Catalog(catalog_url())
+    return _Catalog(catalog_url())

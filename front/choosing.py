@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
@@ -96,7 +96,7 @@ class ChoosingCatalog(OpenCatalog):
             save=save,
         )
         values = [column.name for column in fields(records.Match)]
-        matches = [Match(**{name: getattr(one, name) for name in values}) for one in found]
+        matches = [self._warned(Match(**{name: getattr(one, name) for name in values})) for one in found]
         alone = is_one(names) and program is None and association is None and target is None and len(matches) == 1
         return matches[0] if alone else Results(matches)
 
@@ -107,13 +107,14 @@ class ChoosingCatalog(OpenCatalog):
 
         rule, requirements = requirements_from(wanted)
         (science,), (candidate,) = names_from(exposure, "exposure"), names_from(dark, "dark")
-        return why(self.engine, science, candidate, rule=rule, wanted=requirements)
+        found = why(self.engine, science, candidate, rule=rule, wanted=requirements)
+        return found if found.relaxation is None else replace(found, relaxation=self._words(found.relaxation))
 
     def advice(self, names: Names) -> str:
         """Return what to do if no dark fits some exposures."""
         from sbcdark.pipeline.selection.suggestions import advice  # noqa: PLC0415  each job loads what it needs
 
-        return advice(self.engine, names_from(names))
+        return self._words(advice(self.engine, names_from(names)))
 
     def missing_flats(self, names: Names | Selector, flat: Folder | None = None) -> list[str]:
         """Return a warning for each science exposure whose flat is not found, with where to get it.
@@ -127,7 +128,7 @@ class ChoosingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.estimation.missing_flats import missing_flats  # noqa: PLC0415  each job loads what it needs
 
-        return missing_flats(self.engine, selector_from(names), flat_from(flat))
+        return list(self._said(missing_flats(self.engine, selector_from(names), flat_from(flat))))
 
     @with_keywords(MatchKeywords)
     def preview(
@@ -147,4 +148,4 @@ class ChoosingCatalog(OpenCatalog):
         found, warnings = outlook(
             self.engine, matches, specs, rule=rule, wanted=requirements, flat=None if flat is None else Path(flat)
         )
-        return found, [*notes, *warnings]
+        return found, list(self._said([*notes, *warnings]))

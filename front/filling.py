@@ -10,6 +10,7 @@ from sbcdark.base import OpenCatalog
 from sbcdark.catalog import records
 from sbcdark.keywords import (
     ExposureKeywords,
+    SelectorKeywords,
     check_keywords,
     flat_from,
     is_one,
@@ -21,12 +22,13 @@ from sbcdark.keywords import (
     program_from,
     programs_from,
     qualities_from,
+    selected_from,
     selector_from,
     temperatures_from,
     texts_from,
     wrong_type,
 )
-from sbcdark.progress import bars_in_turn, check_progress, keep_quiet, progress_of
+from sbcdark.progress import bars_in_turn, check_progress, progress_of
 from sbcdark.results import Records, Status, with_times
 from sbcdark.signatures import with_keywords
 
@@ -143,7 +145,7 @@ class FillingCatalog(OpenCatalog):
         if update == (number is not None):
             raise UsageError(
                 "Give a program or ask for an update, not both.",
-                "Run: sbcdark fetch --program N [--visit V], or sbcdark fetch --update",
+                "Run: sbcdark fetch --program N, or sbcdark fetch --update",
             )
         arriving, read = progress if isinstance(progress, tuple) else (progress, progress)
         for one in (arriving, read):
@@ -154,7 +156,7 @@ class FillingCatalog(OpenCatalog):
         with bars_in_turn(
             lambda: progress_of(arriving, "fetching", in_bytes=True), lambda: progress_of(read, "reading")
         ) as shown:
-            said = fetch.Talk(talk or keep_quiet, *shown)
+            said = fetch.Talk(self._talk(talk), *shown)
             options = fetch.FetchOptions(into, dry_run, renew, said, flats)
             if number is None:
                 return programs.fetch_update(engine, options, since=begun)
@@ -293,22 +295,28 @@ class FillingCatalog(OpenCatalog):
     @overload
     def show(self, names: One) -> dict[str, Any]: ...
     @overload
-    def show(self, names: Several | Selector) -> list[dict[str, Any]]: ...
-    def show(self, names: Names | Selector) -> dict[str, Any] | list[dict[str, Any]]:
+    def show(self, names: Several | Selector = ..., **wanted: Unpack[SelectorKeywords]) -> list[dict[str, Any]]: ...
+    @with_keywords(SelectorKeywords)
+    def show(
+        self, names: Names | Selector = (), **wanted: Unpack[SelectorKeywords]
+    ) -> dict[str, Any] | list[dict[str, Any]]:
         """Return everything known about an exposure (files, measurements, selections) or an association (members).
 
         Parameters
         ----------
         names : str, Path or iterable of these
             Exposures or associations; for several a list is returned.
+        program, association, target : optional
+            Further exposures: all of these programs, associations, targets (TARGNAME), one or many.
 
         Returns
         -------
         dict or list of dict
             The keys are those of ``sbcdark show --json``; times are `Time` (UTC).
         """
-        known = [with_times(one) for one in self.show_records(names)]
-        return known[0] if is_one(names) and len(known) == 1 else known
+        check_keywords(wanted, SelectorKeywords, ("names",))
+        known = [with_times(one) for one in self.show_records(selector_from(names, **selected_from(wanted)))]
+        return known[0] if is_one(names) and not wanted and len(known) == 1 else known
 
     def show_records(self, names: Names | Selector) -> list[dict[str, Any]]:
         """Return what `show` returns as a list, with times as datetimes, which need no astropy."""
@@ -331,7 +339,7 @@ class FillingCatalog(OpenCatalog):
             The keys are those of ``sbcdark show --selection --json``; times are `Time` (UTC).
         """
         found: dict[str, Any] = with_times(self.selection_record(selection))
-        return found
+        return found | {"warnings": list(self._said(found["warnings"]))}
 
     def selection_record(self, selection: int) -> dict[str, Any]:
         """Return what `selection` returns, with times as datetimes, which need no astropy."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from sbcdark.base import OpenCatalog
-from sbcdark.keywords import path_from, paths_from, selector_from
+from sbcdark.keywords import (
+    SelectorKeywords,
+    check_keywords,
+    path_from,
+    paths_from,
+    selected_from,
+    selector_from,
+)
 from sbcdark.progress import progress_of
+from sbcdark.signatures import with_keywords
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +29,8 @@ if TYPE_CHECKING:
 class KeepingCatalog(OpenCatalog):
     """The jobs that keep a catalog true, and copy it."""
 
-    def retire(self, names: Names | Selector, reason: str) -> list[str]:
+    @with_keywords(SelectorKeywords)
+    def retire(self, names: Names | Selector = (), reason: str = "", **wanted: Unpack[SelectorKeywords]) -> list[str]:
         """Exclude exposures from all future selections; return their root names. Stored selections stay as they are.
 
         Parameters
@@ -30,16 +39,21 @@ class KeepingCatalog(OpenCatalog):
             Exposures or associations; all of them or, where one is unknown, none.
         reason : str
             Why; it is stored and shown.
+        program, association, target : optional
+            Further exposures: all of these programs, associations, targets (TARGNAME), one or many.
         """
         from sbcdark.pipeline.ingest.quality import retire  # noqa: PLC0415  each job loads what it needs
 
-        return retire(self.engine, selector_from(names), reason)
+        check_keywords(wanted, SelectorKeywords, ("names", "reason"))
+        return retire(self.engine, selector_from(names, **selected_from(wanted)), reason)
 
-    def restore(self, names: Names | Selector, reason: str) -> list[str]:
+    @with_keywords(SelectorKeywords)
+    def restore(self, names: Names | Selector = (), reason: str = "", **wanted: Unpack[SelectorKeywords]) -> list[str]:
         """Allow retired or flagged exposures to be selected again; return their root names. Parameters as `retire`."""
         from sbcdark.pipeline.ingest.quality import restore  # noqa: PLC0415  each job loads what it needs
 
-        return restore(self.engine, selector_from(names), reason)
+        check_keywords(wanted, SelectorKeywords, ("names", "reason"))
+        return restore(self.engine, selector_from(names, **selected_from(wanted)), reason)
 
     def verify(
         self,

@@ -18,7 +18,7 @@ from sbcdark.keywords import (
 )
 from sbcdark.pipeline.estimation.build_keywords import BuildKeywords
 from sbcdark.pipeline.frames.notebook_forms import Results
-from sbcdark.progress import keep_quiet, progress_of
+from sbcdark.progress import progress_of
 from sbcdark.results import Products, Records
 from sbcdark.signatures import with_keywords
 
@@ -79,7 +79,7 @@ class MakingCatalog(OpenCatalog):
         with reading(self.engine) as session:
             named = named_exposures(session, wanted)
         with progress_of(progress, "fitting darks") as shown:
-            found = [dark_of_exposure(self.engine, name, built) for name in counted(named, shown)]
+            found = [self._warned(dark_of_exposure(self.engine, name, built)) for name in counted(named, shown)]
         return found[0] if is_one(exposures) and len(found) == 1 else Results(found)
 
     @overload
@@ -203,15 +203,15 @@ class MakingCatalog(OpenCatalog):
             radii_from(growth, specs), plot_growth,
         )  # fmt: skip
         selector = selector_from(names, program=program, association=association, target=target)
-        said = talk or keep_quiet
+        said = self._talk(talk)
         with progress_of(progress, "making products") as shown:
             outcomes = make(self.engine, selector, job, workers=workers, scheduler=scheduler, talk=said, progress=shown)
         if not is_one(names) or len(outcomes) > 1:
-            return Results(map(Products, outcomes))
+            return Results(Products(self._warned(outcome)) for outcome in outcomes)
         (outcome,) = outcomes
         if outcome.failure is not None:
             raise outcome.failure
-        return Products(outcome)
+        return Products(self._warned(outcome))
 
     @with_keywords(BuildKeywords)
     def subtract(
@@ -255,9 +255,8 @@ class MakingCatalog(OpenCatalog):
         selector = selector_from(names, program=program, association=association, target=target)
         made_in, built = path_from(folder, "folder"), build_options(**options)
         with progress_of(progress, "subtracting darks") as shown:
-            return Results(
-                subtract(self.engine, selector, made_in, built, sky=sky, overwrite=overwrite, progress=shown)
-            )
+            made = subtract(self.engine, selector, made_in, built, sky=sky, overwrite=overwrite, progress=shown)
+        return Results(map(self._warned, made))
 
     def validate(
         self,
@@ -299,7 +298,7 @@ class MakingCatalog(OpenCatalog):
 
         selector = selector_from(names, program=program, association=association, target=target)
         with progress_of(progress, "predicting darks") as shown:
-            return validate_catalog(
+            test, left_out = validate_catalog(
                 self.engine,
                 selector=selector,
                 skies=tuple(skies),
@@ -307,6 +306,7 @@ class MakingCatalog(OpenCatalog):
                 seed=seed,
                 progress=shown,
             )
+        return test, self._said(left_out)
 
     def replay(
         self,

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.ingest.report import Progress
 
 
-def keep_quiet(_: str) -> None:
-    """Show no message."""
-
-
 def check_progress(wanted: object) -> None:
     """Check what should show the progress of a job.
 

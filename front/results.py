@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sbcdark.catalog import records
+from sbcdark.catalog.python_words import in_python
 from sbcdark.catalog.text import number
 from sbcdark.pipeline.frames.notebook_forms import ShownWithTable, html_form
 
@@ -126,14 +127,14 @@ class Products:
         """Name the association, and what there is or why there is nothing."""
         one = self.outcome
         if one.failure is not None:
-            return f"<{type(self).__name__} {one.name}: failed: {one.failure.what}>"
+            return f"<{type(self).__name__} {one.name}: failed: {in_python(one.failure.what)}>"
         made = f"{number(len(one.photometry), 'aperture')}, {number(len(one.warnings), 'warning')}"
         return f"<{type(self).__name__} {one.name}: {made}, {self.science}>"
 
     def _repr_html_(self) -> str:
         notes = list(self.warnings)
         if self.outcome.failure is not None and self.outcome.failure.todo:
-            notes.insert(0, self.outcome.failure.todo)
+            notes.insert(0, in_python(self.outcome.failure.todo))
         return html_form(repr(self), self.photometry[_FIRST] if self.outcome.photometry else None, notes)
 
     @property

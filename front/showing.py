@@ -17,7 +17,7 @@ from sbcdark.keywords import (
     wrong_type,
 )
 from sbcdark.pipeline.frames.notebook_forms import Results
-from sbcdark.progress import keep_quiet, progress_of
+from sbcdark.progress import progress_of
 from sbcdark.signatures import with_keywords
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class ShowingCatalog(OpenCatalog):
         apertures = apertures_from(() if given is None else given, regions, notes) if chosen else None
         rule, flat = wanted.get("rule", "glow"), flat_from(wanted.get("flat"))
         options = build_options(rule=rule, flat=flat, mask=wanted.get("mask"))
-        talk = wanted.get("talk") or keep_quiet
+        talk = self._talk(wanted.get("talk"))
         for note in (*notes, *options.notes):
             talk(note)
         with progress_of(wanted.get("progress"), "drawing") as shown:

@@ -244,7 +244,7 @@ def _relaxation(
 def _before_options(science: MatchValues, dark: MatchValues) -> str | None:
     """Return what to do about a dark that no option of `match` admits; None if options may help."""
     if rules.too_bright(science, dark):
-        return f"only by name: --use {dark.rootname} (masterdark, photometry, run)"
+        return f"only by name: --use {science.rootname}={dark.rootname} (masterdark, photometry, run)"
     if dark.quality not in USABLE:
         return f'sbcdark restore {dark.rootname} --reason "..."'
     if not dark.is_present:
