@@ -7,8 +7,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from commands import Commands
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 HEAVY = (
@@ -114,10 +118,9 @@ def test_importing_connects_to_nothing_and_reads_no_setting() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_and_is_in_the_guide(command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "sbcdark.cli", command, "--help"], capture_output=True, text=True, check=True, timeout=60
-    )
+def test_every_command_has_help_and_is_in_the_guide(commands: Commands, tmp_path: Path, command: str) -> None:
+    done = commands.run(tmp_path, "", command, "--help")
+    assert done.code == 0
     assert len(done.stdout.splitlines()) > 5
     guide = (CHECKOUT / "docs" / "guide.md").read_text()
     assert f"sbcdark {command}" in guide

@@ -90,7 +90,11 @@ ODD: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def drizzled(drizzler: Drizzler, folder: Path, content: bytes) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+Drizzled = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+"""Science and weight of a product."""
+
+
+def drizzled(drizzler: Drizzler, folder: Path, content: bytes) -> Drizzled:
     path = folder / "x_flt.fits"
     path.write_bytes(content)
     assert isinstance(read_file(path), FileReading)
@@ -100,14 +104,19 @@ def drizzled(drizzler: Drizzler, folder: Path, content: bytes) -> tuple[np.ndarr
     return product.science, product.weight
 
 
+@pytest.fixture(scope="module")
+def sound(flt: bytes, drizzler: Drizzler, tmp_path_factory: pytest.TempPathFactory) -> Drizzled:
+    return drizzled(drizzler, tmp_path_factory.mktemp("sound"), flt)
+
+
 @pytest.mark.parametrize(
     "what",
     [name if name.startswith("a ") else pytest.param(name, marks=[pytest.mark.slow, pytest.mark.long]) for name in ODD],
 )
-def test_odd_frames_are_drizzled_as_sound_ones(tmp_path: Path, flt: bytes, drizzler: Drizzler, what: str) -> None:
-    (tmp_path / "sound").mkdir()
-    sound, odd = drizzled(drizzler, tmp_path / "sound", flt), drizzled(drizzler, tmp_path, ODD[what](flt))
-    for one, other in zip(sound, odd, strict=True):
+def test_odd_frames_are_drizzled_as_sound_ones(
+    tmp_path: Path, flt: bytes, sound: Drizzled, drizzler: Drizzler, what: str
+) -> None:
+    for one, other in zip(sound, drizzled(drizzler, tmp_path, ODD[what](flt)), strict=True):
         assert np.array_equal(one, other, equal_nan=True)
 
 

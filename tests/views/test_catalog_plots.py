@@ -7,7 +7,6 @@ import re
 import statistics
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -61,12 +60,10 @@ def test_the_ending_says_the_format(real_catalog: sa.Engine, tmp_path: Path, end
     assert path.read_bytes().startswith(begins)
 
 
-@pytest.mark.parametrize(
-    ("kind", "exposure"),
-    [("coverage", ()), ("history", ()), ("match", "jcmc11e6q"), ("fit", "jcmc11e6q"), ("templates", "jcmc11e6q")],
-)
-def test_a_picture_without_a_path_is_a_figure(real_catalog: sa.Engine, kind: str, exposure: Any) -> None:
-    drawn = Catalog(real_catalog).plot(kind, exposure)
+@ON_SQLITE
+@pytest.mark.parametrize(("kind", "exposure"), _KINDS)
+def test_a_picture_without_a_path_is_a_figure(real_catalog: sa.Engine, kind: str, exposure: str | None) -> None:
+    drawn = Catalog(real_catalog).plot(kind, exposure or ())
     assert isinstance(drawn, Figure)
     assert drawn.axes
     # A notebook shows it, also where pyplot is not imported.
@@ -156,6 +153,7 @@ def test_what_cannot_be_drawn_is_refused(real_catalog: sa.Engine, tmp_path: Path
     assert list(tmp_path.glob("a.*")) == []
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(("kind", "exposure"), _KINDS)
 def test_pages_hold_all_that_they_need(
     real_catalog: sa.Engine, tmp_path: Path, kind: str, exposure: str | None
