@@ -207,12 +207,12 @@ def products_of_selection(session: Session, selection_id: int) -> list[StoredPro
         .where(models.ProductSelection.selection_id == selection_id)
         .order_by(models.Product.id)
     )
-    products = []
-    for row in session.scalars(query):
-        ids = session.scalars(
-            sa.select(models.ProductSelection.selection_id)
-            .where(models.ProductSelection.product_id == row.id)
-            .order_by(models.ProductSelection.selection_id)
-        )
-        products.append(StoredProduct(**product_values(row), selection_ids=tuple(ids)))
-    return products
+    rows = session.scalars(query).all()
+    return [StoredProduct(**product_values(row), selection_ids=selections_of_product(session, row.id)) for row in rows]
+
+
+def selections_of_product(session: Session, product_id: int) -> tuple[int, ...]:
+    """Return the ids of the selections that a product uses, in order."""
+    table = models.ProductSelection
+    query = sa.select(table.selection_id).where(table.product_id == product_id).order_by(table.selection_id)
+    return tuple(session.scalars(query))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sbcdark.catalog.errors import BadFileError, UsageError
+from sbcdark.catalog.errors import BadFileError
 from sbcdark.catalog.text import number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import (
@@ -80,11 +81,6 @@ _DARKS = (
 _ABOUT_ROLES = (
     "Roles: rule ranks first for one of the exposures, cold and warm are nearest in time, for the base and for the glow"
 )
-_PRODUCTS = (
-    Column("product", "product"),
-    Column("kind", "kind"),
-    Column("software_version", "version", spare=2, common=True),
-)
 _LABEL = 12
 """Width of the labels of facts."""
 
@@ -100,10 +96,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show everything about exposures, associations or selections."""
-    if options.selector.is_empty and not selection:
-        raise UsageError("Nothing to show is given.", "Give exposures or associations, or --selection ID.")
     numbers = numbers_of("selection", selection or ())
-    known = [] if options.selector.is_empty else catalog().show_records(options.selector)
+    known = [] if options.selector.is_empty and numbers else catalog().show_records(options.selector)
     stored = [catalog().selection_record(one) for one in numbers]
     if as_json:
         print_json([*known, *stored])
@@ -136,6 +130,7 @@ def _print_association(known: Mapping[str, Any]) -> None:
     if known["absent"]:
         tell(f"Not in the catalog: {', '.join(known['absent'])}")
     print_table(known["exposures"], _MEMBERS)
+    _print_products(known["products"], "Stored products, the last of each kind")
 
 
 def _title(name: str, what: str, known: Mapping[str, Any]) -> str:
@@ -172,6 +167,7 @@ def _print_exposure(known: Mapping[str, Any]) -> None:
         print_table(notes, _NOTES, "\nQuality")
     if known["selections"]:
         print_table(known["selections"], _SELECTIONS, "\nStored selections (all terms: sbcdark show --selection ID)")
+    _print_products(known["products"], "Stored products, the last of each kind")
 
 
 def _print_rates(known: Mapping[str, Any]) -> None:
@@ -227,17 +223,27 @@ def _print_selection(known: Mapping[str, Any]) -> None:
     if any(dark["role"] for dark in known["darks"]):
         title += f"\n{_ABOUT_ROLES}"
     print_table(known["darks"], _DARKS, title)
-    _print_products(known["products"])
-
-
-def _print_products(products: Sequence[Mapping[str, Any]]) -> None:
-    if not products:
+    if known["products"]:
+        _print_products(known["products"], "Products that use it")
+    else:
         tell("")
         tell("No product uses it.")
+
+
+def _print_products(products: Sequence[Mapping[str, Any]], title: str) -> None:
+    if not products:
         return
-    print_table(products, _PRODUCTS, "\nProducts that use it")
-    for place in dict.fromkeys(_place(one["uri"]) for one in products):
-        tell(f"  {place}")
+    tell("")
+    tell(title)
+    files: dict[tuple[str, ...], list[str]] = {}
+    for one in products:
+        numbers = one["selections"]
+        chosen = f"selection{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        made = f"made {minute(one['created_utc'])} UTC from {chosen}"
+        files.setdefault((one["product"], made, _place(one["uri"])), []).append(one["kind"])
+    for (name, made, place), kinds in files.items():
+        tell(f"  {' and '.join(kinds)} of {name}, {made}")
+        tell(f"  {place}{'' if '://' in place or Path(place).exists() else ' (missing)'}")
 
 
 def _said(value: Any) -> str:

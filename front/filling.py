@@ -321,10 +321,15 @@ class FillingCatalog(OpenCatalog):
     def show_records(self, names: Names | Selector) -> list[dict[str, Any]]:
         """Return what `show` returns as a list, with times as datetimes, which need no astropy."""
         from sbcdark.catalog.engine import reading  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.catalog.errors import UsageError  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.selection.names import selected_exposures  # noqa: PLC0415
         from sbcdark.pipeline.views.listings import known_of  # noqa: PLC0415
 
         selector = selector_from(names)
+        if selector.is_empty:
+            raise UsageError(
+                "Nothing to show is given.", "Give exposures or associations, or: sbcdark show --selection N"
+            )
         with reading(self.engine) as session:
             named = [*selector.names, *selector.association]
             named += selected_exposures(session, replace(selector, names=(), association=()))

@@ -67,13 +67,14 @@ _STORED = _plainly(
 _SHOWN = _keys(ExposureRecord) | _plainly(
     exposure_flag="str | None", observation_quality="str | None", guide_star_lock="str | None",
     files="tuple[object, ...]", measurements="tuple[object, ...]", quality_notes="tuple[object, ...]",
-    selections="tuple[object, ...]",
+    selections="tuple[object, ...]", products="tuple[object, ...]",
 )  # fmt: skip
 _ASSOCIATION = {
     **_plainly(association="str", program="int | None", target="str | None"),
     "members": _WORDS,
     "absent": _WORDS,
     "exposures": _list_of(_record(ExposureRecord)),
+    "products": _OBJECTS,
 }
 
 EXPOSURES = _list_of(_record(ExposureRecord))

@@ -25,7 +25,7 @@ from sbcdark.pipeline.products.product_files import ProductFiles
 from sbcdark.pipeline.products.repetition import products_of, repeated
 from sbcdark.pipeline.products.run import write_products
 from sbcdark.pipeline.products.stored_results import circumstances, pixels_sha256
-from sbcdark.pipeline.selection.names import Selector, selected_exposures
+from sbcdark.pipeline.selection.names import Selector, resolve_target, selected_exposures
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def _products(session: Session, selection: int | str) -> list[StoredProduct]:
             products = products_of(session, number)
             if products:
                 return products
+        resolve_target(session, Selector((selection,)))  # of darks there are no products
         raise UsageError(f"The catalog has no products of {selection}.", f"Make some: sbcdark run {selection} -o DIR")
     number = int(selection)
     products = products_of(session, number) if number <= _LARGEST else []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sbcdark.catalog import queries
 from sbcdark.catalog.errors import UsageError
-from sbcdark.catalog.text import listed
+from sbcdark.catalog.text import listed, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,6 +145,8 @@ def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list
         association = queries.find_association(session, name) if name.isalnum() else None
         if association is not None:
             targets[name] = Target(name, association.present, association.absent)
+        elif members := queries.association_members(session, name):
+            raise _without_table(session, name, members)
         else:
             exposures.setdefault(resolve_exposure(session, name))
     if exposures:
@@ -156,6 +158,20 @@ def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list
     if not targets:
         raise UsageError("No exposure is given.", NAME_THEM)
     return list(targets.values())
+
+
+def _without_table(session: Session, name: str, members: Sequence[str]) -> UsageError:
+    """Return the error of an association that exposures name, but whose table the catalog has not, as of darks."""
+    first = queries.find_exposure(session, members[0])
+    if first is not None and first.kind == "dark":
+        return UsageError(
+            f"{name} is an association of {number(len(members), 'dark')}; science exposures are needed.",
+            f"Name them, or their associations: sbcdark exposures lists them. The darks: sbcdark darks {name}",
+        )
+    return UsageError(
+        f"The catalog has exposures of the association {name}, {listed(members)}, but not its table.",
+        "Ingest the ASN file: sbcdark ingest PATH. Or name the exposures.",
+    )
 
 
 def _beside_names(session: Session, wanted: Selector, kind: str | None = None) -> list[ExposureRecord]:
@@ -179,6 +195,15 @@ def _beside_names(session: Session, wanted: Selector, kind: str | None = None) -
     what = " ".join(["The catalog has no", *([kind] if kind else []), "exposure", *" and ".join(parts).split()])
     there = queries.target_names(session) if wanted.target else []
     known = f" Its targets are: {listed(there)}." if there else ""
+    if kind == "science" and (without or wanted.program):
+        darks = queries.list_exposures(
+            session, queries.ExposureFilter("dark", program=tuple(without) or wanted.program)
+        )
+        if darks and not wanted.target:
+            raise UsageError(
+                f"{what}, but {number(len(darks), 'dark')}.",
+                "Name a science program: sbcdark status lists the programs.",
+            )
     raise UsageError(f"{what}.{known}", "Ingest its FLT files: sbcdark ingest PATH" if kind else NAME_THEM)
 
 

@@ -12,7 +12,7 @@ from sbcdark.catalog import quality_marks, queries, result_listings, results
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.opening import as_engine
-from sbcdark.catalog.records import ExposureRecord
+from sbcdark.catalog.records import AssociationRecord, ExposureRecord
 from sbcdark.catalog.times import utc_time
 from sbcdark.pipeline.selection.names import as_root_name, names_of, resolve_exposure
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy.orm import Session
 
+    from sbcdark.catalog.result_records import ListedProduct
     from sbcdark.pipeline.selection.names import Selector
 
 
@@ -211,6 +212,10 @@ def known_of(session: Session, name: str) -> dict[str, Any]:
     """Return the same within a session."""
     lowered = as_root_name(name)
     association = queries.find_association(session, lowered) if lowered.isalnum() else None
+    if association is None and (members := queries.association_members(session, lowered)):
+        # The archive ships no table of an association of darks.
+        first = queries.find_exposure(session, members[0])
+        association = AssociationRecord(lowered, None if first is None else first.program, None, tuple(members), ())
     if association is not None:
         present = [queries.find_exposure(session, member) for member in association.present]
         return {
@@ -220,6 +225,7 @@ def known_of(session: Session, name: str) -> dict[str, Any]:
             "members": list(association.members),
             "absent": list(association.absent),
             "exposures": [asdict(record) for record in present if record is not None],
+            "products": _products_of(session, association.name),
         }
     rootname = resolve_exposure(session, name)
     record = queries.find_exposure(session, rootname)
@@ -242,6 +248,27 @@ def known_of(session: Session, name: str) -> dict[str, Any]:
         "measurements": measured,
         "quality_notes": quality_marks.quality_notes(session, rootname),
         "selections": result_listings.selections_of(session, rootname),
+        "products": _products_of(session, rootname),
+    }
+
+
+def _products_of(session: Session, name: str) -> list[dict[str, Any]]:
+    """Return the last stored product of each kind of an association, or of an exposure alone."""
+    return [
+        _product(one, results.selections_of_product(session, one.id))
+        for one in result_listings.latest_products(session, name)
+    ]
+
+
+def _product(one: ListedProduct, selections: Sequence[int]) -> dict[str, Any]:
+    return {
+        "product": one.name,
+        "kind": one.kind,
+        "created_utc": one.created_utc,
+        "catalog_revision": one.catalog_revision,
+        "software_version": one.software_version,
+        "selections": list(selections),
+        "uri": one.uri,
     }
 
 
@@ -276,8 +303,5 @@ def show_selection(catalog: sa.Engine | str | Path, selection: int) -> dict[str,
                 | {"file_state": state}
                 for dark, state in chosen
             ],
-            "products": [
-                {"product": one.name, "kind": one.kind, "uri": one.uri, "software_version": one.software_version}
-                for one in results.products_of_selection(session, selection)
-            ],
+            "products": [_product(one, one.selection_ids) for one in results.products_of_selection(session, selection)],
         }

@@ -11,7 +11,8 @@ from astropy.table import Table
 from helpers import ON_SQLITE
 
 from sbcdark.catalog.engine import writing
-from sbcdark.catalog.results import write_selection
+from sbcdark.catalog.result_records import NewProduct
+from sbcdark.catalog.results import write_product, write_selection
 from sbcdark.cli.output import Column, fitted, fixed, rounded
 from sbcdark.pipeline.selection.choice import choose_for
 from sbcdark.pipeline.selection.rules import Combine, Requirements, Rule
@@ -114,6 +115,34 @@ def test_selection_is_shown(filled: Any) -> None:
     missing = filled("show", "--selection", "7")
     assert (missing.code, "no selection 7" in missing.stderr) == (2, True)
     assert filled("show").code == 2
+
+
+def test_an_association_shows_its_products_and_darks_are_an_association(
+    filled: Any, real_catalog: sa.Engine, tmp_path: Path
+) -> None:
+    there = tmp_path / "jcmc11010_sbcdark_dark.fits"
+    there.touch()
+    with writing(real_catalog) as session:
+        chosen = choose_for(session, ["jcmc11ctq", "jcmc11e6q"], Combine.MODEL, Rule.GLOW, Requirements(top=3))
+        fits: dict[int, dict[str, Any]] = {write_selection(session, one, "1"): {} for one in chosen}
+        for kind, uri in (
+            ("science", "file:///gone/x_drz.fits"),
+            ("masterdark", there.as_uri()),
+            ("error", there.as_uri()),
+        ):
+            write_product(session, NewProduct("jcmc11010", kind, uri, "", "", {}, fits), "1", revision=1)
+    real_catalog.dispose()
+    lines = filled("show", "jcmc11010", columns=100).stdout.splitlines()
+    first = lines.index("Stored products, the last of each kind") + 1
+    assert re.fullmatch(r"  science of jcmc11010, made \S+ \S+ UTC from selections 1, 2", lines[first])
+    assert lines[first + 1] == "  /gone/x_drz.fits (missing)"
+    assert lines[first + 2].startswith("  masterdark and error of jcmc11010, made ")
+    assert "".join(lines[first + 3 :]).replace(" ", "") == str(there)
+    (known,) = filled("show", "jcmc11010", "--json").json()
+    assert [one["selections"] for one in known["products"]] == [[1, 2]] * 3
+    darks = filled("show", "jcrx01010", columns=100).stdout
+    assert darks.startswith("jcrx01010: association of program 13961\n")
+    assert "jcrx01iiq" in darks
 
 
 def test_a_stored_selection_of_templates_tells_the_role_of_each_dark(filled: Any, real_catalog: sa.Engine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from helpers import insert_science
 
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import UsageError
@@ -76,3 +77,14 @@ def test_programs_and_targets_select_associations(real_catalog: sa.Engine) -> No
 def test_empty_selections_are_refused(real_catalog: sa.Engine, selector: Selector, reason: str) -> None:
     with reading(real_catalog) as session, pytest.raises(UsageError, match=reason):
         resolve_target(session, selector)
+
+
+def test_an_association_without_its_table_says_what_to_ingest(empty_catalog: sa.Engine) -> None:
+    for name in ("jcmc11ctq", "jcmc11e6q"):
+        insert_science(empty_catalog, name, association="jcmc11010")
+    with reading(empty_catalog) as session, pytest.raises(UsageError) as told:
+        resolve_target(session, ["jcmc11010"])
+    assert told.value.what == (
+        "The catalog has exposures of the association jcmc11010, jcmc11ctq, jcmc11e6q, but not its table."
+    )
+    assert told.value.todo.startswith("Ingest the ASN file")
