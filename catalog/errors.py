@@ -31,7 +31,7 @@ class SbcdarkError(Exception):
         """Return the message in the words of Python."""
         from sbcdark.catalog.python_words import in_python  # noqa: PLC0415  only Python asks
 
-        return in_python(super().__str__())
+        return in_python(f"{self.what} {self.todo}".strip())
 
     @property
     def _render_traceback_(self) -> Callable[[], list[str]]:
@@ -43,8 +43,26 @@ class SbcdarkError(Exception):
         return lambda: shown_error(self, self.what, self.todo)
 
 
+class InterruptedCallError(KeyboardInterrupt):
+    """A call from Python that Ctrl-C, or the stop of a notebook, has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("Interrupted; everything stored so far is kept. Run it again to continue.")
+
+    @property
+    def _render_traceback_(self) -> Callable[[], list[str]]:
+        """What IPython shows in place of a traceback, as for `SbcdarkError`."""
+        if os.environ.get("SBCDARK_DEBUG"):
+            raise AttributeError
+        return lambda: [str(self)]
+
+
 class UsageError(SbcdarkError):
     """An invalid request: a bad aperture, an unknown root name."""
+
+
+class ArgumentError(UsageError, TypeError):
+    """An argument of a method that has the wrong type, is unknown, or is missing."""
 
 
 class UnreachableError(SbcdarkError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sbcdark.catalog import opening
 from sbcdark.catalog.engine import default_url
+from sbcdark.catalog.errors import ArgumentError
 from sbcdark.catalog.python_words import in_python
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class OpenCatalog:
             self._engine = catalog
             self.url = catalog.url.render_as_string(hide_password=False)
         else:
-            raise TypeError(f"catalog: expected a path, a URL or an engine, got {type(catalog).__name__}")
+            raise ArgumentError(f"catalog: expected a path, a URL or an engine, got {type(catalog).__name__}")
 
     def __repr__(self) -> str:
         """Show the catalog's address without the password."""

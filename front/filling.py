@@ -11,7 +11,6 @@ from sbcdark.catalog import records
 from sbcdark.keywords import (
     ExposureKeywords,
     SelectorKeywords,
-    check_keywords,
     flat_from,
     is_one,
     listed_from,
@@ -105,7 +104,7 @@ class FillingCatalog(OpenCatalog):
         program: int | str | None = None,
         *,
         update: bool = False,
-        visit: str | None = None,
+        visit: int | str | None = None,
         darks: bool = True,
         science: bool = True,
         since: Moment = None,
@@ -160,7 +159,9 @@ class FillingCatalog(OpenCatalog):
             options = fetch.FetchOptions(into, dry_run, renew, said, flats)
             if number is None:
                 return programs.fetch_update(engine, options, since=begun)
-            return fetch.fetch_program(engine, number, options, visit=visit, darks=darks, science=science)
+            return fetch.fetch_program(
+                engine, number, options, visit=None if visit is None else str(visit), darks=darks, science=science
+            )
 
     def programs(self, *, near: One | None = None) -> Records[DarkProgram]:
         """List the programs with SBC darks at MAST, and how many of their darks are in the catalog.
@@ -240,7 +241,6 @@ class FillingCatalog(OpenCatalog):
         from sbcdark.pipeline.selection.names import as_root_name  # noqa: PLC0415
         from sbcdark.pipeline.views.listings import exposures  # noqa: PLC0415
 
-        check_keywords(wanted, ExposureKeywords, ("names",))
         given: dict[str, Any] = dict(wanted)
         kind = given.get("kind")
         if kind not in {None, "dark", "science"}:
@@ -314,7 +314,6 @@ class FillingCatalog(OpenCatalog):
         dict or list of dict
             The keys are those of ``sbcdark show --json``; times are `Time` (UTC).
         """
-        check_keywords(wanted, SelectorKeywords, ("names",))
         known = [with_times(one) for one in self.show_records(selector_from(names, **selected_from(wanted)))]
         return known[0] if is_one(names) and not wanted and len(known) == 1 else known
 

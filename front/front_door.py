@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sbcdark.arguments import checked
 from sbcdark.choosing import ChoosingCatalog
 from sbcdark.filling import FillingCatalog
 from sbcdark.keeping import KeepingCatalog
@@ -9,6 +10,7 @@ from sbcdark.making import MakingCatalog
 from sbcdark.showing import ShowingCatalog
 
 
+@checked
 class Catalog(FillingCatalog, ChoosingCatalog, MakingCatalog, ShowingCatalog, KeepingCatalog):
     """A catalog of SBC exposures, and the jobs that use it.
 
@@ -29,5 +31,6 @@ class Catalog(FillingCatalog, ChoosingCatalog, MakingCatalog, ShowingCatalog, Ke
     -----
     Every method raises an `sbcdark.catalog.errors.SbcdarkError`, which says what happened, why, and what to do:
     `UnreachableError` if the catalog cannot be reached, `SchemaError` if its schema is not this release's,
-    `UsageError` for an unknown name or a bad option.
+    `UsageError` for an unknown name or a bad option. An argument that is unknown, missing or of the wrong type is an
+    `ArgumentError`, which is a `TypeError`, too.
     """

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Unpack
 from sbcdark.base import OpenCatalog
 from sbcdark.keywords import (
     SelectorKeywords,
-    check_keywords,
     path_from,
     paths_from,
     selected_from,
@@ -44,7 +43,6 @@ class KeepingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.ingest.quality import retire  # noqa: PLC0415  each job loads what it needs
 
-        check_keywords(wanted, SelectorKeywords, ("names", "reason"))
         return retire(self.engine, selector_from(names, **selected_from(wanted)), reason)
 
     @with_keywords(SelectorKeywords)
@@ -52,7 +50,6 @@ class KeepingCatalog(OpenCatalog):
         """Allow retired or flagged exposures to be selected again; return their root names. Parameters as `retire`."""
         from sbcdark.pipeline.ingest.quality import restore  # noqa: PLC0415  each job loads what it needs
 
-        check_keywords(wanted, SelectorKeywords, ("names", "reason"))
         return restore(self.engine, selector_from(names, **selected_from(wanted)), reason)
 
     def verify(

@@ -6,15 +6,13 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from difflib import get_close_matches
-from inspect import get_annotations
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from sbcdark.catalog.errors import ArgumentError
 
+if TYPE_CHECKING:
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.rules import Requirements, Rule
 
@@ -70,32 +68,9 @@ class ExposureKeywords(TypedDict, total=False):
     descending: bool
 
 
-def wrong_type(name: str, expected: str, value: object) -> TypeError:
+def wrong_type(name: str, expected: str, value: object) -> ArgumentError:
     """Return the error that says what an argument should be."""
-    return TypeError(f"{name}: expected {expected}, got {type(value).__name__}: {value!r:.80}")
-
-
-def check_keywords(given: Mapping[str, object], known: type, more: Iterable[str] = ()) -> None:
-    """Check the names of keywords.
-
-    Parameters
-    ----------
-    known : type
-        The TypedDict of the keywords.
-    more : iterable of str
-        Keywords that the method names itself.
-
-    Raises
-    ------
-    TypeError
-        There is no such keyword; the message lists those that there are.
-    """
-    names = [*get_annotations(known), *more]
-    for name in given:
-        if name not in names:
-            near = get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise TypeError(f"There is no keyword {name!r}; {hint}Expected some of: {', '.join(names)}")
+    return ArgumentError(f"{name}: expected {expected}, got {type(value).__name__}: {value!r:.80}")
 
 
 _ROOT_NAMES = re.compile(r"[A-Za-z0-9]{8,9}(?:, ?[A-Za-z0-9]{8,9})*,?")
@@ -342,19 +317,10 @@ def requirements_from(wanted: MatchKeywords) -> tuple[Rule, Requirements]:
     ------
     UsageError
         There is no such rule.
-    TypeError
-        There is no such keyword, or a value is not a number.
     """
     from sbcdark.pipeline.selection.rules import Requirements, rule_of  # noqa: PLC0415  each job loads what it needs
 
-    check_keywords(wanted, MatchKeywords)
     given: dict[str, Any] = dict(wanted)
     rule = given.pop("rule", None) or "glow"
-    if not isinstance(rule, str):
-        raise wrong_type("rule", "a rule such as 'glow'", rule)
-    for name, value in given.items():
-        kind = Integral if name == "top" else Real
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise wrong_type(name, "an integer" if name == "top" else "a number", value)
     # None stands for the default.
     return rule_of(rule), Requirements(**{name: value for name, value in given.items() if value is not None})

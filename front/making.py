@@ -8,7 +8,6 @@ from sbcdark.apertures_and_radii import apertures_from, radii_from
 from sbcdark.base import OpenCatalog
 from sbcdark.keywords import (
     SelectorKeywords,
-    check_keywords,
     flat_from,
     is_one,
     names_from,
@@ -73,7 +72,6 @@ class MakingCatalog(OpenCatalog):
         from sbcdark.pipeline.ingest.report import counted  # noqa: PLC0415
         from sbcdark.pipeline.selection.names import Selector, named_exposures  # noqa: PLC0415
 
-        check_keywords(options, BuildKeywords, ("progress",))
         built = build_options(**options)
         wanted = Selector(names_from(exposures, "exposures"))
         with reading(self.engine) as session:
@@ -193,7 +191,6 @@ class MakingCatalog(OpenCatalog):
         from sbcdark.pipeline.views.growth import plot_growth  # noqa: PLC0415
         from sbcdark.pipeline.views.product_pictures import draw_products  # noqa: PLC0415
 
-        check_keywords(options, BuildKeywords, ("apertures", "regions", "sky", "growth", "pictures", "overwrite"))
         built = build_options(**options)
         notes: list[str] = []
         specs = apertures_from(apertures, regions, notes)
@@ -251,7 +248,6 @@ class MakingCatalog(OpenCatalog):
         from sbcdark.pipeline.estimation.options import build_options  # noqa: PLC0415
         from sbcdark.pipeline.products.subtraction import subtract  # noqa: PLC0415  each job loads what it needs
 
-        check_keywords(options, BuildKeywords, ("sky", "overwrite"))
         selector = selector_from(names, program=program, association=association, target=target)
         made_in, built = path_from(folder, "folder"), build_options(**options)
         with progress_of(progress, "subtracting darks") as shown:
@@ -354,5 +350,4 @@ class MakingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.selection.changes import Change, changes  # noqa: PLC0415  each job loads what it needs
 
-        check_keywords(wanted, SelectorKeywords, ("names",))
         return Records(Change, changes(self.engine, selector_from(names, **selected_from(wanted))))

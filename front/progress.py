@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from sbcdark.keywords import wrong_type
 from sbcdark.notebook_bar import in_notebook, notebook_bar
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def check_progress(wanted: object) -> None:
         It is neither a bool nor a callable.
     """
     if wanted is not None and not isinstance(wanted, bool) and not callable(wanted):
-        raise TypeError(f"progress: expected True or a callable, got {type(wanted).__name__}")
+        raise wrong_type("progress", "True or a callable", wanted)
 
 
 @contextmanager

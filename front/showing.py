@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from sbcdark.apertures_and_radii import apertures_from
 from sbcdark.base import OpenCatalog
+from sbcdark.catalog.errors import ArgumentError
 from sbcdark.keywords import (
     SelectorKeywords,
-    check_keywords,
     flat_from,
     is_one,
     path_from,
     selected_from,
     selector_from,
-    wrong_type,
 )
 from sbcdark.pipeline.frames.notebook_forms import Results
 from sbcdark.progress import progress_of
@@ -100,11 +99,10 @@ class ShowingCatalog(OpenCatalog):
         from sbcdark.pipeline.estimation.options import build_options  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.views.catalog_pictures import draw_catalog  # noqa: PLC0415
 
-        check_keywords(wanted, PlotKeywords, ("names", "path"))
-        if not isinstance(kind, str):
-            raise wrong_type("kind", "a picture such as 'coverage'", kind)
         if is_one(names) and str(names).lower().endswith((".png", ".pdf", ".svg", ".html")):
-            raise TypeError(f"names: expected exposures, got the picture {str(names)!r}: give path={str(names)!r}")
+            raise ArgumentError(
+                f"names: expected exposures, got the picture {str(names)!r}.", f"Give path={str(names)!r}"
+            )
         given, regions, notes = wanted.get("apertures"), wanted.get("regions"), list[str]()
         chosen = given is not None or regions is not None
         apertures = apertures_from(() if given is None else given, regions, notes) if chosen else None
@@ -158,7 +156,6 @@ class ShowingCatalog(OpenCatalog):
         """
         from sbcdark.pipeline.pages.report import write_report  # noqa: PLC0415  each job loads what it needs
 
-        check_keywords(wanted, SelectorKeywords, ("names",))
         selector = selector_from(names, **selected_from(wanted))
         with progress_of(progress, "writing pages") as shown:
             return write_report(self.engine, path_from(folder, "folder"), selector, overwrite=overwrite, progress=shown)

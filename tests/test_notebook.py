@@ -141,6 +141,27 @@ def test_an_error_shows_the_line_of_the_user_and_no_line_of_the_package(
     assert not hasattr(told.value, "_render_traceback_")
 
 
+def test_a_wrong_type_and_an_interrupt_are_short(cat: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong: Any = 5
+    with pytest.raises(TypeError) as told:
+        cat.match(wrong)
+    assert told.value._render_traceback_()[-2].startswith("ArgumentError: names: expected a root name")  # type: ignore[attr-defined]
+
+    def stopped(done: int, _: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        cat.dark(["jcmc11e6q", "jcmc11ctq"], combine="nearest", progress=stopped)
+    said = "Interrupted; everything stored so far is kept. Run it again to continue."
+    assert interrupted.value._render_traceback_() == [said]  # type: ignore[attr-defined]
+    monkeypatch.setattr(Catalog, "list_exposures", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt, match="Interrupted"):
+        cat.darks()  # within another call
+    monkeypatch.setenv("SBCDARK_DEBUG", "1")
+    assert not hasattr(interrupted.value, "_render_traceback_")
+
+
 def test_cells_of_a_notebook(real_file: Path, tmp_path: Path) -> None:
     """In a real kernel; Jupyter is there where the documentation is made."""
     nbformat = pytest.importorskip("nbformat")
@@ -151,18 +172,23 @@ def test_cells_of_a_notebook(real_file: Path, tmp_path: Path) -> None:
         "from sbcdark import Catalog\ncat = Catalog('catalog.db')\nchecked = cat.verify(progress=True)",
         "cat.verify('nosuch', progress=True)",
         "cat.plot('match', 'jcmc11e6q')",
+        "import signal\ncat.verify(progress=lambda *_: signal.raise_signal(signal.SIGINT))",
+        "cat.match(5)",
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     nbclient.NotebookClient(
         book, allow_errors=True, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
-    checked, failed, drawn = (cell.outputs for cell in book.cells)
+    checked, failed, drawn, interrupted, mistyped = (cell.outputs for cell in book.cells)
     (bar,) = checked  # one line, no warning
     assert bar.data["text/plain"].startswith("checking files: 32/32 in 0:0")
     assert bar.data["text/html"] == bar.data["text/plain"]
     assert "stopped after" in failed[0].data["text/plain"]
     assert "Cell In[2], line 1" in failed[1].traceback[0]
     assert len(failed[1].traceback) < 5
+    assert interrupted[-1].traceback == ["Interrupted; everything stored so far is kept. Run it again to continue."]
+    assert len(mistyped[0].traceback) == 3
+    assert mistyped[0].traceback[1].startswith("ArgumentError: names: expected")
     (figure,) = drawn
     assert "image/png" in figure.data
 
