@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from sbcdark.pipeline.detector.defects import block_sum, find_spikes, spike_values
+from sbcdark.pipeline.detector.defects import HotPixels, block_sum, find_spikes, hot_values, spike_values
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.model.dark_error import dark_rate_error
 from sbcdark.pipeline.model.dark_fit import dark_rate, fit_dark
@@ -78,3 +78,39 @@ def test_block_sums_are_numpy_s_to_the_last_bit(size: int) -> None:
     np.testing.assert_array_equal(block_sum(image, size), by_rows.reshape(128 // size, 256 // size, size).sum(axis=2))
     whole = image.reshape(128 // size, size, 256 // size, size).sum(axis=(1, 3))
     np.testing.assert_allclose(block_sum(image, size), whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("ring", "own"),
+    [
+        ([(-1, -1, 3), (1, 1, 2)], 300 - LEVEL - (5 - 8 * LEVEL) / 8),  # the neighbours' excess stays in the frame
+        ([], 300 - LEVEL),  # neighbours below the dark are no source
+        ([(y, x, 90) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x], None),  # a star on the hot pixel
+    ],
+)
+def test_a_hot_pixel_that_changes_takes_its_own_counts_without_those_of_a_source(
+    ring: list[tuple[int, int, int]], own: float | None
+) -> None:
+    counts, rates = np.zeros(DETECTOR_SHAPE), np.full(DETECTOR_SHAPE, LEVEL / 1000.0)
+    counts[500, 600] = 300
+    for y, x, value in ring:
+        counts[500 + y, 600 + x] = value
+    # In the darks 100 counts in 1000 s, with a scatter of 80.
+    hot = HotPixels(np.array([500]), np.array([600]), np.array([0.1]), np.array([0.08]), np.array([0.02]))
+    good = GOOD.copy()
+    good[500, 600] = False
+    rate, error, from_frame = hot_values(counts, 1000.0, rates, hot, good)
+    assert from_frame.tolist() == [own is not None]
+    assert rate[0] * 1000 == pytest.approx(100.0 if own is None else own)
+    assert error[0] == (pytest.approx(np.hypot(0.08, 0.02)) if own is None else 0.0)
+
+
+def test_a_hot_pixel_in_a_cluster_looks_at_a_wider_ring() -> None:
+    counts, rates, good = np.zeros(DETECTOR_SHAPE), np.full(DETECTOR_SHAPE, LEVEL / 1000.0), GOOD.copy()
+    good[499:502, 599:602] = False
+    good[499, 599:601] = True  # two good pixels of eight are too few
+    counts[500, 600], counts[498, 598] = 300, 9
+    hot = HotPixels(np.array([500]), np.array([600]), np.array([0.1]), np.array([0.08]), np.array([0.02]))
+    rate, _, from_frame = hot_values(counts, 1000.0, rates, hot, good)
+    assert from_frame[0]
+    assert rate[0] * 1000 == pytest.approx(300 - LEVEL - (9 - 18 * LEVEL) / 18)

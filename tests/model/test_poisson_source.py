@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from scipy.stats import gamma, norm, poisson
 
 from sbcdark.pipeline.detector.rates import count_error
 from sbcdark.pipeline.model.poisson_source import source_counts
@@ -34,6 +35,18 @@ def test_interval_covers_the_source(mean: float, relative: float) -> None:
         covered += number - expected - below <= source <= number - expected + above
     noise = math.sqrt(0.25 / TRIALS)
     assert 0.64 - 2 * noise <= covered / TRIALS <= 0.74 + 2 * noise
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 7, 40])
+def test_limits_are_where_the_chance_is_that_of_one_sigma(number: int) -> None:
+    tail = norm.sf(1.0)
+    low, high = limits(number)
+    # Half of the counts themselves belongs to each side.
+    assert poisson.cdf(number, high) - 0.5 * poisson.pmf(number, high) == pytest.approx(tail)
+    exact = gamma.ppf(tail, number)
+    middle = 2 * low - exact
+    assert poisson.sf(number - 1, middle) - 0.5 * poisson.pmf(number, middle) == pytest.approx(tail)
+    assert low == pytest.approx(0.5 * (exact + middle))
 
 
 def test_interval_joins_counts_and_background() -> None:
