@@ -44,8 +44,9 @@ def flt(shared_data: Path) -> Path:
     return shared_data / "science_13655_standin" / "jcmc11e6q_flt.fits.gz"
 
 
-def test_a_dark_with_lost_pixels_is_rejected(dark: Path, tmp_path: Path) -> None:
-    lossy = with_lost_rows(dark, tmp_path / "jcrx01iyq_raw.fits")
+@pytest.mark.parametrize("flag", [1, 2])
+def test_a_dark_with_lost_pixels_is_rejected(dark: Path, tmp_path: Path, flag: int) -> None:
+    lossy = with_lost_rows(dark, tmp_path / "jcrx01iyq_raw.fits", flag)
     assert "the dark lacks 20480 pixels, lost" in refused(read_file(lossy))
     # A catalog of an earlier release may hold it, and so may one of a server's files, of which only parts are read.
     with pytest.raises(BadFileError, match="lacks 20480 pixels, lost"):
