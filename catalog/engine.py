@@ -96,7 +96,9 @@ def make_engine(url: str, *, create: bool = False, pooled: bool = False) -> sa.E
         if "connect_timeout" not in parsed.query:
             parsed = parsed.update_query_dict({"connect_timeout": _CONNECT_TIMEOUT_S})
         how = {"pool_pre_ping": True} if pooled else {"poolclass": sa.NullPool}
-        engine = sa.create_engine(parsed, connect_args={"application_name": "sbcdark"}, **how)
+        engine = sa.create_engine(
+            parsed, connect_args={"application_name": "sbcdark", "client_encoding": "utf8"}, **how
+        )
         _set_up_connections(engine)
         return engine
     raise UsageError(
@@ -114,6 +116,8 @@ def _set_up_connections(engine: sa.Engine) -> None:
         cursor = connection.cursor()
         # A statement takes milliseconds here; to compile it, or to start processes for it, would take longer.
         cursor.execute("SET jit = off; SET max_parallel_workers_per_gather = 0")
+        # What a server, a database or a role may set otherwise: dates would not be read, and digits of numbers be lost.
+        cursor.execute("SET datestyle = 'ISO'; SET extra_float_digits = 1; SET standard_conforming_strings = on")
         cursor.close()
         connection.commit()
 

@@ -125,6 +125,8 @@ def gated(form: GateForm, table: Any = EXPOSURES.c) -> sa.ColumnElement[bool]:
         conditions.append(table.temperature_mean_c >= number("low"))
     if "high" in form.limits:
         conditions.append(table.temperature_mean_c <= number("high"))
+    if not form.limits.isdisjoint({"low", "high"}):
+        conditions.append(table.temperature_mean_c != 0.0)  # it was not read
     if "max_days" in form.limits:
         conditions.append(table.start_mjd.between(number("after"), number("before")))
     if "other_than" in form.limits:

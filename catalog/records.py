@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,11 @@ class MatchValues:
     hot_pixels: int | None = None
     temperature_start_c: float | None = None
     temperature_end_c: float | None = None
+
+    @property
+    def read_temperature_c(self) -> float:
+        """Mean temperature, deg C; NaN if it was not read: MDECODT1 and MDECODT2 are then 0.0."""
+        return self.temperature_mean_c or math.nan
 
     @property
     def is_present(self) -> bool:

@@ -160,7 +160,7 @@ def exposure_to_fit(one: ScienceInput, number: int, footprints: Sequence[Sequenc
     values = one.values
     return Exposure(
         values.rootname, one.counts, values.exptime_s, good, one.flat_pixels, sky, values.start_mjd,
-        values.temperature_mean_c,
+        values.read_temperature_c,
     )  # fmt: skip
 
 

@@ -72,5 +72,5 @@ def _exposure(values: MatchValues, flats: FlatShelf) -> Exposure:
     counts = read_dark_file(values.rootname, values.file, values.exptime_s).counts
     everywhere = np.ones(DETECTOR_SHAPE, dtype=bool)
     return Exposure(
-        values.rootname, counts, values.exptime_s, everywhere, None, False, values.start_mjd, values.temperature_mean_c
+        values.rootname, counts, values.exptime_s, everywhere, None, False, values.start_mjd, values.read_temperature_c
     )

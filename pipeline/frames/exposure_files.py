@@ -24,7 +24,7 @@ from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE, REGIONS
 from sbcdark.pipeline.frames.flats import flat_at_hand
 from sbcdark.pipeline.frames.flt_checks import why_unfit
 from sbcdark.pipeline.frames.frame_counts import LARGEST_PIXEL, measured_regions
-from sbcdark.pipeline.frames.lost_pixels import lost_pixels
+from sbcdark.pipeline.frames.lost_pixels import lost_pixels, why_not_whole
 from sbcdark.pipeline.frames.plain_headers import NotPlainError, plain_headers
 from sbcdark.pipeline.frames.untrusted_fits import (
     NotOursError,
@@ -174,16 +174,14 @@ def parse(
         if kind == "ASN":
             return None, _association(hdus)
         science: Any = hdus[1] if len(hdus) > 1 else None
-        header = None if science is None else science.header
         rows = None if regions is None else [slice(one.y0, one.y1) for one in regions]
-        lost = lost_pixels(hdus, rows)
         exposure = _exposure(
             hdus[0].header,
-            header,
+            None if science is None else science.header,
             lambda: science.data if regions is None else _rows(science, regions),
             regions,
             flat,
-            lost,
+            lost_pixels(hdus, rows),
         )
         if kind == "FLT" and not is_prism(exposure.filter) and (unfit := why_unfit(hdus)) is not None:
             raise UnsoundError(unfit)
@@ -234,8 +232,7 @@ def _exposure(
 ) -> ExposureFacts:
     """Return the facts in the primary header, the header of the first extension (None without one) and its pixels.
 
-    Pixels that were lost on the way to the ground are excluded from the measurements of a science exposure. A dark
-    without them is rejected, since templates are made of whole frames.
+    Pixels that were lost are excluded from the measurements of a science exposure; a dark without them is rejected.
     """
     image_type = _text(primary, "IMAGETYP") or ""
     observation = _text(primary, "OBSTYPE") or ""
@@ -249,8 +246,8 @@ def _exposure(
     if mode not in {None, "ACCUM"}:
         raise NotOursError(f"not an ACCUM exposure: {mode}")
     data = _required_pixels(header, read_pixels)
-    if lost is not None and exposure_kind == "dark":
-        raise UnsoundError(f"the dark lacks {number(int(lost.sum()), 'pixel')}, lost in transmission (DQ 1 or 2)")
+    if exposure_kind == "dark" and (lacks := why_not_whole(data, lost)) is not None:
+        raise UnsoundError(f"the dark {lacks}")
     # The shortest SBC exposure is 0.1 s; a time near zero would give arbitrary rates.
     exptime = _number(primary, "EXPTIME", "s", above=0.01, below=20_000.0)
     start = _number(primary, "EXPSTART", "MJD", above=52_000.0, below=80_000.0)
@@ -360,9 +357,9 @@ def _text(header: Any, keyword: str) -> str | None:
 
 def _flats(header: Any) -> str | None:
     """Return PFLTFILE, and with it the delta and low-order flats: calacs divides by the product of all that are set."""
-    more = [_text(header, keyword) for keyword in ("DFLTFILE", "LFLTFILE")]
+    first, *more = (_text(header, keyword) for keyword in ("PFLTFILE", "DFLTFILE", "LFLTFILE"))
     named = [name for name in more if name is not None and name.upper() != "N/A"]
-    return " x ".join([_text(header, "PFLTFILE") or "N/A", *named]) if named else _text(header, "PFLTFILE")
+    return " x ".join([first or "N/A", *named]) if named else first
 
 
 def _rootname(header: Any) -> str:

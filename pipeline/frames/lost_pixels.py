@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sbcdark.catalog.text import number
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 
 if TYPE_CHECKING:
@@ -44,3 +45,18 @@ def lost_pixels(hdus: HDUList, rows: Iterable[slice] | None = None) -> NDArray[n
     for part in [slice(None)] if rows is None else rows:
         lost[part] = np.asarray(hdu.section[part]).astype(np.int64) & LOST_DQ != 0
     return lost if lost.any() else None
+
+
+def why_not_whole(counts: NDArray[np.generic], lost: NDArray[np.bool_] | None) -> str | None:
+    """Return what a dark lacks, since templates are made of whole frames; None if it is whole.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (1024, 1024)
+    lost : ndarray of bool, shape (1024, 1024), or None
+        As returned by `lost_pixels`.
+    """
+    if lost is not None:
+        return f"lacks {number(int(lost.sum()), 'pixel')}, lost in transmission (DQ 1 or 2)"
+    blank = 0 if counts.dtype.kind != "f" else int(np.count_nonzero(~np.isfinite(counts)))
+    return f"has {number(blank, 'pixel')} without a finite value" if blank else None

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbcdark.catalog.errors import BadFileError
-from sbcdark.catalog.text import number
 from sbcdark.pipeline.detector.constants import flagged
 from sbcdark.pipeline.detector.rates import unwrapped_counts
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.frames.flt_checks import constant_of, is_finite, wcs_of, why_unfit
-from sbcdark.pipeline.frames.lost_pixels import lost_pixels
+from sbcdark.pipeline.frames.lost_pixels import lost_pixels, why_not_whole
 from sbcdark.pipeline.frames.untrusted_fits import (
     UnsoundError,
     clean,
@@ -113,11 +112,11 @@ def read_dark(path: Path, known: FileRecord | None = None) -> NDArray[np.generic
     """
     content = read_content(path, known)
     with trusted(path), open_content(content) as hdus:
-        lost = lost_pixels(hdus)
-        if lost is not None:
-            what = f"{path} lacks {number(int(lost.sum()), 'pixel')}, lost in transmission (DQ 1 or 2)."
-            raise BadFileError(what, "Exclude it from all choices: sbcdark retire NAME --reason 'lost pixels'")
-        return full_frame(hdus, path)
+        counts = full_frame(hdus, path)
+        if (lacks := why_not_whole(counts, lost_pixels(hdus))) is not None:
+            todo = "Exclude it from all choices: sbcdark retire NAME --reason 'lost pixels'"
+            raise BadFileError(f"{path} {lacks}.", todo)
+        return counts
 
 
 def read_science(path: Path, known: FileRecord | None = None, *, drizzled: bool = True) -> ScienceFrame:

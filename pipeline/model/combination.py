@@ -48,7 +48,7 @@ class Exposure:
     mjd : float
         Start, days.
     temperature_c : float
-        Mean temperature of the detector.
+        Mean temperature of the detector; NaN if unknown.
     """
 
     rootname: str

@@ -83,25 +83,25 @@ def amplitude_from_neighbours(mjd: float, temperature_c: float, neighbours: Sequ
     """Interpolate the amplitude of an exposure in temperature between its neighbours in time.
 
     The logarithm of (amplitude + 1e-6) is interpolated, in time if the two temperatures are equal. With neighbours on
-    one side only it grows by 0.9 per degree C from the nearest.
+    one side only it grows by 0.9 per degree C from the nearest. Where a temperature is unknown only time is left.
 
     Parameters
     ----------
     mjd, temperature_c : float
-        Start and mean temperature of the exposure.
+        Start and mean temperature of the exposure; NaN if unknown.
     neighbours : sequence of Neighbour
         Exposures around it; those more than `NEIGHBOUR_DAYS` away are not used.
 
     Returns
     -------
     Prior or None
-        None without a neighbour.
+        None without a neighbour, and with a single one if one of the temperatures is unknown.
     """
     near = sorted((one for one in neighbours if abs(one.mjd - mjd) <= NEIGHBOUR_DAYS), key=lambda one: one.mjd)
     before = [one for one in near if one.mjd <= mjd][-1:]
     after = [one for one in near if one.mjd > mjd][:1]
     used = before + after
-    if not used:
+    if not used or (len(used) == 1 and np.isnan(temperature_c - used[0].temperature_c)):
         return None
     logs = [float(np.log(max(one.amplitude, 0.0) + _ONSET)) for one in used]
     relative = [one.error / (max(one.amplitude, 0.0) + _ONSET) for one in used]

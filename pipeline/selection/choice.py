@@ -328,7 +328,8 @@ def matches_for_templates(
         scored = [(terms, dark) for dark in darks if (terms := rules.score(rule, science, dark)) is not None]
         _, ranked, _ = rules.choose(rule, scored, every)
         named = tuple(replace(dark, role=roles[dark.dark]) for dark in ranked)
-        matches.append(replace(match, darks=named) if match.darks else match)
+        about = dict.fromkeys([*match.warnings, *match_warnings.warnings_about_darks(darks)])
+        matches.append(replace(match, darks=named, warnings=tuple(about)) if match.darks else match)
     return matches
 
 

@@ -31,6 +31,7 @@ def warnings_about(rule: Rule, science: MatchValues, darks: Sequence[tuple[Score
     found = warnings_about_file(science)
     if not darks:
         return found
+    found += warnings_about_darks([values for _, values in darks])
     best, dark = darks[0]
     contrast = score(Rule.GLOW, science, dark)
     if rule is not Rule.NOTEBOOK and best.delta_sigma is not None and abs(best.delta_sigma) > LADDER[1][1]:
@@ -58,6 +59,21 @@ def warnings_about(rule: Rule, science: MatchValues, darks: Sequence[tuple[Score
             f"{'colder' if best.delta_temperature_c > 0 else 'warmer'}: a source in the box can look like glow; "
             "check the picture of `sbcdark run`"
         )
+    return found
+
+
+def warnings_about_darks(darks: Sequence[MatchValues]) -> list[str]:
+    """Return warnings about darks whose exposure time, or whose darkness, is in doubt."""
+    found = []
+    for dark in darks:
+        doubts = []
+        if dark.exposure_flag not in {None, "NORMAL"}:
+            doubts.append(f"EXPFLAG is {dark.exposure_flag}, so its exposure time may be wrong")
+        if dark.filter is not None and not dark.filter.startswith("BLOCK"):
+            doubts.append(f"FILTER1 is {dark.filter}, which lets light through")
+        if doubts:
+            todo = f"exclude it with: sbcdark retire {dark.rootname} --reason doubtful"
+            found.append(f"the dark {dark.rootname} is in doubt ({', and '.join(doubts)}); {todo}")
     return found
 
 
@@ -101,7 +117,7 @@ def _typed(uri: str) -> str:
 
 def warnings_about_forced(science: MatchValues, darks: Sequence[MatchValues]) -> list[str]:
     """Return warnings about darks that the user named for an exposure."""
-    found = []
+    found = warnings_about_darks(darks)
     for dark in darks:
         reasons = [] if dark.quality in USABLE else [describe_quality(dark)]
         if dark.rootname == science.rootname:

@@ -42,7 +42,8 @@ def test_base_scatter_needs_three_programs(empty_catalog: sa.Engine) -> None:
     put(empty_catalog, [57400.0], "b")
     put(empty_catalog, [57800.0], "c")
     put(empty_catalog, [57801.0], "h", temperature_c=27.0)  # its quiet rows hold some glow
-    rates = {"a": (13961, 7e-6), "b": (14404, 8e-6), "c": (14513, 9e-6), "h": (14955, 3e-5)}
+    put(empty_catalog, [57802.0], "u", temperature_c=0.0)  # its temperature was not read
+    rates = {"a": (13961, 7e-6), "b": (14404, 8e-6), "c": (14513, 9e-6), "h": (14955, 3e-5), "u": (14956, 3e-5)}
 
     def move(*prefixes: str) -> None:
         with writing(empty_catalog) as session:
@@ -54,7 +55,7 @@ def test_base_scatter_needs_three_programs(empty_catalog: sa.Engine) -> None:
                     .values(program=program, quiet_rate_count_s_pix=rate)
                 )
 
-    move("a", "b", "h")
+    move("a", "b", "h", "u")
     with reading(empty_catalog) as session:
         assert base_scatter(session) is None  # c is of 13961 still
     move("c")

@@ -374,6 +374,31 @@ def test_any_path_can_hold_a_catalog(tmp_path: Path, name: str) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {name}
 
 
+def test_settings_of_a_database_change_no_value(postgres_url: str) -> None:
+    """An administrator may set how dates and numbers are written as text, which is how they arrive."""
+    name = sa.make_url(postgres_url).database
+    engine = make_engine(postgres_url)
+    settings = {
+        "datestyle": "'German, DMY'",
+        "extra_float_digits": "-5",
+        "timezone": "'Asia/Kolkata'",
+        "client_encoding": "latin1",
+        "standard_conforming_strings": "off",
+    }
+    with engine.begin() as connection:
+        for setting, value in settings.items():
+            connection.execute(sa.text(f"ALTER DATABASE {name} SET {setting} = {value}"))
+    moment, number, text = datetime(2015, 3, 3, 2, 6, 52, 47360, UTC), 0.1 + 0.2, "\u03b1 Cen \\"
+    query = sa.select(
+        sa.cast(sa.literal(moment, UtcDateTime()), UtcDateTime()),
+        sa.cast(sa.literal(number), sa.Double()),
+        sa.literal(text),
+        sa.literal_column("'a\\b'"),
+    )
+    with engine.connect() as connection:
+        assert tuple(connection.execute(query).one()) == (moment, number, text, "a\\b")
+
+
 def test_connections_to_a_server_stay_open_if_asked_and_are_not_shared_with_a_forked_process(postgres_url: str) -> None:
     script = (
         "import os, sys, sqlalchemy as sa\n"

@@ -53,6 +53,18 @@ def test_a_dark_with_lost_pixels_is_rejected(dark: Path, tmp_path: Path, flag: i
         read_dark(lossy)
 
 
+def test_a_dark_with_pixels_that_are_not_finite_is_rejected(dark: Path, tmp_path: Path) -> None:
+    """One of them would make the templates of all darks blank."""
+    blank = tmp_path / "jcrx01iyq_raw.fits"
+    with fits.open(dark) as hdus:
+        hdus["SCI"].data = hdus["SCI"].data.astype(np.float32)
+        hdus["SCI"].data[700:710, 600:610] = np.nan
+        hdus.writeto(blank)
+    assert "the dark has 100 pixels without a finite value" in refused(read_file(blank))
+    with pytest.raises(BadFileError, match="has 100 pixels without a finite value"):
+        read_dark(blank)
+
+
 def test_other_flags_of_a_raw_lose_nothing(dark: Path, tmp_path: Path) -> None:
     flagged = with_lost_rows(dark, tmp_path / "jcrx01iyq_raw.fits", flag=4)
     assert taken(read_file(flagged)).exposure is not None

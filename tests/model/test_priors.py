@@ -54,6 +54,16 @@ def test_one_neighbour_is_scaled_and_a_far_one_is_not_used() -> None:
     assert amplitude_from_neighbours(1.0, 26.5, [neighbour(1.2, 27.0, 50e-6)]) is None
 
 
+def test_an_unknown_temperature_leaves_the_time() -> None:
+    """As 0 C it made the glow of an exposure beside one warm neighbour vanish."""
+    around = [neighbour(0.99, 26.0, 9e-6), neighbour(1.02, 27.0, 19e-6)]
+    prior = amplitude_from_neighbours(1.0, np.nan, around)
+    assert prior is not None
+    assert prior.amplitude == pytest.approx(10e-6 * 2 ** (1 / 3) - 1e-6)
+    assert amplitude_from_neighbours(1.0, np.nan, around[:1]) is None
+    assert amplitude_from_neighbours(1.0, 26.0, [neighbour(0.99, np.nan, 9e-6)]) is None
+
+
 def test_the_nearest_on_each_side_count() -> None:
     around = [
         neighbour(0.95, 24, 1e-6),

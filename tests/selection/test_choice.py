@@ -259,6 +259,28 @@ def test_darks_for_templates_are_cold_and_warm_ones_too(real_catalog: sa.Engine)
         assert "jcrx01ixq" not in {dark.dark for dark in of_a_dark.darks}
 
 
+def test_an_unread_temperature_is_not_taken_for_a_cold_dark(real_catalog: sa.Engine) -> None:
+    warm = "jcrx01j2q"
+    with real_catalog.begin() as connection:
+        connection.execute(
+            sa.text(
+                "UPDATE exposures SET temperature_mean_c = 0.0, exposure_flag = 'INDETERMINATE' WHERE rootname = :name"
+            ),
+            {"name": warm},
+        )
+    with reading(real_catalog) as session:
+        (one,) = matches_for_templates(session, ["jcmc11deq"], Rule.GLOW, Requirements())
+        assert {dark.role for dark in one.darks} == {"rule", "cold", "warm"}
+        assert warm not in {dark.dark for dark in one.darks}
+    # A dark of the templates that is in doubt is told, also where the rule did not choose it.
+    with real_catalog.begin() as connection:
+        connection.execute(sa.text("UPDATE exposures SET exposure_flag = 'LONG' WHERE rootname = 'jcrx01j1q'"))
+    with reading(real_catalog) as session:
+        (one,) = matches_for_templates(session, ["jcmc11deq"], Rule.GLOW, Requirements())
+        (told,) = [text for text in one.warnings if "in doubt" in text]
+        assert told.startswith("the dark jcrx01j1q is in doubt (EXPFLAG is LONG")
+
+
 def test_forced_darks_stand_in_the_order_named(real_catalog: sa.Engine) -> None:
     with reading(real_catalog) as session:
         one = forced_match(session, "jcmc11e6q", ["JCRX01J2Q", "jcrx01ii"], Requirements())

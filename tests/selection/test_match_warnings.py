@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,24 @@ def test_what_is_well_or_not_said_is_not_told(values: dict[str, MatchValues]) ->
     dark = values["jcrx01ixq"]
     assert dark.guide_star_lock == "GYROS"
     assert _told(dark, values["jcrx01isq"]) == [text for text in _told(dark, values["jcrx01isq"]) if "FGS" not in text]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("exposure_flag", "INDETERMINATE", "EXPFLAG is INDETERMINATE, so its exposure time may be wrong"),
+        ("filter", "F125LP", "FILTER1 is F125LP, which lets light through"),
+    ],
+)
+def test_a_dark_in_doubt_is_told(values: dict[str, MatchValues], column: str, value: str, expected: str) -> None:
+    (told,) = _told(values["jcmc11e6q"], replace(values["jcrx01ixq"], **{column: value}))
+    assert told.startswith(f"the dark jcrx01ixq is in doubt ({expected}); exclude it with: sbcdark retire jcrx01ixq")
+
+
+def test_an_unread_temperature_is_no_number(values: dict[str, MatchValues]) -> None:
+    science = values["jcmc11e6q"]
+    assert science.read_temperature_c == science.temperature_mean_c
+    assert math.isnan(replace(science, temperature_mean_c=0.0).read_temperature_c)
 
 
 def test_temperature_that_nobody_read_is_told(values: dict[str, MatchValues]) -> None:

@@ -48,6 +48,7 @@ def dark(rootname: str = "jcrx01ixq", **values: Any) -> MatchValues:
         "program": 13961,
         "exptime_s": 1000.0,
         "start_mjd": 57084.0,
+        "filter": "BLOCK1",
         "box_count": 2000.0,
         "contrast_err_count_s_pix": 4.0e-6,
         "box_rate_err_count_s_pix": 4.0e-6,
