@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import wraps
 from inspect import Parameter, getmembers, isfunction, signature
+from math import inf
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +35,18 @@ _EXPECTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
 }
 """What an annotation means to a user. The methods check what may be given in more ways: names, times, apertures."""
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "apertures": (2, 1000),
+    "max_days": (0, inf),
+    "max_sigma": (0, inf),
+    "min_exptime_s": (0, inf),
+    "port": (0, 65535),
+    "seed": (0, inf),
+    "top": (1, inf),
+    "workers": (1, inf),
+}
+"""The least and the largest value of numbers, as of the options of the command line."""
 
 
 def checked(kind: Class) -> Class:
@@ -89,3 +102,7 @@ def _check(name: str, method: Callable[..., Any], given: tuple[Any, ...], named:
         expected, fits = _EXPECTED.get(str(own.annotation).removesuffix(" | None"), ("", lambda _: True))
         if not fits(value):
             raise wrong_type(keyword, expected, value)
+        least, most = _RANGES.get(keyword, (-inf, inf))
+        if isinstance(value, Real) and not least <= float(value) <= most:
+            limits = f"at least {least}" if most == inf else f"from {least} to {most}"
+            raise ArgumentError(f"{keyword}: {value} is not {limits}.")

@@ -143,7 +143,7 @@ class FillingCatalog(OpenCatalog):
         number = program_from(program)
         if update == (number is not None):
             raise UsageError(
-                "Give a program or ask for an update, not both.",
+                "Give a program, or ask for an update; one of both.",
                 "Run: sbcdark fetch --program N, or sbcdark fetch --update",
             )
         arriving, read = progress if isinstance(progress, tuple) else (progress, progress)
