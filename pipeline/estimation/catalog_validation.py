@@ -9,7 +9,8 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import BadFileError, UsageError
 from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files
-from sbcdark.pipeline.estimation.chosen_darks import read_dark_file
+from sbcdark.pipeline.estimation.chosen_darks import about_spot, read_dark_file
+from sbcdark.pipeline.estimation.template_cache import comparison_of
 from sbcdark.pipeline.frames.notebook_forms import ShownWithTable
 from sbcdark.pipeline.model.validation import Validation, ValidationRow, validate
 from sbcdark.pipeline.selection.names import Selector, names_of
@@ -92,6 +93,10 @@ def validate_catalog(
                 darks.append(read_dark_file(one.rootname, file, one.exptime_s))
             except BadFileError as error:
                 warnings.append(f"dark {one.rootname} is left out: {error.what}")
+    if darks:
+        spotted = {spot.dark: about_spot(spot) for spot in comparison_of(darks).spots}
+        warnings += spotted.values()
+        darks = [one for one in darks if one.rootname not in spotted]
     years = {one.rootname: str(one.start_utc.year) for one in records}
     found = validate(darks, skies=skies, apertures=apertures, seed=seed, groups=years, progress=progress)
     tested = CatalogValidation(**{column.name: getattr(found, column.name) for column in fields(found)})

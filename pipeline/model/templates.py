@@ -179,6 +179,20 @@ class _Seen:
         self.cells = block_sum(counts, _CELL).ravel()
 
 
+def _without_spots(counts: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Scale down the bins of a dark (1024, 1024) that are far brighter than the brightest quarter, as no dark's are.
+
+    The peak of the glow is twice as bright as the edge of that quarter. A source of 10,000 counts would otherwise take
+    the place of the glow.
+    """
+    bins = block_sum(counts, BIN)
+    bright = 3 * float(np.quantile(bins, 0.75))
+    most = bright + 8 * np.sqrt(bright) + 8
+    if bins.max() <= most:
+        return counts
+    return np.asarray(counts * np.kron(np.minimum(most / np.maximum(bins, 1.0), 1.0), np.ones((BIN, BIN))))
+
+
 def _weighted_sum(darks: Sequence[DarkFrame], weights: Image) -> Image:
     """Sum the counts of darks with weights, one dark at a time: together they would take 8 MB each."""
     total = np.zeros(DETECTOR_SHAPE)
@@ -230,7 +244,10 @@ def _factor(binned: Image, exposure: Image, first: Image, weights: Image) -> tup
             for _ in range(3):
                 mean = np.maximum(theta @ design, 0.02 * n.mean() + 1e-9)
                 fisher[j] = (design / mean) @ design.T
-                theta = np.linalg.solve(fisher[j], (design / mean) @ n)
+                try:
+                    theta = np.linalg.solve(fisher[j], (design / mean) @ n)
+                except np.linalg.LinAlgError as error:
+                    raise UsageError("The darks have no common shape.", "Retire one that a source covers.") from error
             new[j] = theta
         scale = new.mean(axis=0) / parameters.mean(axis=0)
         change = np.abs(new / scale - parameters) / np.abs(parameters).max(axis=0)
@@ -323,7 +340,7 @@ def build_templates(
     times = np.array([dark.exptime_s for dark in darks])
     hot, row, column = find_defects(_weighted_sum(darks, np.ones(len(darks))))
     good = ~hot & (row == 1)[:, None] & (column == 1)
-    seen = [_Seen(dark.counts * good) for dark in darks]
+    seen = [_Seen(_without_spots(dark.counts * good)) for dark in darks]
     sums = np.array([one.total for one in seen])
     if not np.all(sums > 0):
         raise NothingMatchedError("A dark without any counts cannot be used.", "Retire it (sbcdark retire).")

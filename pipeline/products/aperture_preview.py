@@ -13,11 +13,12 @@ from sbcdark.catalog.engine import reading
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.workspace import workspace
 from sbcdark.pipeline.apertures.pixel_shapes import to_pixels
-from sbcdark.pipeline.archive.cache import fetch_ahead, keeping_files
+from sbcdark.pipeline.archive.cache import keeping_files
 from sbcdark.pipeline.detector.rates import count_error
 from sbcdark.pipeline.drizzling.drizzle import Drizzler
 from sbcdark.pipeline.drizzling.footprints import NativeWeights, native_fractions
-from sbcdark.pipeline.estimation.chosen_darks import read_dark_frame
+from sbcdark.pipeline.estimation.chosen_darks import read_darks
+from sbcdark.pipeline.estimation.options import BuildOptions
 from sbcdark.pipeline.estimation.science_frames import FlatShelf, exposure_to_fit, read_input, science_values
 from sbcdark.pipeline.estimation.template_cache import templates_of
 from sbcdark.pipeline.model import dark_fit
@@ -146,8 +147,7 @@ def _of_exposure(
     mapping: FrameMapping,
     warnings: list[str],
 ) -> list[Outlook]:
-    fetch_ahead([dark.file for dark in templates.darks if dark.file is not None])
-    frames = [frame for dark in templates.darks if (frame := read_dark_frame(dark, warnings)) is not None]
+    _, (frames,) = read_darks([templates], BuildOptions(), warnings)
     shapes = [to_pixels(aperture, product.wcs) for aperture in apertures]
     shape = product.science.shape
     fractions = [native_fractions(one, (shape[0], shape[1]), mapping) for one in shapes]

@@ -12,7 +12,7 @@ import pytest
 
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.estimation import template_cache
-from sbcdark.pipeline.estimation.template_cache import templates_of
+from sbcdark.pipeline.estimation.template_cache import comparison_of, templates_of
 from sbcdark.pipeline.model.templates import build_templates
 
 if TYPE_CHECKING:
@@ -73,6 +73,20 @@ def test_any_difference_of_the_darks_is_another_entry(folder: Path, darks: list[
     for number, one in enumerate(sets, 1):
         templates_of(one)
         assert len(list(folder.iterdir())) == number
+
+
+def test_comparison_of_the_darks_is_kept(folder: Path, darks: list[DarkFrame], monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = darks[0].counts.copy()
+    counts[480:520, 380:420] += 1
+    spotted = [replace(darks[0], counts=counts), *darks[1:]]
+    made = comparison_of(spotted)
+    assert [one.dark for one in made.spots] == [darks[0].rootname]
+    forget()
+    assert comparison_of(spotted) == made
+    assert len(list(folder.iterdir())) == 1
+    monkeypatch.setenv("SBCDARK_TEMPLATES_LIMIT", "0")
+    forget()
+    assert comparison_of(spotted) == made
 
 
 def test_damaged_file_is_made_anew(folder: Path, darks: list[DarkFrame]) -> None:
