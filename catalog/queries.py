@@ -283,9 +283,9 @@ def files_of(session: Session, rootname: str) -> list[FileRecord]:
         sa.select(models.File)
         .join(models.Exposure, models.Exposure.id == models.File.exposure_id)
         .where(models.Exposure.rootname == rootname)
+        .order_by(models.File.id.desc())
     )
-    # Not in the statement: SQLite would read all files in this order.
-    return [file_record(row) for row in sorted(session.scalars(query), key=attrgetter("id"), reverse=True)]
+    return [file_record(row) for row in session.scalars(query)]
 
 
 def measurements_of(session: Session, file_id: int) -> list[RegionMeasurement]:

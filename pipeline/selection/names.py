@@ -145,10 +145,13 @@ def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list
         association = queries.find_association(session, name) if name.isalnum() else None
         if association is not None:
             targets[name] = Target(name, association.present, association.absent)
-        elif members := queries.association_members(session, name):
-            raise _without_table(session, name, members)
-        else:
+            continue
+        try:
             exposures.setdefault(resolve_exposure(session, name))
+        except UsageError:
+            if members := queries.association_members(session, name):
+                raise _without_table(session, name, members) from None
+            raise
     if exposures:
         first = next(iter(exposures))
         targets[first] = Target(first, tuple(exposures))

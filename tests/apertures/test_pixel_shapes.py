@@ -225,3 +225,13 @@ def test_sky_shapes_of_photutils_lie_where_photutils_puts_them() -> None:
     assert mine.area_pix == pytest.approx(theirs.area, rel=2e-4)
     image = np.arange(1371.0 * 1411.0).reshape(1371, 1411)
     assert aperture_sum(image, mine).total == pytest.approx(float(theirs.do_photometry(image)[0][0]), rel=3e-4)
+
+
+@pytest.mark.parametrize("clockwise", [False, True])
+def test_area_and_centroid_of_a_polygon(clockwise: bool) -> None:
+    # An L of 6 x 2 and 2 x 3 pixels: centroids (13, 21) and (11, 23.5).
+    corners = [(10.0, 20.0), (16.0, 20.0), (16.0, 22.0), (12.0, 22.0), (12.0, 25.0), (10.0, 25.0)]
+    xs, ys = zip(*(corners[::-1] if clockwise else corners), strict=True)
+    polygon = PixelPolygon(xs, ys, "L")
+    assert polygon.area_pix == pytest.approx(18.0)
+    assert (polygon.x, polygon.y) == pytest.approx(((12 * 13 + 6 * 11) / 18, (12 * 21 + 6 * 23.5) / 18))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from sbcdark.pipeline.detector.dark_shape import base_map, glow_map
 from sbcdark.pipeline.detector.regions import BOX, DETECTOR_SHAPE, QUIET, good_pixels
 from sbcdark.pipeline.model.combination import Exposure, combine_darks
-from sbcdark.pipeline.model.frame_differences import FrameDifference, frame_difference
+from sbcdark.pipeline.model.frame_differences import FrameDifference, difference_variance, frame_difference
 from sbcdark.pipeline.selection.rules import Combine
 
 if TYPE_CHECKING:
@@ -36,6 +37,18 @@ def circles(rng: np.random.Generator) -> list[NDArray[np.bool_]]:
         center = rng.uniform(radius, 1023.0 - radius, 2)
         found.append((np.hypot(x - center[0], y - center[1]) < radius) & good_pixels())
     return found
+
+
+def test_differences_of_one_product_add_before_they_are_squared() -> None:
+    first, second = (np.zeros(DETECTOR_SHAPE) for _ in range(2))
+    first[600:700, 500:600], second[300:340, 200:260] = 2.0, -0.5
+    glows, bases = ([float((image * shape()).sum()) for image in (first, second)] for shape in (glow_map, base_map))
+    differences = [FrameDifference(3e-6, 4e-7, 5e-7), FrameDifference(-1e-6, 2e-7, 3e-7)]
+    glow = 3e-6 * glows[0] - 1e-6 * glows[1]
+    noise = (4e-7 * glows[0]) ** 2 + (2e-7 * glows[1]) ** 2  # independent, unlike the darks themselves
+    base = 5e-7 * bases[0] + 3e-7 * bases[1]
+    expected = glow**2 + noise + base**2
+    assert difference_variance(differences, [first, second]) == pytest.approx(expected)
 
 
 @pytest.mark.slow
