@@ -56,18 +56,19 @@ def base_scatter(session: Session) -> float | None:
         None with darks of fewer than three programs.
     """
     table = models.Exposure
-    by_program: dict[int, list[float]] = {}
-    query = sa.select(table.program, table.quiet_rate_count_s_pix).where(
-        table.kind == "dark",
-        table.quality == "good",
-        table.temperature_mean_c < _COLD_BELOW_C,
-        table.temperature_mean_c != 0.0,  # it was not read
+    means = session.scalars(
+        sa.select(sa.func.avg(table.quiet_rate_count_s_pix))
+        .where(
+            table.kind == "dark",
+            table.quality == "good",
+            table.temperature_mean_c < _COLD_BELOW_C,
+            table.temperature_mean_c != 0.0,  # it was not read
+            table.quiet_rate_count_s_pix.is_not(None),
+            table.program.is_not(None),
+        )
+        .group_by(table.program)
     )
-    for program, rate in session.execute(query):
-        if program is not None and rate is not None:
-            by_program.setdefault(program, []).append(rate)
-    # The means of the two engines differ in the last digit; fsum does not depend on the order of the rows.
-    rates = sorted(math.fsum(each) / len(each) for each in by_program.values())
+    rates = sorted(means)  # in one order on both engines
     number = len(rates)
     if number < _FEWEST_PROGRAMS:
         return None

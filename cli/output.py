@@ -29,7 +29,7 @@ from sbcdark.progress import bar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sbcdark.pipeline.ingest.report import Progress
+    from sbcdark.catalog.progress import Progress
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.", show_default=False)]

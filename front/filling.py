@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
     from sbcdark.catalog.archive_listings import DarkProgram
+    from sbcdark.catalog.progress import Progress
     from sbcdark.keywords import Folder, Moment, Names, One, Several
     from sbcdark.pipeline.ingest.fetch import FetchReport
-    from sbcdark.pipeline.ingest.report import IngestReport, Progress
+    from sbcdark.pipeline.ingest.report import IngestReport
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.views.dark_history import ProgramHistory
 

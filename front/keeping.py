@@ -18,9 +18,9 @@ from sbcdark.signatures import with_keywords
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sbcdark.catalog.progress import Progress
     from sbcdark.keywords import Folder, Names, Programs, Texts
     from sbcdark.pipeline.ingest.relocation import Relocation
-    from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.ingest.verification import Verification
     from sbcdark.pipeline.selection.names import Selector
 

@@ -24,10 +24,10 @@ from sbcdark.signatures import with_keywords
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from sbcdark.catalog.progress import Progress
     from sbcdark.keywords import Apertures, Folder, Names, One, Programs, Radii, Several, Texts
     from sbcdark.pipeline.estimation.catalog_validation import CatalogValidation
     from sbcdark.pipeline.estimation.exposure_dark import DarkOfExposure
-    from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.products.replay import Replayed
     from sbcdark.pipeline.products.subtraction import Subtracted
     from sbcdark.pipeline.selection.changes import Change
@@ -67,9 +67,9 @@ class MakingCatalog(OpenCatalog):
             `amplitude`, `sky`, `covariance`; `table` has the parameters with errors, units and descriptions.
         """
         from sbcdark.catalog.engine import reading  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.catalog.progress import counted  # noqa: PLC0415
         from sbcdark.pipeline.estimation.exposure_dark import dark_of_exposure  # noqa: PLC0415
         from sbcdark.pipeline.estimation.options import build_options  # noqa: PLC0415
-        from sbcdark.pipeline.ingest.report import counted  # noqa: PLC0415
         from sbcdark.pipeline.selection.names import Selector, named_exposures  # noqa: PLC0415
 
         built = build_options(**options)
@@ -328,7 +328,7 @@ class MakingCatalog(OpenCatalog):
         progress : callable or bool, optional
             Called with 0 and 1, and at the end with 1 and 1; True shows a bar.
         """
-        from sbcdark.pipeline.ingest.report import counted  # noqa: PLC0415  each job loads what it needs
+        from sbcdark.catalog.progress import counted  # noqa: PLC0415  each job loads what it needs
         from sbcdark.pipeline.products.replay import replay  # noqa: PLC0415  each job loads what it needs
 
         made_in, flats = path_from(folder, "folder"), flat_from(flat)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sbcdark.pipeline.ingest.report import Progress
+    from sbcdark.catalog.progress import Progress
 
 _PERIOD_S = 0.5
 

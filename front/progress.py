@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from sbcdark.pipeline.ingest.report import Progress
+    from sbcdark.catalog.progress import Progress
 
 
 def check_progress(wanted: object) -> None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from sbcdark.catalog.progress import Progress
     from sbcdark.keywords import Apertures, Folder, Names
-    from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.pages.report import Report
     from sbcdark.pipeline.selection.names import Selector
     from sbcdark.pipeline.selection.rules import Rule

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from sbcdark.catalog.archive_listings import PresentFile
+    from sbcdark.catalog.progress import Progress
     from sbcdark.pipeline.archive.downloads import ByteProgress
     from sbcdark.pipeline.archive.mast import ArchiveFile
-    from sbcdark.pipeline.ingest.report import Progress
 
 _VISIT = re.compile(r"[0-9a-z]{1,2}")
 

@@ -29,7 +29,7 @@ from sbcdark.pipeline.frames.untrusted_fits import local_path, modified_ns
 from sbcdark.pipeline.ingest import remote_ingestion
 from sbcdark.pipeline.ingest.discovery import discover
 from sbcdark.pipeline.ingest.quality import flag_outliers
-from sbcdark.pipeline.ingest.report import IngestReport, Progress
+from sbcdark.pipeline.ingest.report import IngestReport
 from sbcdark.pipeline.selection.file_state import rival_of
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy.orm import Session
 
+    from sbcdark.catalog.progress import Progress
     from sbcdark.catalog.records import ExposureFacts, KnownFile
 
 

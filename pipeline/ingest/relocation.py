@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from sbcdark.catalog.progress import Progress
     from sbcdark.catalog.records import StoredFile
-    from sbcdark.pipeline.ingest.report import Progress
 from sbcdark.pipeline.ingest.verification import _PAGE, _pages
 
 

@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from sbcdark.catalog.text import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sbcdark.catalog.ingest_summary import DarkSpan, IngestedProgram, JudgedDark
     from sbcdark.catalog.records import Superseded
-
-
-T = TypeVar("T")
-
-
-class Progress(Protocol):
-    """Progress callback of a long job."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """Report that `done` of `total` files, or what else there are many of, are finished."""
-
-
-def counted(things: Sequence[T], progress: Progress | None) -> Iterator[T]:
-    """Return things one by one, and tell how many are done."""
-    for done, thing in enumerate(things):
-        if progress is not None:
-            progress(done, len(things))
-        yield thing
-    if progress is not None:
-        progress(len(things), len(things))
 
 
 _SHOWN = 3

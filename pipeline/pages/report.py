@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from sbcdark.pipeline.ingest.report import Progress
+    from sbcdark.catalog.progress import Progress
     from sbcdark.pipeline.selection.names import Selector
 
 _MANIFEST = "sbcdark-report.json"

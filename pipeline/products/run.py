@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from astropy.io.fits import BinTableHDU
 
+    from sbcdark.catalog.progress import Progress
     from sbcdark.catalog.result_records import PhotometryRecord
-    from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.products.job import Job
     from sbcdark.pipeline.products.masterdark import Plan
     from sbcdark.pipeline.products.photometry import GrowthPoint

@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from numpy.typing import NDArray
 
+    from sbcdark.catalog.progress import Progress
     from sbcdark.catalog.records import Match, MatchValues
     from sbcdark.pipeline.apertures.apertures import ApertureSpec
     from sbcdark.pipeline.estimation.options import BuildOptions
     from sbcdark.pipeline.estimation.science_frames import ScienceInput
     from sbcdark.pipeline.frames.flats import Flat
-    from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.model.combination import ExposureDark
     from sbcdark.pipeline.selection.names import Selector, Target
 

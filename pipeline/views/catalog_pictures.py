@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.engine import reading
 from sbcdark.catalog.errors import SbcdarkError, UsageError
-from sbcdark.pipeline.ingest.report import counted
+from sbcdark.catalog.progress import counted
 from sbcdark.pipeline.selection.names import named_exposures
 from sbcdark.pipeline.views import catalog_plots, catalog_points, dark_history, history_plot
 from sbcdark.pipeline.views.drawing import own_style, save
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from matplotlib.figure import Figure
 
+    from sbcdark.catalog.progress import Progress
     from sbcdark.pipeline.apertures.apertures import ApertureSpec
     from sbcdark.pipeline.estimation.options import BuildOptions
-    from sbcdark.pipeline.ingest.report import Progress
     from sbcdark.pipeline.model.templates import Templates
     from sbcdark.pipeline.selection.names import Selector
 
