@@ -131,7 +131,10 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "BITPIX 32, sound": (lambda c: rewritten(c, np.ones((1024, 1024), np.int32)), "BITPIX of SCI is 32"),
     "a subarray": (lambda c: rewritten(c, np.ones((512, 1024), np.int16)), "1024 x 512 pixels"),
     "a cube": (lambda c: rewritten(c, np.ones((2, 1024, 1024), np.int16)), "not have 1024 x 1024 pixels"),
-    "nothing but NaN": (lambda c: rewritten(c, np.full((1024, 1024), np.nan, np.float32)), "no finite pixel"),
+    "nothing but NaN": (
+        lambda c: rewritten(c, np.full((1024, 1024), np.nan, np.float32)),
+        "1048576 pixels without a finite value",
+    ),
     "no SCI": (sci("EXTNAME", "'ERR'"), "not SCI"),
     "primary alone": (lambda c: with_card(c, "NEXTEND", "0")[:SCI_HEADER], "SCI extension is missing"),
     "INSTRUME missing": (primary("INSTRUME", None), "INSTRUME is missing"),

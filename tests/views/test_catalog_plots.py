@@ -148,7 +148,7 @@ def test_what_cannot_be_drawn_is_refused(real_catalog: sa.Engine, tmp_path: Path
         catalog.plot("history", "jcmc11e6q", tmp_path / "a.png")
     with pytest.raises(UsageError, match="'match' has no apertures or masks"):
         catalog.plot("match", "jcmc11e6q", tmp_path / "a.png", apertures="circle:735,710,60")
-    with pytest.raises(TypeError, match="give path='a"):
+    with pytest.raises(TypeError, match="Give path='a"):
         catalog.plot("history", "a.png")
     assert list(tmp_path.glob("a.*")) == []
 
