@@ -74,10 +74,7 @@ def rival_of(session: Session, values: MatchValues) -> str | None:
     file = values.file
     if file is None:
         return None
-    for other in queries.files_of(session, values.rootname):
-        alike = (other.kind, other.processed_mjd, other.state) == (file.kind, file.processed_mjd, "present")
-        if not alike or other.id == file.id or file.sha256 is None or other.sha256 in {None, file.sha256}:
-            continue
+    for other in queries.as_new_as(session, values.rootname, file):
         differs = _calibration(other) != _calibration(file) or (
             other.multiplied_by == file.multiplied_by
             and queries.measurements_of(session, other.id) != queries.measurements_of(session, file.id)

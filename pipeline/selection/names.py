@@ -142,6 +142,10 @@ def resolve_target(session: Session, selector: Selector | Sequence[str]) -> list
     targets: dict[str, Target] = {}
     exposures: dict[str, None] = {}
     for name in dict.fromkeys(as_root_name(name) for name in [*names, *wanted.association]):
+        # Most names are those of exposures, and no association has the name of one.
+        if queries.has_exposure(session, name):
+            exposures.setdefault(name)
+            continue
         association = queries.find_association(session, name) if name.isalnum() else None
         if association is not None:
             targets[name] = Target(name, association.present, association.absent)
