@@ -83,7 +83,7 @@ def test_a_named_dark_is_used_all_the_same(nearest: tuple[Catalog, str], spotted
 
 @pytest.mark.slow
 def test_validation_leaves_it_out(nearest: tuple[Catalog, str], spotted: Catalog) -> None:
-    tested, warnings = spotted.validate(apertures=1)
+    tested, warnings = spotted.validate(apertures=2)
     assert sum(row.number for row in tested.rows if row.method == "model") == 19
     assert named(warnings, nearest[1])
 
