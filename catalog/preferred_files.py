@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from sbcdark.catalog import models
 from sbcdark.catalog.chunks import chunks, rows_among
-from sbcdark.catalog.queries import copies_in_order
+from sbcdark.catalog.queries import copies_in_order, file_record
 from sbcdark.catalog.rate_blocks import block_of
 from sbcdark.catalog.times import utc_of_mjd
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from sbcdark.catalog.records import RegionMeasurement
+    from sbcdark.catalog.records import FileRecord, RegionMeasurement
 
 
 def _preferred_file(kind: Any) -> tuple[Any, ...]:
@@ -141,3 +142,29 @@ def refresh_exposures(session: Session, exposure_ids: Iterable[int]) -> None:
         updates.append({"id": exposure_id} | measured_columns(box, quiet))
     if updates:
         session.execute(sa.update(models.Exposure), updates)
+
+
+def as_new_as(session: Session, rootname: str, file: FileRecord) -> list[FileRecord]:
+    """Return the present files of an exposure with the kind and PROCTIME of one of them, but another sha256."""
+    if file.sha256 is None:
+        return []
+    values = {"rootname": rootname, "kind": file.kind, "sha256": file.sha256, "processed": file.processed_mjd}
+    return [file_record(row) for row in session.scalars(_as_new_as(), values)]
+
+
+@lru_cache
+def _as_new_as() -> sa.Select[models.File]:
+    table = models.File
+    named = {name: sa.bindparam(name, type_=sa.String()) for name in ("rootname", "kind", "sha256")}
+    return (
+        sa.select(table)
+        .join(models.Exposure, models.Exposure.id == table.exposure_id)
+        .where(
+            models.Exposure.rootname == named["rootname"],
+            table.kind == named["kind"],
+            table.state == "present",
+            table.sha256 != named["sha256"],
+            table.processed_mjd.is_not_distinct_from(sa.bindparam("processed", type_=sa.Double())),
+        )
+        .order_by(table.id.desc())
+    )

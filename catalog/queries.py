@@ -288,32 +288,6 @@ def files_of(session: Session, rootname: str) -> list[FileRecord]:
     return [file_record(row) for row in session.scalars(query)]
 
 
-def as_new_as(session: Session, rootname: str, file: FileRecord) -> list[FileRecord]:
-    """Return the present files of an exposure with the kind and PROCTIME of one of them, but another sha256."""
-    if file.sha256 is None:
-        return []
-    values = {"rootname": rootname, "kind": file.kind, "sha256": file.sha256, "processed": file.processed_mjd}
-    return [file_record(row) for row in session.scalars(_as_new_as(), values)]
-
-
-@lru_cache
-def _as_new_as() -> sa.Select[models.File]:
-    table = models.File
-    named = {name: sa.bindparam(name, type_=sa.String()) for name in ("rootname", "kind", "sha256")}
-    return (
-        sa.select(table)
-        .join(models.Exposure, models.Exposure.id == table.exposure_id)
-        .where(
-            models.Exposure.rootname == named["rootname"],
-            table.kind == named["kind"],
-            table.state == "present",
-            table.sha256 != named["sha256"],
-            table.processed_mjd.is_not_distinct_from(sa.bindparam("processed", type_=sa.Double())),
-        )
-        .order_by(table.id.desc())
-    )
-
-
 def measurements_of(session: Session, file_id: int) -> list[RegionMeasurement]:
     """Return the measured regions of a file."""
     query = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sbcdark.catalog import queries
 from sbcdark.catalog.errors import BadFileError
+from sbcdark.catalog.preferred_files import as_new_as
 from sbcdark.pipeline.frames.untrusted_fits import file_sha256, local_path, modified_ns
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def rival_of(session: Session, values: MatchValues) -> str | None:
     file = values.file
     if file is None:
         return None
-    for other in queries.as_new_as(session, values.rootname, file):
+    for other in as_new_as(session, values.rootname, file):
         differs = _calibration(other) != _calibration(file) or (
             other.multiplied_by == file.multiplied_by
             and queries.measurements_of(session, other.id) != queries.measurements_of(session, file.id)
