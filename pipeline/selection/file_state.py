@@ -73,7 +73,7 @@ def rival_of(session: Session, values: MatchValues) -> str | None:
     with the same counts and calibration, such as a compressed one, are no rivals.
     """
     file = values.file
-    if file is None:
+    if file is None or file.state != "present":
         return None
     for other in as_new_as(session, values.rootname, file):
         differs = _calibration(other) != _calibration(file) or (
