@@ -82,8 +82,8 @@ def _check(name: str, method: Callable[..., Any], given: tuple[Any, ...], named:
     ArgumentError
         One is unknown or missing, or has the wrong type.
     """
-    parameters = signature(method).parameters
-    known = [one for one in parameters if one != "self"]
+    wanted = signature(method)
+    known = [one for one in wanted.parameters if one != "self"]
     for keyword in named:
         if keyword not in known:
             near = get_close_matches(keyword, known, 1)
@@ -92,11 +92,11 @@ def _check(name: str, method: Callable[..., Any], given: tuple[Any, ...], named:
                 f"There is no keyword {keyword!r}.{hint}", f"{name} takes: {', '.join(known) or 'none'}."
             )
     try:
-        bound = signature(method).bind(*given, **named)
+        bound = wanted.bind(*given, **named)
     except TypeError as error:
         raise ArgumentError(f"{name}: {error}.", f"{name} takes: {', '.join(known) or 'none'}.") from None
     for keyword, value in bound.arguments.items():
-        own = parameters[keyword]
+        own = wanted.parameters[keyword]
         if value is None and own.default is not Parameter.empty:
             continue
         expected, fits = _EXPECTED.get(str(own.annotation).removesuffix(" | None"), ("", lambda _: True))
