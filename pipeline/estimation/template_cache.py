@@ -1,9 +1,9 @@
 """Templates of earlier runs and the comparison of their darks, kept in the cache folder.
 
-The templates of a set of darks, and what the darks say about each other, depend only on the content of the darks and on
-the code that makes them. The name of a file is a hash of both, so an entry is never out of date. Files are written
-under a temporary name and renamed; a damaged one is made anew; one process makes an entry while others that need it
-wait.
+The templates of a set of darks, and what the darks say about each other, depend only on the content of the darks,
+whatever their order, and on the code that makes them. The name of a file is a hash of both, so an entry is never out of
+date. Files are written under a temporary name and renamed; a damaged one is made anew; one process makes an entry while
+others that need it wait.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -46,6 +47,9 @@ class _Entry(NamedTuple):
 _latest: dict[str, _Entry] = {}
 """The entry that this process used last: the associations of a visit share theirs."""
 
+_digests: WeakKeyDictionary[DarkFrame, bytes] = WeakKeyDictionary()
+"""The hashes of the darks in memory: a run asks first for their comparison, then for their templates."""
+
 
 def templates_of(darks: Sequence[DarkFrame]) -> Templates:
     """Return the templates of darks, the same to the last bit whether they are kept or made.
@@ -71,6 +75,7 @@ def comparison_of(darks: Sequence[DarkFrame]) -> Comparison:
 
 def _entry_of(darks: Sequence[DarkFrame]) -> _Entry:
     limit_byte = _limit_byte()
+    darks = sorted(darks, key=lambda dark: dark.rootname)  # exposures rank the same darks in different orders
     key = _key(darks)
     if key not in _latest:
         path = cache_folder("templates") / f"{key}.npz"
@@ -98,14 +103,17 @@ def _key(darks: Sequence[DarkFrame]) -> str:
     """Return a hash of everything that the templates depend on: the darks, the code, the libraries."""
     found = hashlib.sha256(_code().encode())
     for dark in darks:
-        for field in fields(dark):
-            value = getattr(dark, field.name)
-            if isinstance(value, np.ndarray):
-                found.update(f"{field.name} {value.dtype.str} {value.shape}".encode())
-                found.update(np.ascontiguousarray(value).data)
-            else:
-                found.update(f"{field.name} {value!r}".encode())
+        if dark not in _digests:
+            _digests[dark] = _digest(dark)
+        found.update(_digests[dark])
     return found.hexdigest()[:32]
+
+
+def _digest(dark: DarkFrame) -> bytes:
+    counts = np.ascontiguousarray(dark.counts)
+    found = hashlib.sha256(f"{dark.rootname!r} {dark.exptime_s!r} {counts.dtype.str} {counts.shape}".encode())
+    found.update(counts.data)
+    return found.digest()
 
 
 @lru_cache(maxsize=1)

@@ -49,7 +49,7 @@ _GLOW_AREA = (slice(398, 910), slice(302, 814))
 _GLOW_CHANCE = 5.7e-7  # detection of a glow at 5 sigma
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class DarkFrame:
     """A dark frame that goes into the templates.
 

@@ -64,7 +64,6 @@ def test_any_difference_of_the_darks_is_another_entry(folder: Path, darks: list[
     other[500, 500] += 1
     sets = [
         pair,
-        pair[::-1],
         pair[:1],
         [replace(pair[0], counts=other), pair[1]],
         [replace(pair[0], exptime_s=999.0), pair[1]],
@@ -73,6 +72,15 @@ def test_any_difference_of_the_darks_is_another_entry(folder: Path, darks: list[
     for number, one in enumerate(sets, 1):
         templates_of(one)
         assert len(list(folder.iterdir())) == number
+
+
+def test_order_of_the_darks_does_not_matter(folder: Path, darks: list[DarkFrame]) -> None:
+    first = templates_of(darks)
+    forget()
+    other = templates_of(darks[::-1])
+    assert bits(other) == bits(first)
+    assert other.darks == first.darks == tuple(sorted(one.rootname for one in darks))
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_comparison_of_the_darks_is_kept(folder: Path, darks: list[DarkFrame], monkeypatch: pytest.MonkeyPatch) -> None:
