@@ -46,15 +46,19 @@ _DPI = 150
 _DRAWING = RLock()
 
 
-def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def block_sum(
+    image: NDArray[Any], block: int, known: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Sum an image over square blocks; blocks at the far edges may be smaller.
 
     Parameters
     ----------
     image : ndarray, shape (ny, nx)
-        NaN and infinities are ignored.
+        Of any unit.
     block : int
         Side of a block in pixels.
+    known : ndarray of bool, shape (ny, nx), optional
+        The pixels to sum; by default those that are neither NaN nor infinite.
 
     Returns
     -------
@@ -70,10 +74,13 @@ def block_sum(image: NDArray[Any], block: int) -> tuple[NDArray[np.float64], NDA
     """
     if block < 1 or image.ndim != 2:
         raise ValueError(f"cannot sum blocks of {block} pixels in an image with {image.ndim} axes")
-    known = np.isfinite(image)
+    if known is None:
+        known = np.isfinite(image)
+    image = np.where(known, image, image.dtype.type(0))
     missing = [(0, -side % block) for side in image.shape]
-    sums = block_sum_of_whole(np.pad(np.where(known, image, image.dtype.type(0)), missing), block)
-    return sums, block_sum_of_whole(np.pad(known, missing), block).astype(np.int64)
+    if any(after for _, after in missing):
+        image, known = np.pad(image, missing), np.pad(known, missing)
+    return block_sum_of_whole(image, block), block_sum_of_whole(known, block).astype(np.int64)
 
 
 def block_mean(image: NDArray[Any], block: int, divisor: float) -> NDArray[np.float64]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure  # noqa: N812  a class with the name of a function
 
     from sbcdark.pipeline.model.templates import Templates
-    from sbcdark.pipeline.views.residuals import FitPicture
+    from sbcdark.pipeline.views.residuals import FitPicture, Profile
 
 _NAME = 24
 _FINE, _COARSE = 8, 16  # block sides of rates and of residuals, pixels
@@ -57,7 +57,7 @@ def page_of_fit(path: Path, fit: FitPicture) -> None:
     for plot, ground in ((science, "white"), (model, "white"), (residual, "black")):
         for _, style, mask in fit.left_out:
             outline(plot, mask, *((_LEFT_OUT, "solid") if style == "orange" else (ground, style)))
-    profiles = [_profile(fit, axis, name) for axis, name in ((0, "x"), (1, "y"))]
+    profiles = [_profile(line, name) for line, name in zip(fit.profiles(), "xy", strict=True)]
     note = f"{text[0].upper()}{text[1:]}." if (text := fit.left_out_text) else ""
     write_page(
         path, f"Fit of the dark of {plain_text(fit.rootname, _NAME)}", [science, model, residual, *profiles], note
@@ -93,8 +93,7 @@ def page_of_templates(path: Path, exposure: str, templates: Templates) -> None:
     write_page(path, f"Templates of the dark of {name}", plots, note)
 
 
-def _profile(fit: FitPicture, axis: int, name: str) -> Figure:
-    line = fit.profile(axis)
+def _profile(line: Profile, name: str) -> Figure:
     plot = new_plot(f"detector {name} (pixel), means of {PROFILE}", _RATES, height=280, place="half")
     columns = {"x": line.place, "y": line.seen, "error": line.error, "model": line.expected}
     columns |= {"low": line.seen - line.error, "high": line.seen + line.error}

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
     from numpy.typing import NDArray
 
@@ -107,56 +106,62 @@ def _frame_title(kind: str, frame: FramePicture) -> str:
     return f"{kind} {plain_text(frame.rootname, _TITLE - len(kind))}\n{', '.join(facts)}"
 
 
-def _pair(figure: Figure, bottom: float) -> tuple[Axes, Axes]:
-    """Return two panels side by side with one scale; `bottom` in inches."""
-    left, right = panel(figure, 0.8, bottom, _SIDE, _SIDE), panel(figure, 5.95, bottom, _SIDE, _SIDE)
-    right.tick_params(labelleft=False)
-    return left, right
-
-
-def _bar(bottom: float) -> tuple[float, float, float, float]:
-    """Return the place of the colour bar beside a pair, inches."""
-    return 10.9, bottom, 0.17, _SIDE
-
-
 class _PairSheet:
-    """The figure of an exposure and its dark, kept for the next pair: axes take longer to make than to fill."""
+    """The figure of two images side by side with one scale, kept for the next pair: axes take longer to make than fill.
 
-    def __init__(self, shapes: tuple[tuple[int, ...], ...]) -> None:
-        self.figure = new_figure(12.0, 0.6 + _SIDE + 0.6, None)
-        self._panels = _pair(self.figure, 0.6)
+    Parameters
+    ----------
+    shapes : tuple of tuple of int
+        The shapes of the images.
+    name : str
+        What the pixels are of, for the labels of the axes.
+    bottom, top : float
+        Height of what is below and above the panels, inches.
+    """
+
+    def __init__(self, shapes: tuple[tuple[int, ...], ...], name: str, bottom: float, top: float) -> None:
+        self.figure = new_figure(12.0, bottom + _SIDE + top, None)
+        self.panels = tuple(panel(self.figure, left, bottom, _SIDE, _SIDE) for left in (0.8, 5.95))
+        self.below: list[Artist] = []
         self._drawn = []
-        for axes, shape in zip(self._panels, shapes, strict=True):
+        for axes, shape in zip(self.panels, shapes, strict=True):
             empty = np.zeros([-(-side // SIDE) for side in shape])
             self._drawn.append(draw_image(axes, empty, shape, SIDE, (0.0, 1.0)))
-            _draw_region(axes, BOX, "-")
-            _draw_region(axes, QUIET, "--")
-            axes.set_xlabel("detector x (pixel)")
-        self._panels[0].set_ylabel("detector y (pixel)")
-        self._bar = panel(self.figure, *_bar(0.6))
+            axes.set_xlabel(f"{name} x (pixel)")
+        self.panels[0].set_ylabel(f"{name} y (pixel)")
+        self.panels[1].tick_params(labelleft=False)
+        self._bar = panel(self.figure, 10.9, bottom, 0.17, _SIDE)
         colour_bar(self.figure, self._drawn[1], self._bar, rate_label(SIDE))
 
     @property
     def changing(self) -> list[Artist]:
         """What differs from one pair to the next: the images and what lies on them, titles and scale."""
         over: list[Artist] = []
-        for axes in self._panels:
+        for axes in self.panels:
             over += [*axes.patches, *axes.texts, *axes.spines.values(), axes.title]
-        return [*self._drawn, *over, self._bar]
+        return [*self._drawn, *over, *self.below, self._bar]
 
-    def fill(self, frames: tuple[FramePicture, FramePicture]) -> Figure:
-        """Return the figure with an exposure and its dark."""
-        images = [block_mean(frame.counts, SIDE, frame.exptime_s * UNIT) for frame in frames]
+    def fill(self, images: Sequence[NDArray[np.float64]], titles: Sequence[str]) -> None:
+        """Put two images and their titles into the figure."""
         limits = stretch(images)
-        for axes, drawn, image, frame, kind in zip(
-            self._panels, self._drawn, images, frames, ("Exposure", "Dark"), strict=True
-        ):
+        for axes, drawn, image, title in zip(self.panels, self._drawn, images, titles, strict=True):
             redraw_image(drawn, image, limits)
-            axes.set_title(_frame_title(kind, frame), fontsize=11, parse_math=False)
-        return self.figure
+            axes.set_title(title, fontsize=11, parse_math=False)
 
 
-_pair_sheet = lru_cache(maxsize=1)(_PairSheet)
+@lru_cache(maxsize=1)
+def _frame_sheet(shapes: tuple[tuple[int, ...], ...]) -> _PairSheet:
+    sheet = _PairSheet(shapes, "detector", 0.6, 0.6)
+    for axes in sheet.panels:
+        _draw_region(axes, BOX, "-")
+        _draw_region(axes, QUIET, "--")
+    return sheet
+
+
+@lru_cache(maxsize=1)
+def _product_sheet(shape: tuple[int, ...], lines: int) -> _PairSheet:
+    """Return the sheet of two products of one shape, with room for lines of names of apertures."""
+    return _PairSheet((shape, shape), "product", 0.6 + 0.18 * lines, 0.4)  # whole pixels
 
 
 def plot_exposure_and_dark(path: Path, science: FramePicture, dark: FramePicture) -> None:
@@ -175,8 +180,16 @@ def plot_exposure_and_dark(path: Path, science: FramePicture, dark: FramePicture
         The file cannot be written.
     """
     with own_style():
-        sheet = _pair_sheet((science.counts.shape, dark.counts.shape))
-        save(sheet.fill((science, dark)), path, changing=sheet.changing)
+        sheet = _filled_frames(science, dark)
+        save(sheet.figure, path, changing=sheet.changing)
+
+
+def _filled_frames(science: FramePicture, dark: FramePicture) -> _PairSheet:
+    frames = (science, dark)
+    images = [block_mean(frame.counts, SIDE, frame.exptime_s * UNIT) for frame in frames]
+    sheet = _frame_sheet((science.counts.shape, dark.counts.shape))
+    sheet.fill(images, [_frame_title(kind, frame) for kind, frame in zip(("Exposure", "Dark"), frames, strict=True)])
+    return sheet
 
 
 def _draw_apertures(axes: Axes, apertures: Sequence[PixelShape]) -> None:
@@ -221,32 +234,6 @@ def _aperture_list(apertures: Sequence[PixelShape]) -> str:
     return "\n".join("      ".join(names[i : i + 2]) for i in range(0, len(names), 2))
 
 
-def _products_figure(
-    science: NDArray[Any],
-    masterdark: NDArray[Any],
-    apertures: Sequence[PixelShape],
-    titles: tuple[str, str],
-) -> Figure:
-    names = _aperture_list(apertures)
-    bottom = 0.6 + (0.17 * (names.count("\n") + 1) if names else 0.0)
-    figure = new_figure(12.0, bottom + _SIDE + 0.4, None)
-    panels = _pair(figure, bottom)
-    products = (science, masterdark)
-    images = [block_mean(product, SIDE, UNIT) for product in products]
-    limits = stretch(images)
-    drawn = None
-    for axes, product, image, title in zip(panels, products, images, titles, strict=True):
-        drawn = draw_image(axes, image, product.shape, SIDE, limits)
-        _draw_apertures(axes, apertures)
-        axes.set_title(plain_text(title, _TITLE), fontsize=11, parse_math=False)
-        axes.set_xlabel("product x (pixel)")
-    panels[0].set_ylabel("product y (pixel)")
-    colour_bar(figure, drawn, panel(figure, *_bar(bottom)), rate_label(SIDE))
-    if names:
-        figure.supxlabel(names, fontsize=9, parse_math=False)
-    return figure
-
-
 def plot_products(
     path: Path,
     science: NDArray[Any],
@@ -274,4 +261,21 @@ def plot_products(
         The file cannot be written.
     """
     with own_style():
-        save(_products_figure(science, masterdark, apertures, titles), path)
+        sheet = _filled_products(science, masterdark, apertures, titles)
+        save(sheet.figure, path, changing=sheet.changing)
+
+
+def _filled_products(
+    science: NDArray[Any], masterdark: NDArray[Any], apertures: Sequence[PixelShape], titles: tuple[str, str]
+) -> _PairSheet:
+    names = _aperture_list(apertures)
+    images = [block_mean(product, SIDE, UNIT) for product in (science, masterdark)]
+    sheet = _product_sheet(science.shape, names.count("\n") + 1 if names else 0)
+    sheet.fill(images, [plain_text(title, _TITLE) for title in titles])
+    for axes in sheet.panels:
+        for artist in (*axes.patches, *axes.texts):
+            artist.remove()
+        _draw_apertures(axes, apertures)
+    if names:
+        sheet.below = [sheet.figure.supxlabel(names, fontsize=9, parse_math=False)]
+    return sheet

@@ -28,6 +28,7 @@ from sbcdark.pipeline.views.drawing import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.artist import Artist
@@ -43,6 +44,7 @@ PROFILE = 32
 
 _DATA, _LEFT_OUT, _MODEL = PALETTE[0], PALETTE[1], PALETTE[5]
 _TITLE = 40
+_MARGIN = 0.05  # above and below a profile, relative to its range
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,26 +123,25 @@ class FitPicture:
 
         The residual is (exposure - model) / sqrt(model). All are NaN where there is little data.
         """
-        images = (np.where(self.good, image, np.nan) for image in (self.counts, self.model))
-        (seen, _), (expected, pixels) = (block_sum(image, block) for image in images)
+        (seen, pixels), expected = block_sum(self.counts, block, self.good), block_sum(self.model, block, self.good)[0]
         means = [block_mean_of(sums, pixels, block, self.exptime_s * UNIT) for sums in (seen, expected)]
         sigma = np.full(seen.shape, np.nan)
         np.divide(seen - expected, np.sqrt(np.maximum(expected, 0.1)), out=sigma, where=pixels >= block**2 // 4)
         return means, sigma
 
-    def profile(self, axis: int) -> Profile:
-        """Return the mean rates of the fitted pixels along x (axis 0 is summed) or y (axis 1 is)."""
+    def profiles(self) -> tuple[Profile, Profile]:
+        """Return the mean rates of the fitted pixels along x and along y."""
         use = self.fitted
-        points = []
-        for image in (np.where(use, self.counts, 0.0), np.where(use, self.model, 0.0), use.astype(np.float64)):
-            line: NDArray[Any] = image.sum(axis=axis)
-            points.append(line.reshape(-1, PROFILE).sum(axis=1))
-        seen, expected, pixels = points
-        filled = pixels > 0
-        place = (np.arange(len(pixels)) * PROFILE + 0.5 * (PROFILE - 1))[filled]
-        unit = pixels[filled] * self.exptime_s * UNIT
-        error = np.sqrt(np.maximum(seen[filled], 1.0)) / unit
-        return Profile(place, seen[filled] / unit, error, expected[filled] / unit)
+        seen, pixels = block_sum(self.counts, PROFILE, use)
+        sums: Any = np.array([seen, block_sum(self.model, PROFILE, use)[0], pixels])
+        return self._profile(sums.sum(axis=1)), self._profile(sums.sum(axis=2))
+
+    def _profile(self, sums: NDArray[np.float64]) -> Profile:
+        filled = sums[2] > 0
+        seen, expected, pixels = sums[:, filled]
+        place = (np.arange(len(filled)) * PROFILE + 0.5 * (PROFILE - 1))[filled]
+        unit = pixels * self.exptime_s * UNIT
+        return Profile(place, seen / unit, np.sqrt(np.maximum(seen, 1.0)) / unit, expected / unit)
 
 
 def plot_fit(path: Path | None, fit: FitPicture, *, written_as: str = "png") -> Figure:
@@ -187,13 +188,19 @@ class _FitSheet:
         colour_bar(self.figure, self._drawn[0], science_bar, rate_label(SIDE))
         colour_bar(self.figure, self._drawn[2], residual_bar, "(science - model) / sqrt(model)")
         self._bar = science_bar
+        self._profiles = [
+            _ProfilePanel(panel(self.figure, left, 0.6, 4.95, 2.15), side, name)
+            for left, side, name in ((0.8, shape[1], "x"), (6.8, shape[0], "y"))
+        ]
         self._of_one: list[Any] = []
 
     @property
     def changing(self) -> list[Artist]:
         """What differs from one fit to the next: the images and what lies on them, the profiles, the first scale."""
         frames = [spine for axes in self._panels for spine in axes.spines.values()]
-        return [*self._drawn, *self._of_one, *frames, self._panels[0].title, self._panels[2].title, self._bar]
+        profiles = [artist for profile in self._profiles for artist in profile.changing]
+        titles = [self._panels[0].title, self._panels[2].title]
+        return [*self._drawn, *self._of_one, *frames, *titles, *profiles, self._bar]
 
     def fill(self, fit: FitPicture) -> Figure:
         """Return the figure with a fit."""
@@ -206,28 +213,22 @@ class _FitSheet:
             self._drawn, (*means, sigmas), (limits, limits, (-SIGMAS, SIGMAS)), strict=True
         ):
             redraw_image(drawn, image, between)
-        for axes, ground in zip(self._panels, ("white", "white", "black"), strict=True):
-            for _, style, mask in fit.left_out:
-                colour, line = (_LEFT_OUT, "solid") if style == "orange" else (ground, style)
-                self._of_one += _outline(axes, mask, colour, line)
+        for _, style, mask in fit.left_out:
+            self._of_one += _outlines(self._panels, mask, style)
         science.set_title(plain_text(fit.rootname, _TITLE), fontsize=11, parse_math=False)
         residual.set_title(fit.residual_title, fontsize=11)
         if text := fit.left_out_text:
             self._of_one.append(self.figure.text(0.5, 2.95 / 7.0, text, fontsize=9, ha="center"))
-        along_x, along_y = (panel(self.figure, left, 0.6, 4.95, 2.15) for left in (0.8, 6.8))
-        self._of_one += [along_x, along_y]
-        _profile(along_x, fit, axis=0, name="x")
-        _profile(along_y, fit, axis=1, name="y")
+        for profile, line in zip(self._profiles, fit.profiles(), strict=True):
+            profile.fill(line)
         return self.figure
 
 
 _fit_sheet = lru_cache(maxsize=1)(_FitSheet)
 
 
-def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str) -> list[Any]:
-    """Outline a mask; return what is drawn."""
-    if not mask.any() or mask.all():
-        return []
+def _outlines(panels: Sequence[Axes], mask: NDArray[np.bool_], style: str) -> list[Any]:
+    """Outline a mask in each panel; return what is drawn."""
     # Only the part with the mask, and a pixel around it: the contour of a frame takes as long as the whole figure.
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     top, first = max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0)
@@ -237,18 +238,43 @@ def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str) -> li
     from matplotlib.collections import LineCollection  # noqa: PLC0415 - slow to load
 
     x, y = np.arange(part.shape[1]) + first, np.arange(part.shape[0]) + top
-    contour = axes.contour(x, y, part, levels=[0.5])
-    lines = LineCollection(contour.allsegs[0], colors=[colour], linewidths=0.9, linestyles=[style], zorder=2)
+    contour = panels[0].contour(x, y, part, levels=[0.5])
+    lines = contour.allsegs[0]
     contour.remove()  # it would keep several images of the part
-    return [axes.add_collection(lines, autolim=False)]
+    drawn = []
+    for axes, ground in zip(panels, ("white", "white", "black"), strict=True):
+        colour, line = (_LEFT_OUT, "solid") if style == "orange" else (ground, style)
+        outline = LineCollection(lines, colors=[colour], linewidths=0.9, linestyles=[line], zorder=2)
+        drawn.append(axes.add_collection(outline, autolim=False))
+    return drawn
 
 
-def _profile(axes: Axes, fit: FitPicture, *, axis: int, name: str) -> None:
-    """Draw the mean rate of the fitted pixels along x (summed over axis 0) or y: data with errors over the model."""
-    line = fit.profile(axis)
-    axes.errorbar(line.place, line.seen, line.error, fmt=".", color=_DATA, markersize=4, linewidth=1, label="science")
-    axes.plot(line.place, line.expected, color=_MODEL, linewidth=1.5, label="dark + sky")
-    axes.set_xlabel(f"detector {name} (pixel), means of {PROFILE}")
-    axes.set_ylabel("1e-5 count/s/pixel")
-    axes.set_xlim(-0.5, fit.counts.shape[1 - axis] - 0.5)
-    axes.legend(frameon=False, fontsize=9)
+class _ProfilePanel:
+    """The mean rate of the fitted pixels along x or y: data with errors over the model."""
+
+    def __init__(self, axes: Axes, side: int, name: str) -> None:
+        self._axes = axes
+        data = axes.errorbar([0], [0], [1], fmt=".", color=_DATA, markersize=4, linewidth=1, label="science")
+        self._points, _, (self._bars,) = data
+        (self._model,) = axes.plot([0], [0], color=_MODEL, linewidth=1.5, label="dark + sky")
+        axes.set_xlabel(f"detector {name} (pixel), means of {PROFILE}")
+        axes.set_ylabel("1e-5 count/s/pixel")
+        axes.set_xlim(-0.5, side - 0.5)
+        self._legend = axes.legend(frameon=False, fontsize=9)
+
+    @property
+    def changing(self) -> list[Artist]:
+        """What differs from one fit to the next."""
+        lines = [self._bars, self._model, self._points]
+        return [*lines, *self._axes.spines.values(), self._axes.yaxis, self._legend]
+
+    def fill(self, line: Profile) -> None:
+        """Put a profile into the panel."""
+        low, high = line.seen - line.error, line.seen + line.error
+        self._points.set_data(line.place, line.seen)
+        self._bars.set_segments(np.stack([np.stack([line.place, end], axis=1) for end in (low, high)], axis=1))
+        self._model.set_data(line.place, line.expected)
+        if line.place.size:
+            bottom, top = min(low.min(), line.expected.min()), max(high.max(), line.expected.max())
+            margin = _MARGIN * (top - bottom)
+            self._axes.set_ylim(bottom - margin, top + margin)

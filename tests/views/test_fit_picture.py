@@ -38,12 +38,12 @@ def test_a_profile_has_only_the_pixels_of_the_fit() -> None:
     counts[halos] = 1e6
     fit = FitPicture("jcmc11e6q", counts, np.full_like(counts, 2.0), ~none, none, none, none, halos, 1000.0, None)
     assert [name for name, _, _ in fit.left_out] == ["surroundings of large apertures"]
-    along = fit.profile(0)
+    along, across = fit.profiles()
     assert len(along.place) == (_SIDE - 320) // PROFILE
     np.testing.assert_allclose(along.seen, 1.0 / (1000.0 * 1e-5))
     np.testing.assert_allclose(along.expected, 2 * along.seen)
-    np.testing.assert_allclose(fit.profile(1).seen, along.seen[0])
-    assert replace(fit, halos=none).profile(0).seen.max() > 1e3
+    np.testing.assert_allclose(across.seen, along.seen[0])
+    assert replace(fit, halos=none).profiles()[0].seen.max() > 1e3
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ from sbcdark.pipeline.views.drawing import UNIT, block_mean, block_sum, own_styl
 from sbcdark.pipeline.views.plots import (
     LISTED_APERTURES,
     FramePicture,
-    _pair_sheet,
-    _products_figure,
+    _filled_frames,
+    _filled_products,
     plot_exposure_and_dark,
     plot_products,
 )
@@ -64,7 +64,7 @@ def picture(path: Path) -> NDArray[Any]:
 
 
 def pair_figure(science: FramePicture, dark: FramePicture) -> Figure:
-    return _pair_sheet((science.counts.shape, dark.counts.shape)).fill((science, dark))
+    return _filled_frames(science, dark).figure
 
 
 def shown(axes: Axes) -> Any:
@@ -181,7 +181,7 @@ def test_apertures_are_drawn_where_they_are_and_numbered() -> None:
         PixelEllipse(705.0, 685.0, 90.0, 60.0, 30.0, "core"),
         PixelEllipse(300.0, 400.0, 50.0, 50.0, 0.0, "$x_2$"),
     ]
-    figure = _products_figure(product(), product(), apertures, ("Science", "Masterdark"))
+    figure = _filled_products(product(), product(), apertures, ("Science", "Masterdark")).figure
     for axes in figure.axes[:2]:
         drawn = [p for p in axes.patches if isinstance(p, Ellipse)]
         for patch, aperture in zip(drawn, apertures, strict=True):
@@ -213,7 +213,7 @@ def test_constant_and_empty_images(value: float, tmp_path: Path) -> None:
 
 def test_hostile_names_are_drawn_as_text(tmp_path: Path) -> None:
     apertures = [PixelEllipse(70.0, 10.0 * i, 9.0, 9.0, 0.0, HOSTILE) for i in range(20)]
-    figure = _products_figure(product(), product(), apertures, (HOSTILE, HOSTILE))
+    figure = _filled_products(product(), product(), apertures, (HOSTILE, HOSTILE)).figure
     hostile = FramePicture(HOSTILE, np.ones((64, 64)), 1.0, float("nan"), float("inf"))
     pair = pair_figure(hostile, hostile)
     for drawn in (figure, pair):
@@ -248,7 +248,7 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, monkeypatch: pyte
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+    monkeypatch.setattr("matplotlib.image.imsave", fail)
     with pytest.raises(OSError, match="No space"):
         plot_products(path, product(), product())
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
