@@ -137,7 +137,8 @@ def sound(data: Path, kind: str, number: int) -> bytes:
     content = overwritten(content, "ROOTNAME", f"'j{kind[0]}{number:06d}q'")
     if kind == "asn":
         return content
-    return overwritten(content, "EXPSTART", f"{56_000 + number}.5")
+    # The end of the real exposure would contradict it.
+    return overwritten(overwritten(content, "EXPSTART", f"{56_000 + number}.5"), "EXPEND", None)
 
 
 def overwritten(content: bytes, keyword: str, value: str | bytes | None, extension: int = 0) -> bytes:

@@ -6,7 +6,6 @@ Files are untrusted: a bad SBC RAW, FLT or ASN is refused with a reason, in boun
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 import stat
@@ -24,6 +23,12 @@ from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE, REGIONS
 from sbcdark.pipeline.frames.flats import flat_at_hand
 from sbcdark.pipeline.frames.flt_checks import why_unfit
 from sbcdark.pipeline.frames.frame_counts import LARGEST_PIXEL, measured_regions
+from sbcdark.pipeline.frames.header_checks import (
+    number_of,
+    optional_number,
+    require_full_frame,
+    require_one_time,
+)
 from sbcdark.pipeline.frames.lost_pixels import lost_pixels, why_not_whole
 from sbcdark.pipeline.frames.plain_headers import NotPlainError, plain_headers
 from sbcdark.pipeline.frames.untrusted_fits import (
@@ -171,6 +176,7 @@ def parse(
         return plain, None
     with open_content(content) as hdus, reasons():
         _require_sbc(hdus[0].header)
+        _require_not_made_here(hdus[0].header)
         if kind == "ASN":
             return None, _association(hdus)
         science: Any = hdus[1] if len(hdus) > 1 else None
@@ -222,6 +228,12 @@ def _require_sbc(primary: Any) -> None:
         raise NotOursError(f"another detector: {detector}")
 
 
+def _require_not_made_here(primary: Any) -> None:
+    """Leave out the FLTs of `sbcdark subtract`: one more dark would be subtracted from them."""
+    if _text(primary, "DARKCORR") == "COMPLETE" and card_value(primary, "DRKVERS") is not None:
+        raise NotOursError("made by sbcdark subtract: its dark is already subtracted")
+
+
 def _exposure(
     primary: Any,
     header: Any,
@@ -249,10 +261,14 @@ def _exposure(
     if exposure_kind == "dark" and (lacks := why_not_whole(data, lost)) is not None:
         raise UnsoundError(f"the dark {lacks}")
     # The shortest SBC exposure is 0.1 s; a time near zero would give arbitrary rates.
-    exptime = _number(primary, "EXPTIME", "s", above=0.01, below=20_000.0)
-    start = _number(primary, "EXPSTART", "MJD", above=52_000.0, below=80_000.0)
-    mean_dark = _optional(header, "MEANDARK", above=-LARGEST_PIXEL, below=LARGEST_PIXEL)
+    exptime = number_of(primary, "EXPTIME", "s", above=0.01, below=20_000.0)
+    start = number_of(primary, "EXPSTART", "MJD", above=52_000.0, below=80_000.0)
+    flag = _text(primary, "EXPFLAG")
+    require_one_time(primary, start, exptime, flag)
+    mean_dark = optional_number(header, "MEANDARK", above=-LARGEST_PIXEL, below=LARGEST_PIXEL)
     subtracted = _text(primary, "DARKCORR") == "COMPLETE" or (mean_dark or 0.0) > 0
+    if subtracted and exposure_kind == "dark":
+        raise UnsoundError("a dark was subtracted from this dark (DARKCORR, MEANDARK)")
     flat = None
     if exposure_kind == "science" and data.dtype.kind == "f":
         flat = flat_at_hand(_text(primary, "FLATCORR"), _flats(primary), given_flat)
@@ -268,18 +284,18 @@ def _exposure(
         start_utc=utc_of_mjd(start),
         start_mjd=start,
         exptime_s=exptime,
-        temperature_start_c=_number(header, "MDECODT1", "C", above=-50.0, below=100.0),
-        temperature_end_c=_number(header, "MDECODT2", "C", above=-50.0, below=100.0),
-        exposure_flag=_text(primary, "EXPFLAG"),
-        processed_mjd=_optional(primary, "PROCTIME", above=0.0, below=100_000.0),
+        temperature_start_c=number_of(header, "MDECODT1", "C", above=-50.0, below=100.0),
+        temperature_end_c=number_of(header, "MDECODT2", "C", above=-50.0, below=100.0),
+        exposure_flag=flag,
+        processed_mjd=optional_number(primary, "PROCTIME", above=0.0, below=100_000.0),
         calibration_version=_text(primary, "CAL_VER"),
         dark_correction=_text(primary, "DARKCORR"),
         mean_dark_count=mean_dark,
         flat_correction=_text(primary, "FLATCORR"),
         flat_file=_flats(primary),
         multiplied_by=None if flat is None else flat.path.name,
-        photflam_erg_s_cm2_a=_optional(header, "PHOTFLAM", above=0.0, below=1.0),
-        photplam_a=_optional(header, "PHOTPLAM", above=0.0, below=1e6),
+        photflam_erg_s_cm2_a=optional_number(header, "PHOTFLAM", above=0.0, below=1.0),
+        photplam_a=optional_number(header, "PHOTPLAM", above=0.0, below=1e6),
         measurements=measured_regions(frame, exptime, REGIONS if regions is None else regions, subtracted=subtracted),
         observation_quality=_text(primary, "QUALITY"),
         guide_star_lock=_text(primary, "FGSLOCK"),
@@ -299,6 +315,7 @@ def _required_pixels(header: Any, read_pixels: Callable[[], Any]) -> Any:
     shape = (header.get("NAXIS2"), header.get("NAXIS1"))
     if shape != DETECTOR_SHAPE:
         raise UnsoundError(f"SCI is {shape[1]} x {shape[0]} pixels, not 1024 x 1024")
+    require_full_frame(header)
     data = read_pixels()
     if data is None or data.shape != DETECTOR_SHAPE:
         raise UnsoundError("SCI does not have 1024 x 1024 pixels")
@@ -381,20 +398,3 @@ def _program(header: Any) -> int | None:
 def _association_name(header: Any) -> str | None:
     name = (_text(header, "ASN_ID") or "").lower()
     return name if _ROOTNAME.fullmatch(name) and name != "none" else None
-
-
-def _number(header: Any, keyword: str, unit: str, *, above: float, below: float) -> float:
-    value = card_value(header, keyword)
-    if value is None or isinstance(value, str | bool) or not isinstance(value, int | float):
-        raise UnsoundError(f"{keyword} is missing" if value is None else f"{keyword} is not a number")
-    if not math.isfinite(value) or not above < value < below:
-        limits = f"{above:g}{'-' if above >= 0 else ' to '}{below:g} {unit}"
-        raise UnsoundError(f"{keyword} = {value:.6g} {unit} is outside {limits}")
-    return float(value)
-
-
-def _optional(header: Any, keyword: str, *, above: float, below: float) -> float | None:
-    value = card_value(header, keyword)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < below:
-        return None
-    return float(value)

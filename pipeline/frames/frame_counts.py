@@ -13,6 +13,8 @@ from sbcdark.pipeline.frames.untrusted_fits import UnsoundError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from sbcdark.catalog.records import RegionMeasurement
     from sbcdark.pipeline.detector.rates import Frame
     from sbcdark.pipeline.detector.regions import Region
@@ -25,6 +27,17 @@ _IMPOSSIBLE = 1e-9
 
 LARGEST_PIXEL = 1e7
 """Counts; the detector counts to 65,535, and no flat is below 1 %."""
+
+_FASTEST_PIXEL = 50.0
+"""Count/s: the limit of the SBC for a pixel, twice the rate up to which it is linear (ACS Instrument Handbook, sections
+4.5 and 4.6). The hottest pixel of the darks of program 13961 has 2.4."""
+
+_FASTEST_FRAME = 300_000.0
+"""Count/s; the SBC cannot count more than 285,000 reliably (ACS Instrument Handbook, section 4.5)."""
+
+MOST_NEGATIVE = 0.01
+"""Share of the pixels of a frame from which nothing was subtracted: some may be damaged. As 99 of 100 pixels hold no
+count, a subtraction makes nearly all of them negative."""
 
 
 def measured_regions(
@@ -62,8 +75,35 @@ def measured_regions(
     if not subtracted and any(one.counts < 0 for one in measured):
         raise UnsoundError("SCI has a negative sum in a region, but no dark was subtracted")
     if not subtracted:
+        if (share := negative_share(counts)) > MOST_NEGATIVE:
+            raise UnsoundError(f"{share:.0%} of the pixels of SCI are negative, but DARKCORR is not COMPLETE")
         _require_counts(measured, exptime)
+    _require_countable(frame, measured, exptime)
     return measured
+
+
+def negative_share(counts: NDArray[np.generic]) -> float:
+    """Return which share of the pixels of a frame (any shape) is negative."""
+    return 0.0 if counts.dtype.kind == "u" else float(np.mean(np.less(counts, 0)))
+
+
+def _require_countable(frame: Frame, measured: Sequence[RegionMeasurement], exptime: float) -> None:
+    """Refuse counts that are more than the detector can count in the time."""
+    values = frame.counts if frame.y is None else frame.values
+    largest = float(np.max(values, where=np.isfinite(values), initial=0))
+    most = _FASTEST_PIXEL * exptime
+    # A short exposure may hold some more: 6 sigma of the Poisson distribution, and its skewness.
+    if largest > most + 6.0 * most**0.5 + 35.0 / 6.0:
+        wrapped = " (65,536 more than stored, if it is negative)" if frame.counts.dtype.kind == "u" else ""
+        raise UnsoundError(
+            f"SCI has a pixel of {largest:.6g} counts in {exptime:.6g} s{wrapped}; the SBC counts at most "
+            f"{_FASTEST_PIXEL:g} count/s in a pixel"
+        )
+    total = sum(one.counts for one in measured if one.region == FRAME.name)
+    if total > _FASTEST_FRAME * exptime:
+        raise UnsoundError(
+            f"{total:.6g} counts in {exptime:.6g} s; the SBC counts at most {_FASTEST_FRAME:.0f} count/s in all"
+        )
 
 
 def _require_counts(measured: Sequence[RegionMeasurement], exptime: float) -> None:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from helpers import SCI_HEADER, counts, dump, exposures_dump, files_told, refused, taken, unpacked_raw, with_card
+from helpers import (
+    SCI_HEADER,
+    counts,
+    dump,
+    exposures_dump,
+    files_told,
+    refused,
+    taken,
+    unpacked_raw,
+    with_card,
+    with_times,
+)
 
 from sbcdark.catalog import models, queries
 from sbcdark.catalog.engine import reading
@@ -178,7 +189,7 @@ def test_changed_content_is_read_again_and_supersedes(
     content = unpacked_raw(shared_data)
     url = web.put("/jcrx01iiq_raw.fits", content)
     ingest(empty_catalog, [url])
-    changed = with_card(content, "EXPTIME", "500.0")
+    changed = with_times(content, exptime="500.0")
     web.put("/jcrx01iiq_raw.fits", changed, etag='"2"')
     assert counts(ingest(empty_catalog, [url])) == (0, 1, 0, 0)
     # The same mark at another time is the same content, which is known by that time from then on.

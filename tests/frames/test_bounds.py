@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from helpers import SCI_HEADER, unpacked_raw, with_card
+from helpers import SCI_HEADER, unpacked_raw, with_card, with_times
 
 from sbcdark.catalog.records import ExposureFacts, FileReading, Refusal
 from sbcdark.pipeline.detector.regions import BOX
@@ -56,10 +56,15 @@ def facts(tmp_path: Path, content: bytes, kind: str = "raw") -> ExposureFacts:
     return result.exposure
 
 
+def pixels_of(content: bytes) -> int:
+    """Return where the pixels of SCI begin."""
+    header = content.index(b"XTENSION")
+    return header + -(-(content.index(b"END" + b" " * 77, header) + 80 - header) // 2880) * 2880
+
+
 def with_pixels(flt: bytes, change: Callable[[NDArray[np.float32]], None]) -> bytes:
     """Return an FLT whose SCI pixels are changed, byte by byte where they lie."""
-    header = flt.index(b"XTENSION")
-    start = header + -(-(flt.index(b"END" + b" " * 77, header) + 80 - header) // 2880) * 2880
+    start = pixels_of(flt)
     pixels = np.frombuffer(flt, ">f4", 1024 * 1024, start).reshape(1024, 1024).copy()
     change(pixels)
     return flt[:start] + pixels.tobytes() + flt[start + pixels.nbytes :]
@@ -68,8 +73,10 @@ def with_pixels(flt: bytes, change: Callable[[NDArray[np.float32]], None]) -> by
 @pytest.mark.parametrize("value", ["1E-320", "1E-300", "0.001"])
 def test_exposure_of_next_to_nothing_is_rejected(tmp_path: Path, raw: bytes, value: str) -> None:
     # Its rates would be infinite, and 1E-320 s times pixels zero.
-    assert "EXPTIME" in reason(tmp_path, with_card(raw, "EXPTIME", value), "raw")
-    assert facts(tmp_path, with_card(raw, "EXPTIME", "0.1")).exptime_s == 0.1
+    assert "EXPTIME" in reason(tmp_path, with_times(raw, exptime=value), "raw")
+    start = pixels_of(raw)
+    empty = raw[:start] + bytes(2 * 1024 * 1024) + raw[start + 2 * 1024 * 1024 :]
+    assert facts(tmp_path, with_times(empty, exptime="0.1")).exptime_s == 0.1
 
 
 def test_scaled_counts_that_overflow_are_rejected(empty_catalog: sa.Engine, tmp_path: Path, raw: bytes) -> None:
@@ -118,6 +125,73 @@ def test_sum_below_nothing_is_rejected_unless_a_dark_was_subtracted(tmp_path: Pa
     box = facts(tmp_path, with_card(content, "DARKCORR", "'COMPLETE'"), "flt").measurements[0]
     assert box.counts == pytest.approx(-400.0, rel=1e-6)
     assert box.rate_err_count_s_pix > 0
+
+
+def test_subtraction_that_the_header_does_not_tell_is_rejected(tmp_path: Path, flt: bytes) -> None:
+    def change(pixels: NDArray[np.float32]) -> None:
+        pixels -= 0.001
+
+    content = with_pixels(flt, change)
+    # The sums stay positive, but nearly all pixels held no count.
+    assert re.search(r"9\d% of the pixels of SCI are negative", reason(tmp_path, content, "flt"))
+    assert facts(tmp_path, with_card(content, "DARKCORR", "'COMPLETE'"), "flt").dark_correction == "COMPLETE"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        *(("BINAXIS1", "2"), ("BINAXIS2", "4"), ("LTV1", "-100.0"), ("LTV2", "0.5")),
+        *(("LTM1_1", "0.5"), ("LTM2_2", "2"), ("SIZAXIS1", "512"), ("SIZAXIS2", "2048")),
+    ],
+)
+def test_pixels_that_are_binned_or_shifted_are_rejected(
+    tmp_path: Path, raw: bytes, flt: bytes, keyword: str, value: str
+) -> None:
+    for content, kind in ((raw, "raw"), (flt, "flt")):
+        science = content.index(b"XTENSION")
+        told = reason(tmp_path, with_card(content, keyword, value, start=science), kind)
+        assert told.startswith(f"{keyword} of SCI is {float(value):g}, not")
+        assert facts(tmp_path, with_card(content, keyword, None, start=science), kind).rootname
+
+
+def test_times_that_contradict_each_other_are_rejected(tmp_path: Path, raw: bytes, flt: bytes) -> None:
+    for content, kind in ((raw, "raw"), (flt, "flt")):
+        whole = facts(tmp_path, content, kind)
+        for seconds, flag in ((100.0, "NORMAL"), (100.0, "INTERRUPTED"), (5000.0, "NORMAL")):
+            other = with_card(content, "EXPEND", f"{whole.start_mjd + seconds / 86400:.10f}")
+            other = with_card(other, "EXPFLAG", f"'{flag}'")
+            told = reason(tmp_path, other, kind)
+            assert told == f"EXPTIME is {whole.exptime_s:g} s, but EXPEND - EXPSTART is {seconds:g} s"
+        # An interruption makes an exposure shorter than it lasted; overheads and rounding are below 1 %.
+        for seconds, flag in ((5000.0, "INTERRUPTED"), (whole.exptime_s * 1.009, "NORMAL")):
+            other = with_card(content, "EXPEND", f"{whole.start_mjd + seconds / 86400:.10f}")
+            assert facts(tmp_path, with_card(other, "EXPFLAG", f"'{flag}'"), kind).exptime_s == whole.exptime_s
+        # TEXPTIME belongs to sums of exposures.
+        total = with_card(content, "EXPEND", None).replace(b"COMMENT ".ljust(80), b"TEXPTIME= 2040.0".ljust(80), 1)
+        assert reason(tmp_path, total, kind) == f"EXPTIME is {whole.exptime_s:g} s, but TEXPTIME is 2040 s"
+
+
+@pytest.mark.parametrize(("keyword", "value", "where"), [("DARKCORR", "'COMPLETE'", 0), ("MEANDARK", "0.0072", 1)])
+def test_dark_that_a_dark_was_subtracted_from_is_rejected(
+    tmp_path: Path, raw: bytes, keyword: str, value: str, where: int
+) -> None:
+    content = with_card(raw, keyword, value, start=raw.index(b"XTENSION") if where else 0)
+    assert reason(tmp_path, content, "raw") == "a dark was subtracted from this dark (DARKCORR, MEANDARK)"
+
+
+def test_counts_that_the_detector_cannot_count_are_rejected(tmp_path: Path, raw: bytes, flt: bytes) -> None:
+    def one_pixel(pixels: NDArray[np.float32]) -> None:
+        pixels[300, 300] = 60_000.0
+
+    start = pixels_of(raw)
+    negative = raw[:start] + np.full(1, -3, ">i2").tobytes() + raw[start + 2 :]
+    told = reason(tmp_path, negative, "raw")
+    assert told.startswith("SCI has a pixel of 65533 counts in 1000 s (65,536 more than stored, if it is negative)")
+    assert "pixel of 60000 counts in 1020 s; the SBC counts at most 50 " in reason(
+        tmp_path, with_pixels(flt, one_pixel), "flt"
+    )
+    full = raw[:start] + np.full(2**20, 400, ">i2").tobytes() + raw[start + 2**21 :]
+    assert reason(tmp_path, full, "raw").endswith("the SBC counts at most 300000 count/s in all")
 
 
 @pytest.mark.parametrize("value", ["1E300", "-5.0", "NaN", "T", "'x'", "9" * 60])

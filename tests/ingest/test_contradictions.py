@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import counts, dump, files_told, renamed, unpacked_raw, with_card
+from helpers import counts, dump, files_told, renamed, unpacked_raw, with_card, with_times
 
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.views.listings import exposures, show
@@ -108,7 +108,7 @@ def test_of_contradicting_times_that_of_the_preferred_file_counts(
         header = packed.read(2880 * 40)
     raw = science_of(renamed(unpacked_raw(shared_data), "jcmc11ctq"))
     shutil.copyfile(flt, tmp_path / flt.name)
-    (tmp_path / "jcmc11ctq_raw.fits").write_bytes(with_card(raw, "EXPTIME", exptime))
+    (tmp_path / "jcmc11ctq_raw.fits").write_bytes(with_times(raw, exptime=exptime))
     own = float(header[header.index(b"EXPTIME ") + 10 :].split(maxsplit=1)[0])
     assert own != float(exptime)
     for order in permutations([flt.name, "jcmc11ctq_raw.fits"]):

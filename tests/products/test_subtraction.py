@@ -144,6 +144,10 @@ def test_nothing_of_others_is_replaced(shared_data: Path, made: list[Subtracted]
     assert (folder / "jcmc11e6q_flt.fits").read_bytes() == before == (other / "jcmc11e6q_flt.fits").read_bytes()
     # What is subtracted already is not subtracted again.
     shutil.copy(made[1].flt, folder)
+    report = catalog.ingest([folder])
+    (ignored,) = report.ignored_files
+    assert ignored["reason"] == "made by sbcdark subtract: its dark is already subtracted"
+    fits.delval(folder / "jcmc11e6q_flt.fits", "DRKVERS")
     catalog.ingest([folder])
     with pytest.raises(UsageError, match="the dark is already subtracted"):
         catalog.subtract("jcmc11e6q", tmp_path / "twice")
