@@ -10,12 +10,17 @@ import numpy as np
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     Image = NDArray[np.float64]
     Mask = NDArray[np.bool_]
+
+BAND = 64
+"""Rows that are computed at a time: what is computed in between then fits into the processor's cache."""
+
+BANDS = tuple(slice(first, first + BAND) for first in range(0, DETECTOR_SHAPE[0], BAND))
 
 _PIXEL_CHANCE = 1e-9  # Poisson probability of a false hot pixel: 0.001 expected on 2^20 pixels
 _LINE_SIGMA = 5.0  # 2048 lines: 0.001 false ones expected
@@ -59,6 +64,23 @@ def block_sum(image: NDArray[np.generic], size: int) -> Image:
             total += rows[:, column::size]
         return np.asarray(total)
     return np.asarray(rows.reshape(ny // size, nx // size, size).sum(axis=2))
+
+
+def block_sum_of_bands(rows_of: Callable[[slice], NDArray[np.generic]], size: int) -> Image:
+    """Return `block_sum` of a frame that is computed in bands of rows, which fit into the processor's cache.
+
+    Parameters
+    ----------
+    rows_of : callable
+        Returns some rows of the frame, shape (n, 1024).
+    size : int
+        Side of the blocks in pixels, a divisor of `BAND`.
+
+    Returns
+    -------
+    ndarray of float64, shape (1024 // size, 1024 // size)
+    """
+    return np.concatenate([block_sum(rows_of(rows), size) for rows in BANDS])
 
 
 def smooth(image: Image, sigma: float) -> Image:

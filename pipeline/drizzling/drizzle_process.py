@@ -23,6 +23,7 @@ import numpy as np
 
 from sbcdark.pipeline.detector.constants import RESET_DQ
 from sbcdark.pipeline.drizzling.bare_imports import import_astrodrizzle
+from sbcdark.pipeline.drizzling.drizzled_product import mean_sides
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -243,7 +244,7 @@ def _corners(call: KernelCall, mapping: _Mapping) -> tuple[NDArray[np.float64], 
         return mapping.grid(x, y) - 1.0  # it counts pixels from 1
 
     whole = mapping.corners - 1.0
-    sides = [float(np.hypot(*np.diff(whole, axis=axis)).mean()) for axis in (2, 1)]
+    sides = mean_sides(*whole)
     kernel, pixfrac = call.options["kernel"], call.options["pixfrac"]
     centres = [np.arange(side) + 1.0 for side in (nx, ny)]
     if kernel == "point":
@@ -257,7 +258,7 @@ def _corners(call: KernelCall, mapping: _Mapping) -> tuple[NDArray[np.float64], 
         found = mapped(*((np.repeat(one, 2) + np.tile([-0.5, 0.5], len(one)) * pixfrac) for one in centres))
     else:
         found = whole
-    return found, (sides[0], sides[1])
+    return found, sides
 
 
 def _resample(planes: Sequence[Sequence[NDArray[Any]]], calls: Sequence[KernelCall], *, paired: bool) -> dict[str, Any]:

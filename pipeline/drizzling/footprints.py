@@ -42,6 +42,9 @@ fit of the dark. Outside, a source contributes less than a hundredth of its cont
 _BAND = 64
 """Rows of native pixels processed at a time, to limit the memory for an aperture as large as the frame."""
 
+_LOOK = 16
+"""Distance of the corners that are looked at first."""
+
 
 @dataclass(frozen=True, slots=True)
 class NativeWeights:
@@ -140,28 +143,51 @@ def _means(
     """
     # A border of zeros, so that positions outside the box map to the edge of the image.
     padded = np.pad(image, 1)
-    # Corners in pixels of the padded image; its pixel (j, i) spans j to j + 1 and i to i + 1.
-    x = frame.corner_x - (box[1].start - 1.5)
-    y = frame.corner_y - (box[0].start - 1.5)
     ny, nx = padded.shape
-    near = (x > -2) & (x < nx + 2) & (y > -2) & (y < ny + 2)
-    rows, columns = (np.flatnonzero(near.any(axis=axis)) // frame.stride for axis in (1, 0))
+    ny, nx = padded.shape
+    # The corners lie here in pixels of the padded image; its pixel (j, i) spans j to j + 1 and i to i + 1.
+    x0, y0 = box[1].start - 1.5, box[0].start - 1.5
+    around = _around(frame, x0, y0, (ny, nx))
+    rows, columns = _near(frame.corner_x[around] - x0, frame.corner_y[around] - y0, (ny, nx), 2.0)
     if rows.size == 0:
         return (slice(0, 0), slice(0, 0)), np.zeros((0, 0))
+    step, shared = frame.stride, 2 - frame.stride
+    rows, columns = (rows + around[0].start) // step, (columns + around[1].start) // step
     first_row, last_row = max(int(rows[0]) - 1, 0), min(int(rows[-1]) + 1, DETECTOR_SHAPE[0])
     used = slice(max(int(columns[0]) - 1, 0), min(int(columns[-1]) + 1, DETECTOR_SHAPE[1]))
     where = (slice(first_row, last_row), used)
     if frame.corner_x.shape == DETECTOR_SHAPE:
-        inside = [np.clip(np.floor(place[where]), 0, side - 1).astype(np.intp) for place, side in ((y, ny), (x, nx))]
+        places = ((frame.corner_y[where] - y0, ny), (frame.corner_x[where] - x0, nx))
+        inside = [np.clip(np.floor(place), 0, side - 1).astype(np.intp) for place, side in places]
         return where, np.asarray(padded[inside[0], inside[1]])
     along_x = np.concatenate([np.zeros((ny, 1)), np.cumsum(padded, axis=1)], axis=1)
-    step, shared = frame.stride, 2 - frame.stride
     parts = []
     for row in range(first_row, last_row, _BAND):
         lines = slice(row * step, min(row + _BAND, last_row) * step + shared)
         corners = (lines, slice(used.start * step, used.stop * step + shared))
-        parts.append(_band_means(padded, along_x, x[corners], y[corners])[::step, ::step])
+        x, y = frame.corner_x[corners] - x0, frame.corner_y[corners] - y0
+        parts.append(_band_means(padded, along_x, x, y)[::step, ::step])
     return where, np.concatenate(parts)
+
+
+def _near(
+    x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, int], margin: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows and the columns with corners (x, y) in an image, or within a margin of it."""
+    near = (x > -margin) & (x < shape[1] + margin) & (y > -margin) & (y < shape[0] + margin)
+    return np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+
+
+def _around(frame: FrameMapping, x0: float, y0: float, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Return a part of a frame's corners with all those in or near an image, from every sixteenth: a quick look."""
+    some = (slice(None, None, _LOOK), slice(None, None, _LOOK))
+    # A corner is at most _LOOK corners from one that is looked at; the distortion changes distances by far less.
+    margin = 1.5 * _LOOK * (frame.native_x + frame.native_y) + 2
+    found = _near(frame.corner_x[some] - x0, frame.corner_y[some] - y0, shape, margin)
+    rows, columns = (
+        slice(max(int(one[0]) - 1, 0) * _LOOK, (int(one[-1]) + 2) * _LOOK) if one.size else slice(0, 0) for one in found
+    )
+    return rows, columns
 
 
 def _band_means(

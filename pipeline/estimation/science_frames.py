@@ -11,6 +11,7 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.errors import UsageError
 from sbcdark.catalog.records import is_divided
 from sbcdark.pipeline.archive.cache import path_of, record_to_match
+from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.frames.flats import another_flat, find_flat, missing_flat, read_flat
 from sbcdark.pipeline.frames.pixels import read_science, usable
 from sbcdark.pipeline.model.combination import Exposure
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from sbcdark.pipeline.drizzling.footprints import NativeWeights
     from sbcdark.pipeline.frames.flats import Flat
     from sbcdark.pipeline.frames.pixels import ScienceFrame
+
+
+WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,17 +70,34 @@ class ScienceInput:
     @property
     def counts(self) -> NDArray[np.float64]:
         """Raw counts (FLT x flat), shape (1024, 1024), non-negative; 0 on pixels that are not good."""
-        flat = 1.0 if self.flat is None else self.flat.pixels
-        return np.maximum(np.where(self.good, self.frame.science * flat, np.float64(0.0)), 0.0)
+        return self.counts_in(WHOLE)
 
-    def flat_fielded(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return an image of the detector (1024, 1024) divided by the flat; 0 on pixels that are not good."""
-        flat = 1.0 if self.flat is None else self.flat.pixels
-        return np.where(self.good, image / flat, 0.0)
+    def counts_in(self, part: tuple[slice, slice]) -> NDArray[np.float64]:
+        """Return the `counts` of a part of the detector (y, x)."""
+        counts = self.frame.science[part] * (np.float64(1.0) if self.flat is None else self.flat.pixels[part])
+        counts = np.maximum(counts, 0.0, out=counts)
+        counts[~self.good[part]] = 0.0
+        return counts
+
+    def flat_fielded(self, image: NDArray[np.float64], part: tuple[slice, slice] = WHOLE) -> NDArray[np.float64]:
+        """Return an image divided by the flat; 0 on pixels that are not good.
+
+        Parameters
+        ----------
+        image : ndarray of float64
+            Of the shape of the part.
+        part : (slice, slice), optional
+            A part of the detector (y, x); all of it by default.
+        """
+        divided = image / (1.0 if self.flat is None else self.flat.pixels[part])
+        divided[~self.good[part]] = 0.0
+        return divided
 
     def detector_weights(self, footprint: NativeWeights) -> NDArray[np.float64]:
-        """Return a footprint's weights on detector rates: divided by the flat, if it is known."""
-        return self.flat_fielded(footprint.full())
+        """Return a footprint's weights on detector rates (1024, 1024): divided by the flat, if it is known."""
+        weights = np.zeros(DETECTOR_SHAPE)
+        weights[footprint.where] = self.flat_fielded(footprint.values, footprint.where)
+        return weights
 
 
 def science_values(session: Session, rootname: str) -> MatchValues:

@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.detector.defects import block_sum, smooth
+from sbcdark.pipeline.detector.defects import BANDS, block_sum, smooth
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.model.templates import BIN, BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sbcdark.pipeline.detector.defects import Image
     from sbcdark.pipeline.model.templates import Templates
 from sbcdark.pipeline.model.dark_fit import EXTRAPOLATION_SCATTER, DarkFit
-
-_BAND = 64
-"""Rows at a time, a multiple of `BLOCK`: what is computed in between then fits into the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +72,18 @@ def smooth_variance(fit: DarkFit, templates: Templates, *, include_sky: bool = F
     ndarray of float64, shape (1024, 1024)
         (count/s/pixel)^2.
     """
+    rows_of = variance_of_rows(fit, templates, include_sky=include_sky)
+    return np.concatenate([rows_of(rows) for rows in BANDS])
+
+
+def variance_of_rows(fit: DarkFit, templates: Templates, *, include_sky: bool = False) -> Callable[[slice], Image]:
+    """Return a function that gives `smooth_variance` in some rows (a slice of a multiple of `BLOCK`)."""
     theta = (fit.base, fit.amplitude)
     noise = np.zeros_like(templates.block_good)
     for i, j, factor in ((0, 0, 1), (0, 1, 2), (1, 1, 1)):
         covariance, norm = _smoothed_noise(templates, i, j)
         noise += factor * theta[i] * theta[j] * covariance / norm
-    found = np.empty(DETECTOR_SHAPE)
-    for first in range(0, DETECTOR_SHAPE[0], _BAND):
-        rows = slice(first, first + _BAND)
-        found[rows] = _variance_in(rows, fit, templates, noise, include_sky=include_sky)
-    return found
+    return lambda rows: _variance_in(rows, fit, templates, noise, include_sky=include_sky)
 
 
 def _variance_in(rows: slice, fit: DarkFit, templates: Templates, noise: Image, *, include_sky: bool) -> Image:

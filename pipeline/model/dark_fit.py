@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.detector.defects import block_sum, find_spikes, hot_values, spike_values
+from sbcdark.pipeline.detector.defects import block_sum, block_sum_of_bands, find_spikes, hot_values, spike_values
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.model.likelihood import Drift, estimate, least_mean
 from sbcdark.pipeline.model.priors import Prior, prior_of
@@ -203,9 +203,9 @@ def fit_dark(
     if not np.all(np.isfinite(image)) or image.min() < 0:
         raise UsageError("Good pixels hold negative or non-finite counts.", "Mask them, or give raw counts.")
 
-    sums = [block_sum(templates.base_map * use, BIN)]
+    sums = [block_sum_of_bands(lambda rows: templates.base_map[rows] * use[rows], BIN)]
     if templates.glow:
-        sums.append(block_sum(templates.glow_map * use, BIN))
+        sums.append(block_sum_of_bands(lambda rows: templates.glow_map[rows] * use[rows], BIN))
     fitted = [0, 1] if templates.glow else [0]
     if sky:
         sums.append(block_sum(np.where(use, 1.0 if flat is None else flat, 0.0), BIN))

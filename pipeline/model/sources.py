@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sbcdark.pipeline.detector.defects import block_sum, smooth
+from sbcdark.pipeline.detector.defects import block_sum, block_sum_of_bands, smooth
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
-from sbcdark.pipeline.model.dark_error import smooth_variance
+from sbcdark.pipeline.model.dark_error import variance_of_rows
 from sbcdark.pipeline.model.dark_fit import NO_PRIOR, fit_dark, spikes_of
 from sbcdark.pipeline.model.priors import base_variance
 from sbcdark.pipeline.model.templates import BIN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from sbcdark.pipeline.detector.defects import Image, Mask
@@ -94,7 +96,7 @@ def source_mask(
     ndarray of bool, shape (1024, 1024)
         True on sources.
     """
-    return _Search(counts, good).mask(expected, error)
+    return _Search(counts, good).mask(lambda rows: expected[rows], None if error is None else lambda rows: error[rows])
 
 
 class _Search:
@@ -111,13 +113,13 @@ class _Search:
         image = np.where(self._use > 0, counts, 0).astype(np.float64)
         self._seen = kernel_sums(image)
 
-    def mask(self, expected: Image, error: Image | None) -> Mask:
-        """Return `source_mask`."""
+    def mask(self, expected: Callable[[slice], Image], error: Callable[[slice], Image] | None) -> Mask:
+        """Return `source_mask`; the expectation and its error are given as functions of a band of rows."""
         from scipy.ndimage import distance_transform_edt  # noqa: PLC0415  costly to import
 
         mask = np.zeros(DETECTOR_SHAPE, dtype=bool)
-        model = kernel_sums(expected * self._use)
-        spread = [np.zeros_like(one) for one in model] if error is None else kernel_sums(error * self._use)
+        model = self._sums(expected)
+        spread = [np.zeros_like(one) for one in model] if error is None else self._sums(error)
         for (sigma, size), seen, expects, common in zip(SCALES, self._seen, model, spread, strict=True):
             segments = evidence(seen, np.maximum(expects, 1e-3), common**2) > -np.log10(_MASK_CHANCE)
             if segments.any():
@@ -125,16 +127,25 @@ class _Search:
                 mask |= near.repeat(size, axis=0).repeat(size, axis=1)
         return mask
 
+    def _sums(self, rows_of: Callable[[slice], Image]) -> list[Image]:
+        return _smoothed(block_sum_of_bands(lambda rows: rows_of(rows) * self._use[rows], SCALES[0][1]))
+
 
 def kernel_sums(image: NDArray[np.generic]) -> list[Image]:
     """Return the sums of an image (1024, 1024) under the Gaussians of `SCALES`, each on its blocks.
 
     They are normalised so that the variance of Poisson counts equals their mean: counts of 4 pi sigma^2 pixels.
     """
+    return _smoothed(block_sum(image, SCALES[0][1]))
+
+
+def _smoothed(blocks: Image) -> list[Image]:
+    """Return `kernel_sums` of an image from its sums over the smallest blocks."""
     found: list[Image] = []
-    blocks, side = image, 1
+    side = SCALES[0][1]
     for sigma, size in SCALES:
-        blocks, side = block_sum(blocks, size // side), size
+        if size > side:
+            blocks, side = block_sum(blocks, size // side), size
         found.append(smooth(blocks, sigma / size) * (4 * np.pi * (sigma / size) ** 2))
     return found
 
@@ -214,15 +225,12 @@ def fit_dark_with_sources(
     start = templates.good if good is None else templates.good & good
     spikes = spikes_of(counts, exptime_s, templates)
     search = _Search(counts, start)
+    transmission = None if flat is None else np.where(np.isfinite(flat), flat, 0.0)
     sources = np.zeros(DETECTOR_SHAPE, dtype=bool) if known is None else known
     fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior, spikes=spikes)
     seen: list[Mask] = []
     for _ in range(_ROUNDS):
-        expected = fit.base * templates.base_map + fit.amplitude * templates.glow_map
-        if fit.sky is not None:
-            expected = expected + fit.sky * (1.0 if flat is None else np.where(np.isfinite(flat), flat, 0.0))
-        error = np.sqrt(smooth_variance(fit, templates, include_sky=True))
-        found = search.mask(np.maximum(expected, 0.0) * exptime_s, error * exptime_s)
+        found = search.mask(*_expectation(fit, templates, transmission))
         if np.array_equal(found, sources):
             break
         if any(np.array_equal(found, earlier) for earlier in seen):
@@ -236,3 +244,18 @@ def fit_dark_with_sources(
         sources = found
         fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior, spikes=spikes)
     return fit, sources
+
+
+def _expectation(
+    fit: DarkFit, templates: Templates, transmission: Image | None
+) -> tuple[Callable[[slice], Image], Callable[[slice], Image]]:
+    """Return the counts of dark and sky that a fit expects, and their error, as functions of a band of rows."""
+    variance = variance_of_rows(fit, templates, include_sky=True)
+
+    def expected(rows: slice) -> Image:
+        rate = fit.base * templates.base_map[rows] + fit.amplitude * templates.glow_map[rows]
+        if fit.sky is not None:
+            rate += fit.sky * (1.0 if transmission is None else transmission[rows])
+        return np.asarray(np.maximum(rate, 0.0) * fit.exptime_s)
+
+    return expected, lambda rows: np.sqrt(variance(rows)) * fit.exptime_s

@@ -43,7 +43,7 @@ def variance_planes(inputs: Sequence[ScienceInput]) -> list[NDArray[np.float64]]
     """
     planes = []
     for one in inputs:
-        counts = np.where(one.good, one.counts, 0.0)
+        counts = one.counts
         norm = smooth(one.good.astype(np.float64), _SMOOTH_PIX)
         mean = smooth(counts, _SMOOTH_PIX) / np.maximum(norm, 1e-3)
         floor = 0.1 * float(counts[one.good].mean()) if one.good.any() else 0.0

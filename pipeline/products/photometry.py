@@ -253,7 +253,6 @@ def _error_counts(built: Built) -> list[NDArray[np.float64]]:
     for one, dark in zip(built.inputs, built.estimate.exposures, strict=True):
         counts = one.counts
         if dark.fit is not None:
-            counts = counts.copy()
             counts[dark.fit.hot_y[dark.fit.hot_own], dark.fit.hot_x[dark.fit.hot_own]] = 0.0
         found.append(counts)
     return found
@@ -276,11 +275,11 @@ def _rate_of_one_count(
     """
     once = squared = own = 0.0
     for one, footprint, kept in zip(built.inputs, footprints, counts, strict=True):
-        flat = one.flat_fielded(np.ones(one.counts.shape))[footprint.where]  # 1 / flat
         weights, time = footprint.values, one.values.exptime_s
+        flat = one.flat_fielded(np.ones(weights.shape), footprint.where)  # 1 / flat
         once += float(weights.sum())
         squared += float((weights**2 * flat).sum()) / time
-        own += float((weights * flat * (one.counts - kept)[footprint.where]).sum()) / time
+        own += float((weights * flat * (one.counts_in(footprint.where) - kept[footprint.where])).sum()) / time
     return squared / once, own
 
 
