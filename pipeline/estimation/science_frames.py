@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbcdark.catalog import queries
-from sbcdark.catalog.errors import UsageError
+from sbcdark.catalog.errors import BadFileError, UsageError
 from sbcdark.catalog.records import is_divided
 from sbcdark.pipeline.archive.cache import path_of, record_to_match
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.frames.flats import another_flat, find_flat, missing_flat, read_flat
+from sbcdark.pipeline.frames.frame_counts import MOST_NEGATIVE, negative_share
 from sbcdark.pipeline.frames.pixels import read_science, usable
 from sbcdark.pipeline.model.combination import Exposure
 from sbcdark.pipeline.selection.file_state import with_current_file
@@ -27,7 +28,12 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import FileRecord, MatchValues
     from sbcdark.pipeline.drizzling.footprints import NativeWeights
     from sbcdark.pipeline.frames.flats import Flat
-    from sbcdark.pipeline.frames.pixels import ScienceFrame
+from sbcdark.pipeline.frames.pixels import ScienceFrame
+
+_WHOLE_FLT = (
+    "Get the FLT from the archive, or calibrate it again with DARKCORR OMIT. If the catalog has another copy, move "
+    "this one away and run: sbcdark verify"
+)
 
 
 WHOLE = (slice(None), slice(None))
@@ -106,14 +112,17 @@ def science_values(session: Session, rootname: str) -> MatchValues:
     Raises
     ------
     UsageError
-        It has no FLT in the catalog, or is a dark.
+        It has no FLT in the catalog, is a dark, or its dark is already subtracted.
     """
     values = queries.match_values(session, rootname)
     if values is None or values.file is None:
         raise UsageError(f"{rootname} has no FLT in the catalog.", "Ingest it: sbcdark ingest PATH")
     if values.kind != "science":
         raise UsageError(f"{rootname} is a dark.", "Name an association or science exposures.")
-    return with_current_file(session, values)
+    values = with_current_file(session, values)
+    if values.file is not None and (values.file.mean_dark_count or 0.0) > 0:
+        raise UsageError(f"{rootname}: the dark is already subtracted (DARKCORR, MEANDARK).", _WHOLE_FLT)
+    return values
 
 
 class FlatShelf:
@@ -162,10 +171,17 @@ def read_input(values: MatchValues, flat: Flat | None, *, drizzled: bool = True)
     Raises
     ------
     BadFileError
-        The FLT cannot be read, or is not the file that was ingested.
+        The FLT cannot be read, is not the file that was ingested, or something was subtracted from its pixels,
+        whatever its header says: the counts of the model are Poisson counts.
     """
     assert values.file is not None  # noqa: S101  ensured by science_values
     frame = read_science(path_of(values.file), record_to_match(values.file), drizzled=drizzled)
+    if (share := negative_share(frame.science)) > MOST_NEGATIVE:
+        raise BadFileError(
+            f"{values.rootname}: {share:.0%} of the pixels of its FLT are negative, so a dark or a sky is already "
+            "subtracted.",
+            _WHOLE_FLT,
+        )
     good = usable(frame, None if flat is None else flat.pixels)
     return ScienceInput(values, values.file, frame, flat, good)
 

@@ -136,9 +136,23 @@ def test_nothing_matches(catalog: sa.Engine, tmp_path: Path) -> None:
     assert "days away" in outcome.failure.what
 
 
+@pytest.mark.parametrize("mean_dark", [0.012, None])
+def test_a_dark_is_not_subtracted_twice(shared_data: Path, tmp_path: Path, mean_dark: float | None) -> None:
+    """With or without MEANDARK: the pixels tell, too."""
+    folder = _edited(shared_data, tmp_path / "edited", DARKCORR="COMPLETE", MEANDARK=mean_dark)
+    with fits.open(folder / "jcmc11e6q_flt.fits", mode="update") as hdus:
+        hdus["SCI"].data -= 0.002
+    engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
+    assert ingest(engine, [shared_data / "darks_13961", folder]).rejected == 0
+    (outcome,) = make(engine, ["jcmc11e6q"], Job(tmp_path / "products", BuildOptions()))
+    assert outcome.failure is not None
+    assert "already subtracted" in outcome.failure.what
+    assert "calibrate it again with DARKCORR OMIT" in outcome.failure.todo
+
+
 def test_a_subtracted_dark_is_why_nothing_matches(shared_data: Path, tmp_path: Path) -> None:
     """The FLT has hardly a count left, so every dark is brighter."""
-    folder = _edited(shared_data, tmp_path / "edited", DARKCORR="COMPLETE", MEANDARK=0.012)
+    folder = _edited(shared_data, tmp_path / "edited", DARKCORR="COMPLETE", MEANDARK=0.0)
     with fits.open(folder / "jcmc11e6q_flt.fits", mode="update") as hdus:
         hdus["SCI"].data -= 0.012
     engine = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}", create=True)
