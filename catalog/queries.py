@@ -251,6 +251,14 @@ def association_members(session: Session, name: str) -> list[str]:
     return list(session.scalars(query))
 
 
+def unlisted_members(session: Session, name: str, listed: Iterable[str]) -> list[str]:
+    """Return the science exposures whose header names an association that does not list them, in the order of time."""
+    table = models.Exposure
+    query = sa.select(table.rootname).where(table.association == name, table.kind == "science")
+    known = set(listed)
+    return [one for one in session.scalars(query.order_by(table.start_mjd, table.rootname)) if one not in known]
+
+
 def find_association(session: Session, name: str) -> AssociationRecord | None:
     """Return an association with the exposures that it names, present and absent, or None."""
     row = session.scalar(sa.select(models.Association).where(models.Association.name == name))

@@ -24,6 +24,25 @@ PREFIX = ".sbcdark-"
 
 
 @contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove it at the end if it is new and still empty, as are the parents that were made for it.
+
+    Raises
+    ------
+    OSError
+        It cannot be made.
+    """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        with suppress(OSError):  # the first that holds something ends it
+            for path in new:
+                path.rmdir()
+
+
+@contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
     """Yield a new hidden folder inside `folder` and remove it at the end; also remove those of killed runs.
 

@@ -232,6 +232,9 @@ def _check_polygon(corners: Sequence[tuple[float, float]], frame: Frame, source:
         raise UsageError(f"The aperture {source} extends over {extent.max():g} {unit}, outside {limits}.", todo)
     if _sides_cross(places):
         raise UsageError(f"The sides of the aperture {source} cross.", f"Give the corners in order. {todo}")
+    x, y = (places - places[0]).T
+    if not abs(float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))) > smallest**2:
+        raise UsageError(f"The corners of the aperture {source} lie on a line.", todo)
 
 
 def _directions(places: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -281,6 +281,10 @@ def scale_arcsec(wcs: Any) -> float:
     return 3600.0 * math.sqrt(float(proj_plane_pixel_area(wcs)))
 
 
+_ROUNDING = 1e-9
+"""Fraction of a pixel; that of exact overlaps with circles of 2048 pixels is 4e-13."""
+
+
 def overlap(aperture: PixelShape, shape: tuple[int, int]) -> tuple[tuple[slice, slice], NDArray[np.float64]] | None:
     """Return the exact overlap of an aperture with the pixels of an image.
 
@@ -305,7 +309,8 @@ def overlap(aperture: PixelShape, shape: tuple[int, int]) -> tuple[tuple[slice, 
             (rows, columns), taken = hole
             first, second = rows.start - where[0].start, columns.start - where[1].start
             inside[first : first + taken.shape[0], second : second + taken.shape[1]] -= taken
-        return where, np.maximum(inside, 0.0)  # the difference of two full pixels may be -1e-16
+        # The difference of two full pixels is 0 to rounding only: an annulus off the data would get a sky from that.
+        return where, np.where(inside > _ROUNDING, inside, 0.0)
     if isinstance(aperture, PixelPolygon):
         return _polygon_overlap(aperture, shape)
     from photutils.aperture import EllipticalAperture  # noqa: PLC0415 - slow to load

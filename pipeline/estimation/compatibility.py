@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,9 @@ error in the pointing or in the choice of exposures."""
 
 WIDEST_MIXED_ARCSEC = 600.0
 """Widest extent with --mixed: images of 2.3 GB, of which AstroDrizzle holds three in memory."""
+
+_FILTER = re.compile(r"\b(?:F[0-9]{3}[A-Z]+|PR[0-9]{3}L)\b")
+"""A filter of the SBC in PHOTMODE, such as ``ACS SBC F125LP MJD#57125.27``."""
 
 _INSIST = "Name exposures that belong together, or combine them with --mixed (without a flux)."
 
@@ -74,13 +78,25 @@ def differences(inputs: Sequence[ScienceInput]) -> list[str]:
     if any(one.frame.moving_target for one in inputs) and len(inputs) > 1:
         names = ", ".join(one.values.rootname for one in inputs if one.frame.moving_target)
         texts.append(f"{names}: MTFLAG is T (moving target), so the frames are aligned on the detector, not on the sky")
-    photflam = _by({name: file.photflam_erg_s_cm2_a for name, file in files.items()})
-    if len(photflam) > 1:
-        newest = last_calibrated(list(files.values()))
-        texts.append(
-            f"the exposures have different PHOTFLAM: {_listed(photflam)}; calibrate them alike"
-            + ("" if newest is None else f". The flux uses {newest.photflam_erg_s_cm2_a:.4g}, the latest")
-        )
+    newest = last_calibrated(list(files.values()))
+    for keyword, column, what in (
+        ("PHOTFLAM", "photflam_erg_s_cm2_a", "flux uses"),
+        ("PHOTPLAM", "photplam_a", "AB magnitudes use"),
+    ):
+        found = _by({name: getattr(file, column) for name, file in files.items()})
+        used = None if newest is None else getattr(newest, column)
+        if len(found) > 1:
+            texts.append(
+                f"the exposures have different {keyword}: {_listed(found)}; calibrate them alike"
+                + ("" if used is None else f". The {what} {used:.4g}, that of the latest calibration")
+            )
+    for one in inputs:
+        named = _FILTER.findall((one.frame.photometry_mode or "").upper())
+        if one.file.photflam_erg_s_cm2_a is not None and named and (one.values.filter or "").upper() not in named:
+            texts.append(
+                f"{one.values.rootname} has FILTER1 {one.values.filter}, but PHOTMODE is of {', '.join(named)}, so its "
+                "PHOTFLAM is of another filter; calibrate it again"
+            )
     for what, values in (
         ("WCS solutions (WCSNAME)", {one.values.rootname: one.frame.wcs_name for one in inputs}),
         ("DARKCORR", {name: file.dark_correction for name, file in files.items()}),

@@ -17,6 +17,7 @@ from sbcdark.pipeline.frames.flt_checks import constant_of, is_finite, wcs_of, w
 from sbcdark.pipeline.frames.lost_pixels import lost_pixels, why_not_whole
 from sbcdark.pipeline.frames.untrusted_fits import (
     UnsoundError,
+    card_value,
     clean,
     drop_broken_cards,
     open_content,
@@ -58,6 +59,8 @@ class ScienceFrame:
         WCS of the SCI extension, including distortion; None for a frame that is not drizzled.
     wcs_name : str or None
         WCSNAME of the SCI extension.
+    photometry_mode : str or None
+        PHOTMODE of the SCI extension.
     moving_target : bool
         Whether MTFLAG says that the telescope tracked a moving target.
     content : bytes
@@ -68,6 +71,7 @@ class ScienceFrame:
     data_quality: NDArray[np.int16]
     wcs: Any
     wcs_name: str | None = None
+    photometry_mode: str | None = None
     moving_target: bool = False
     content: bytes = b""
 
@@ -147,12 +151,13 @@ def read_science(path: Path, known: FileRecord | None = None, *, drizzled: bool 
             todo = "Get the FLT again, or run stwcs.updatewcs on it."
             raise BadFileError(f"{path} cannot be drizzled: {unfit}.", todo)
         header = hdus[1].header
-        name = header.get("WCSNAME")
+        name, mode = header.get("WCSNAME"), card_value(header, "PHOTMODE")
         return ScienceFrame(
             science,
             _data_quality(hdus, path),
             _wcs(hdus, 1, path) if drizzled else None,
             wcs_name=(clean(name)[:80] or None) if isinstance(name, str) else None,
+            photometry_mode=clean(mode)[:80] if isinstance(mode, str) else None,
             moving_target=hdus[0].header.get("MTFLAG") in {True, "T"},
             content=content,
         )

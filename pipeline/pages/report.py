@@ -15,7 +15,7 @@ from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.text import number
 from sbcdark.catalog.version import SOFTWARE_VERSION
-from sbcdark.catalog.workspace import end_with_parent, locked, workspace
+from sbcdark.catalog.workspace import end_with_parent, locked, new_folder, workspace
 from sbcdark.pipeline.pages.rendering import Pages, read_page
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def write_report(
         The folder cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with workspace(folder) as work:
+        with new_folder(folder), workspace(folder) as work:
             old = _old_files(folder, overwrite=overwrite)
             new = _render(engine, work, selector, progress)
             with locked(folder):

@@ -150,9 +150,11 @@ def plan_build(engine: sa.Engine, target: Target, job: Job, stored: Sequence[Mat
     warnings = [f"{name}, a member of {target.name}, is not in the catalog and is left out" for name in target.absent]
     with reading(engine) as session:
         revision = queries.catalog_revision(session)
+        unlisted = queries.unlisted_members(session, target.name, (*target.exposures, *target.absent))
         values = tuple(science_values(session, rootname) for rootname in target.exposures)
         compatibility.require_one_filter(values, mixed=job.options.mixed)
         matches = tuple(matches_of(session, values, job.options) if stored is None else stored)
+    warnings += [f"{name} names {target.name}, which does not list it as a member: it is left out" for name in unlisted]
     shelf = FlatShelf(job.options.flat)
     flats = tuple(shelf.flat_of(one, warnings) for one in values)
     key = inputs_key(values, matches, job.options, [None if flat is None else flat.sha256 for flat in flats])

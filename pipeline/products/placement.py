@@ -46,6 +46,11 @@ def placed_apertures(
             place = to_pixels(grown, product.wcs)
             wider.append(PlacedAperture(grown, place, native_weights(place, product), sky_weights, method))
         weights = native_weights(shape, product)
+        there = sum(bool(one.touched.any()) for one in weights)
+        if 0 < there < len(weights):
+            warnings.append(
+                f"{spec.label} lies on {there} of {len(weights)} exposures, but exptime_s of its row is that of all"
+            )
         placed.append(PlacedAperture(spec, shape, weights, sky_weights, method, tuple(wider)))
     return tuple(placed)
 

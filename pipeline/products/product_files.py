@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.version import SOFTWARE_VERSION
-from sbcdark.catalog.workspace import sweep
+from sbcdark.catalog.workspace import new_folder, sweep
 from sbcdark.pipeline.apertures.apertures import clean_label, parse_aperture
 from sbcdark.pipeline.frames.fits_output import read_cards
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sbcdark.catalog.records import FileRecord, Match, MatchValues
@@ -30,19 +31,23 @@ KEY_CARD = "DRKINPUT"
 """Header card of a product that identifies its inputs."""
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder of products, and remove from it what killed runs have left.
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make the folder of products, and remove what killed runs have left there; without products, a new one goes again.
 
     Raises
     ------
     SbcdarkError
         It cannot be created.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
-    except OSError as error:
-        raise SbcdarkError(f"{folder} cannot be created: {error.strerror}.", "Name another folder with -o.") from error
+    with ExitStack() as made:
+        try:
+            made.enter_context(new_folder(folder))
+            sweep(folder)
+        except OSError as error:
+            what = f"{folder} cannot be created: {error.strerror}."
+            raise SbcdarkError(what, "Name another folder with -o.") from error
+        yield
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sbcdark.pipeline.frames.pixels import read_product
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.products.job import Job
 from sbcdark.pipeline.products.masterdark import build
-from sbcdark.pipeline.products.product_files import ProductFiles
+from sbcdark.pipeline.products.product_files import ProductFiles, made_folder
 from sbcdark.pipeline.products.repetition import products_of, repeated
 from sbcdark.pipeline.products.run import write_products
 from sbcdark.pipeline.products.stored_results import circumstances, pixels_sha256
@@ -106,8 +106,7 @@ def replay(
     files = ProductFiles(folder, target.name)
     if files.there() and not overwrite:
         raise UsageError(f"{files.there()[0]} already exists.", "Give another folder with -o, or --overwrite.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with workspace(folder) as work, Drizzler() as drizzler:
+    with made_folder(folder), workspace(folder) as work, Drizzler() as drizzler:
         built = build(engine, target, work, job, drizzler, matches)
         write_products(built, work)
         made = {

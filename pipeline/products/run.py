@@ -26,7 +26,7 @@ from sbcdark.pipeline.products import photometry
 from sbcdark.pipeline.products.earlier_products import earlier_products
 from sbcdark.pipeline.products.masterdark import build, plan_build, prepare
 from sbcdark.pipeline.products.photometry_tables import join_tables, table_meta, write_growth, write_photometry
-from sbcdark.pipeline.products.product_files import ProductFiles, make_folder
+from sbcdark.pipeline.products.product_files import ProductFiles, made_folder
 from sbcdark.pipeline.products.provenance import command_line, dark_tables, product_history, provenance
 from sbcdark.pipeline.products.stored_results import record
 from sbcdark.pipeline.products.workers import start_imports, submitting, worker_pool
@@ -141,7 +141,6 @@ def make(
             raise UsageError(
                 f"--use names {rootname}, which is not among the exposures.", f"They are: {', '.join(sorted(asked))}."
             )
-    make_folder(job.folder)
     job = replace(job, command=command_line(sys.argv))
     advance = progress or (lambda _done, _total: None)
     advance(0, len(targets))
@@ -154,13 +153,14 @@ def make(
                 talk(_line(outcome, job))
             advance(len(done), len(targets))
 
-    if workers == 1 and scheduler is None:
-        with Drizzler() as drizzler:
-            tell(_contained(engine, target, job, drizzler) for target in targets)
-    else:
-        tell(_unchanged(engine, targets, job))
-        tell(_by_workers(engine, targets[len(done) :], job, workers, scheduler))
-    return _joined([done[target.name] for target in targets], job.folder, talk)
+    with made_folder(job.folder):
+        if workers == 1 and scheduler is None:
+            with Drizzler() as drizzler:
+                tell(_contained(engine, target, job, drizzler) for target in targets)
+        else:
+            tell(_unchanged(engine, targets, job))
+            tell(_by_workers(engine, targets[len(done) :], job, workers, scheduler))
+        return _joined([done[target.name] for target in targets], job.folder, talk)
 
 
 def _by_workers(

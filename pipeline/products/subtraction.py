@@ -37,7 +37,7 @@ from sbcdark.pipeline.frames.subtracted_files import write_dark, write_subtracte
 from sbcdark.pipeline.frames.untrusted_fits import local_path
 from sbcdark.pipeline.model.combination import combine_darks
 from sbcdark.pipeline.products.placement import outside
-from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key, make_folder
+from sbcdark.pipeline.products.product_files import KEY_CARD, inputs_key, made_folder
 from sbcdark.pipeline.products.provenance import Cards, command_line, dark_history, dark_tables, made_by
 from sbcdark.pipeline.selection.names import resolve_target
 
@@ -142,9 +142,8 @@ def subtract(
     """
     with reading(engine) as session:
         targets = resolve_target(session, names)
-    make_folder(folder)
     found: list[Subtracted] = []
-    with keeping_files():
+    with made_folder(folder), keeping_files():
         for done, target in enumerate(targets):
             if progress is not None:
                 progress(done, len(targets))

@@ -103,6 +103,7 @@ def test_the_label_reads_back_as_the_same_aperture() -> None:
         ("polygon:1,1,9,9,9,1,1,9", "sides of the aperture"),
         ("polygon:1,1,9,1,1,1,5,8", "sides of the aperture"),
         ("polygon:1,1,9,1,5,1", "extends over 8 pixels"),
+        ("polygon:700,700,710,710,720,720", "lie on a line"),
         ("polygon@165,38,166,38,165.5,39", "arcsec"),
         ('circle:1",2,3', "x = '1\"'"),
         ("700,680,40", "has no shape"),

@@ -211,6 +211,11 @@ def test_an_annulus_is_the_difference_of_its_edges() -> None:
     outer, inner = (to_pixels(parse_aperture(f"circle:70.3,60.6,{r}"), None) for r in (31.5, 20.0))
     ring = aperture_sum(image, to_pixels(parse_aperture(SHAPES["annulus"]), None))
     assert ring.total == pytest.approx(aperture_sum(image, outer).total - aperture_sum(image, inner).total, rel=1e-12)
+    # Off the data nothing is left of it, where the difference of two full pixels may be 1e-13.
+    far = to_pixels(parse_aperture("annulus:735,710,2000,2040"), None)
+    found = overlap(far, (1371, 1411))
+    assert found is not None
+    assert not found[1].any()
     theirs = CircularAnnulus((70.3, 60.6), 20.0, 31.5)
     assert ring.total == pytest.approx(float(theirs.do_photometry(image)[0][0]), rel=1e-12)
 

@@ -165,6 +165,33 @@ def test_different_filters_are_refused_and_get_no_flux(case: Case) -> None:
     assert (found.flux_erg_s_cm2_a, found.ab_mag) == (None, None)
 
 
+def test_contradicting_photometry_keywords_are_told(case: Case) -> None:
+    """The flux and the magnitude use the keywords of one of the exposures."""
+    for name, photplam, filter_name in zip(PAIR, (1605.0, 1500.0), ("F150LP", "F125LP"), strict=True):
+
+        def calibrate(hdus: Any, photplam: float = photplam, filter_name: str = filter_name) -> None:
+            hdus["SCI"].header.update(PHOTFLAM=1e-17, PHOTPLAM=photplam, PHOTMODE=f"ACS SBC {filter_name} MJD#57125.3")
+
+        case.write(name, calibrate)
+    case.ingested()
+    told = "\n".join(case.run(*PAIR).warnings)
+    assert "different PHOTPLAM: 1605 (jcmc11deq), 1500 (jcmc11dhq)" in told
+    assert "The AB magnitudes use 1605, that of the latest calibration" in told
+    assert "jcmc11dhq has FILTER1 F150LP, but PHOTMODE is of F125LP" in told
+    assert "jcmc11deq has FILTER1" not in told
+
+
+def test_exposure_that_its_association_does_not_list_is_told(case: Case) -> None:
+    for name in PAIR:
+        case.write(name)
+    case.write(PAIR[1], lambda hdus: hdus[0].header.update(ROOTNAME="jcmc11dzq"), file="jcmc11dzq_flt.fits")
+    case.ingested()
+    outcome = case.run("jcmc11040")
+    assert "jcmc11dzq names jcmc11040, which does not list it as a member: it is left out" in outcome.warnings
+    assert outcome.masterdark is not None
+    assert [one.exposure for one in outcome.masterdark.members] == list(PAIR)
+
+
 def write_far_apart(case: Case, arcsec: float) -> None:
     """Write the pair, the second pointing north and east by so much."""
 
@@ -181,7 +208,10 @@ def write_far_apart(case: Case, arcsec: float) -> None:
 def test_wide_mosaic_is_made(case: Case, undisturbed: Photometry) -> None:
     write_far_apart(case, 80.0)
     # One frame alone holds the source: half the time, an error larger by sqrt(2).
-    found, error = measured(case.run(*PAIR)), 2**0.5 * undisturbed.net_err_count_s
+    outcome = case.run(*PAIR)
+    found, error = measured(outcome), 2**0.5 * undisturbed.net_err_count_s
+    told = f"{APERTURE} lies on 1 of 2 exposures, but exptime_s of its row is that of all"
+    assert told in outcome.warnings
     assert found.net_count_s == pytest.approx(undisturbed.net_count_s, abs=3 * error)
     assert found.net_err_count_s == pytest.approx(error, rel=0.01)
 
@@ -192,6 +222,7 @@ def test_fields_a_degree_apart_are_refused(case: Case) -> None:
         failure = case.run(*PAIR, mixed=mixed).failure
         assert isinstance(failure, UsageError)
         assert "extend over 1.43 degrees" in failure.what
+        assert not case.products.exists()
 
 
 def test_frame_without_a_count_is_rejected(case_on_engine: Case) -> None:

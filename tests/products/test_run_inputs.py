@@ -175,8 +175,9 @@ def test_a_missing_pivot_wavelength_is_told(shared_data: Path, flats: Path, tmp_
 def test_wrong_requests_are_refused(catalog: sa.Engine, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="jcmc11ctq"):
         make(catalog, ["jcmc11e6q"], Job(tmp_path, BuildOptions(use={"jcmc11ctq": ("jcrx01iiq",)})))
-    (dark,) = make(catalog, ["jcrx01iiq"], Job(tmp_path, BuildOptions()))
+    (dark,) = make(catalog, ["jcrx01iiq"], Job(tmp_path / "a" / "b", BuildOptions()))
     assert isinstance(dark.failure, UsageError)
+    assert not (tmp_path / "a").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(SbcdarkError, match="cannot be created"):
         make(catalog, ["jcmc11e6q"], Job(tmp_path / "file" / "products", BuildOptions()))
