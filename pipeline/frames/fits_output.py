@@ -182,7 +182,8 @@ def _write_with_cards(hdus: Any, target: Path, cards: Mapping[str, HeaderValue],
     hdus[0].header["NEXTEND"] = len(hdus) - 1
     add_cards(hdus[0].header, {**cards, "FILENAME": target.name})
     add_text(hdus[0].header, "HISTORY", history)
-    write_whole(hdus, target)
+    # AstroDrizzle has verified its headers, and astropy what was added: all again would take as long as the writing.
+    write_whole(hdus, target, verify="ignore")
 
 
 def add_text(header: Any, keyword: str, sentences: Sequence[str]) -> None:
@@ -249,11 +250,11 @@ def quiet_astropy() -> Iterator[None]:
         yield
 
 
-def write_whole(hdus: Any, target: Path) -> None:
-    """Write to a temporary name in the folder of the target, then rename."""
+def write_whole(hdus: Any, target: Path, verify: str = "silentfix+ignore") -> None:
+    """Write to a temporary name in the folder of the target, then rename; `verify` is astropy's `output_verify`."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
-        hdus.writeto(temporary, output_verify="silentfix+ignore")
+        hdus.writeto(temporary, output_verify=verify)
         temporary.replace(target)
     except OSError as problem:
         # astropy reports a full disk without an error number.

@@ -41,11 +41,14 @@ def variance_planes(inputs: Sequence[ScienceInput]) -> list[NDArray[np.float64]]
     list of ndarray of float64, shape (1024, 1024)
         Variance of the flat-fielded counts.
     """
-    planes = []
+    planes: list[NDArray[np.float64]] = []
+    norm, good = np.zeros(0), np.zeros(0, dtype=bool)
     for one in inputs:
         counts = one.counts
-        norm = smooth(one.good.astype(np.float64), _SMOOTH_PIX)
-        mean = smooth(counts, _SMOOTH_PIX) / np.maximum(norm, 1e-3)
+        if not np.array_equal(one.good, good):  # the exposures of a visit mostly have the same bad pixels
+            good = one.good
+            norm = np.maximum(smooth(good.astype(np.float64), _SMOOTH_PIX), 1e-3)
+        mean = smooth(counts, _SMOOTH_PIX) / norm
         floor = 0.1 * float(counts[one.good].mean()) if one.good.any() else 0.0
         expected = np.where(counts >= _ENOUGH, counts, np.maximum(mean, floor))
         planes.append(one.flat_fielded(one.flat_fielded(expected)))

@@ -195,8 +195,11 @@ def _by_workers(
 def _unchanged(engine: sa.Engine, targets: Sequence[Target], job: Job) -> Iterator[Outcome]:
     """Yield the outcomes of the first targets that need not be made again: no worker has to start for them."""
     for target in targets:
+        files = ProductFiles(job.folder, target.name)
+        if job.overwrite or not files.science.exists():  # the choice of darks takes as long as the start of a worker
+            return
         try:
-            outcome = _earlier(engine, plan_build(engine, target, job), job, ProductFiles(job.folder, target.name))
+            outcome = _earlier(engine, plan_build(engine, target, job), job, files)
         except (SbcdarkError, OSError):  # a worker meets it again, and tells
             return
         if outcome is None:
