@@ -123,10 +123,24 @@ def publish(made: Path, folder: Path, names: Sequence[str], replaced: Sequence[s
     for name in {*names, *replaced}:
         (folder / name).unlink(missing_ok=True)
     for name in names:
-        with (made / name).open("rb") as file:
-            # Otherwise a power cut could leave an empty file under the final name.
-            os.fsync(file.fileno())
+        _flush(made / name)  # otherwise a power cut could leave an empty file under the final name
         (made / name).replace(folder / name)
+
+
+def flush_beside(paths: Sequence[Path]) -> None:
+    """Write complete files to the disk beside other work, so that `publish` hardly waits for it."""
+
+    def work() -> None:
+        with suppress(OSError):  # `publish` meets it again, and tells
+            for path in paths:
+                _flush(path)
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def end_with_parent() -> None:

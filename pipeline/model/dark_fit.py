@@ -199,7 +199,7 @@ def fit_dark(
     use = (templates.good if good is None else templates.good & good) & ~spikes
     if flat is not None:
         use = use & np.isfinite(flat)
-    image = np.where(use, counts, 0).astype(np.float64)
+    image = np.where(use, counts, 0).astype(np.float64, copy=False)
     if not np.all(np.isfinite(image)) or image.min() < 0:
         raise UsageError("Good pixels hold negative or non-finite counts.", "Mask them, or give raw counts.")
 

@@ -17,7 +17,7 @@ from sbcdark.catalog.errors import SbcdarkError, UsageError
 from sbcdark.catalog.opening import as_engine
 from sbcdark.catalog.roots import uri_of
 from sbcdark.catalog.text import listed
-from sbcdark.catalog.workspace import locked, publish, workspace
+from sbcdark.catalog.workspace import flush_beside, locked, publish, workspace
 from sbcdark.pipeline.archive.cluster import cluster, worker_lost
 from sbcdark.pipeline.drizzling.drizzle import Drizzler
 from sbcdark.pipeline.frames.fits_output import write_dark_product, write_net_product, write_science_product
@@ -310,6 +310,7 @@ def _process(engine: sa.Engine, target: Target, job: Job, drizzler: Drizzler) ->
             warnings = tuple(dict.fromkeys([*job.notes, *job.options.notes, *built.masterdark.warnings, *notes]))
             write_products(built, work, job.command)
             names = [files.science.name, files.dark.name, files.net.name]
+            flush_beside([work / name for name in names])
             meta = table_meta(built, job.options, warnings)
             if records:
                 write_photometry(work / files.photometry.name, records, meta)
