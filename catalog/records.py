@@ -140,7 +140,7 @@ class RegionMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class ExposureFacts:
-    """The facts about an exposure in one RAW or FLT."""
+    """The facts about an exposure in one RAW or FLT, and doubts about them that are told but not stored."""
 
     rootname: str
     kind: str
@@ -167,6 +167,7 @@ class ExposureFacts:
     observation_quality: str | None = None
     guide_star_lock: str | None = None
     hot_pixels: int | None = None
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,8 +137,7 @@ def sound(data: Path, kind: str, number: int) -> bytes:
     content = overwritten(content, "ROOTNAME", f"'j{kind[0]}{number:06d}q'")
     if kind == "asn":
         return content
-    # The end of the real exposure would contradict it.
-    return overwritten(overwritten(content, "EXPSTART", f"{56_000 + number}.5"), "EXPEND", None)
+    return overwritten(content, "EXPSTART", f"{56_000 + number}.5")
 
 
 def overwritten(content: bytes, keyword: str, value: str | bytes | None, extension: int = 0) -> bytes:

@@ -108,13 +108,6 @@ def with_card(content: bytes, keyword: str, value: str | bytes | None, *, start:
     return content[:at] + card.ljust(CARD) + content[at + CARD :]
 
 
-def with_times(content: bytes, *, exptime: str | None = None, start: str | None = None) -> bytes:
-    """Return a FITS file with another EXPTIME or EXPSTART, without the EXPEND that would contradict it."""
-    for keyword, value in (("EXPTIME", exptime), ("EXPSTART", start)):
-        content = content if value is None else with_card(content, keyword, value)
-    return with_card(content, "EXPEND", None)
-
-
 def renamed(content: bytes, rootname: str) -> bytes:
     """Return a FITS file that says it is another exposure."""
     return with_card(content, "ROOTNAME", f"'{rootname}'")

@@ -22,12 +22,12 @@ from sbcdark.pipeline.detector.rates import Frame, count_hot_pixels, unwrapped_c
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE, REGIONS
 from sbcdark.pipeline.frames.flats import flat_at_hand
 from sbcdark.pipeline.frames.flt_checks import why_unfit
-from sbcdark.pipeline.frames.frame_counts import LARGEST_PIXEL, measured_regions
+from sbcdark.pipeline.frames.frame_counts import LARGEST_PIXEL, doubtful_pixel, measured_regions
 from sbcdark.pipeline.frames.header_checks import (
+    doubtful_times,
     number_of,
     optional_number,
     require_full_frame,
-    require_one_time,
 )
 from sbcdark.pipeline.frames.lost_pixels import lost_pixels, why_not_whole
 from sbcdark.pipeline.frames.plain_headers import NotPlainError, plain_headers
@@ -264,7 +264,6 @@ def _exposure(
     exptime = number_of(primary, "EXPTIME", "s", above=0.01, below=20_000.0)
     start = number_of(primary, "EXPSTART", "MJD", above=52_000.0, below=80_000.0)
     flag = _text(primary, "EXPFLAG")
-    require_one_time(primary, start, exptime, flag)
     mean_dark = optional_number(header, "MEANDARK", above=-LARGEST_PIXEL, below=LARGEST_PIXEL)
     subtracted = _text(primary, "DARKCORR") == "COMPLETE" or (mean_dark or 0.0) > 0
     if subtracted and exposure_kind == "dark":
@@ -299,6 +298,7 @@ def _exposure(
         measurements=measured_regions(frame, exptime, REGIONS if regions is None else regions, subtracted=subtracted),
         observation_quality=_text(primary, "QUALITY"),
         guide_star_lock=_text(primary, "FGSLOCK"),
+        doubts=(*doubtful_times(primary, start, exptime, flag), *doubtful_pixel(frame, exptime)),
         # Cores of sources look like hot pixels, and a frame read in part lacks the other pixels.
         hot_pixels=count_hot_pixels(frame) if exposure_kind == "dark" and regions is None else None,
     )

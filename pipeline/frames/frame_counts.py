@@ -78,7 +78,7 @@ def measured_regions(
         if (share := negative_share(counts)) > MOST_NEGATIVE:
             raise UnsoundError(f"{share:.0%} of the pixels of SCI are negative, but DARKCORR is not COMPLETE")
         _require_counts(measured, exptime)
-    _require_countable(frame, measured, exptime)
+    _require_countable(measured, exptime)
     return measured
 
 
@@ -87,23 +87,26 @@ def negative_share(counts: NDArray[np.generic]) -> float:
     return 0.0 if counts.dtype.kind == "u" else float(np.mean(np.less(counts, 0)))
 
 
-def _require_countable(frame: Frame, measured: Sequence[RegionMeasurement], exptime: float) -> None:
-    """Refuse counts that are more than the detector can count in the time."""
-    values = frame.counts if frame.y is None else frame.values
-    largest = float(np.max(values, where=np.isfinite(values), initial=0))
-    most = _FASTEST_PIXEL * exptime
-    # A short exposure may hold some more: 6 sigma of the Poisson distribution, and its skewness.
-    if largest > most + 6.0 * most**0.5 + 35.0 / 6.0:
-        wrapped = " (65,536 more than stored, if it is negative)" if frame.counts.dtype.kind == "u" else ""
-        raise UnsoundError(
-            f"SCI has a pixel of {largest:.6g} counts in {exptime:.6g} s{wrapped}; the SBC counts at most "
-            f"{_FASTEST_PIXEL:g} count/s in a pixel"
-        )
+def _require_countable(measured: Sequence[RegionMeasurement], exptime: float) -> None:
+    """Refuse a frame with more counts than the detector can count in the time."""
     total = sum(one.counts for one in measured if one.region == FRAME.name)
     if total > _FASTEST_FRAME * exptime:
         raise UnsoundError(
             f"{total:.6g} counts in {exptime:.6g} s; the SBC counts at most {_FASTEST_FRAME:.0f} count/s in all"
         )
+
+
+def doubtful_pixel(frame: Frame, exptime: float) -> tuple[str, ...]:
+    """Return that a pixel has more counts than the detector can count in the time, if one has."""
+    values = frame.counts if frame.y is None else frame.values
+    largest = float(np.max(values, where=np.isfinite(values), initial=0))
+    most = _FASTEST_PIXEL * exptime
+    # A short exposure may hold some more: 6 sigma of the Poisson distribution, and its skewness.
+    if largest <= most + 6.0 * most**0.5 + 35.0 / 6.0:
+        return ()
+    wrapped = " (65,536 more than stored, if it is negative)" if frame.counts.dtype.kind == "u" else ""
+    most_told = f"the SBC counts at most {_FASTEST_PIXEL:g} count/s in a pixel"
+    return (f"SCI has a pixel of {largest:.6g} counts in {exptime:.6g} s{wrapped}; {most_told}",)
 
 
 def _require_counts(measured: Sequence[RegionMeasurement], exptime: float) -> None:

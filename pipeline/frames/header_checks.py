@@ -72,8 +72,8 @@ def require_full_frame(header: Any) -> None:
             raise UnsoundError(f"{keyword} of SCI is {value:g}, not {expected}: not the pixels of a full SBC frame")
 
 
-def require_one_time(primary: Any, start_mjd: float, exptime_s: float, exposure_flag: str | None) -> None:
-    """Refuse a primary header whose times contradict each other, since every rate depends on them.
+def doubtful_times(primary: Any, start_mjd: float, exptime_s: float, exposure_flag: str | None) -> tuple[str, ...]:
+    """Return how the exposure time of a primary header contradicts its other times: every rate depends on it.
 
     An exposure cannot be longer than the time from its start to its end. It may be shorter if EXPFLAG says that it was
     interrupted.
@@ -84,17 +84,15 @@ def require_one_time(primary: Any, start_mjd: float, exptime_s: float, exposure_
         EXPSTART and EXPTIME.
     exposure_flag : str or None
         EXPFLAG.
-
-    Raises
-    ------
-    UnsoundError
     """
     end = optional_number(primary, "EXPEND", above=1.0, below=1e6)
     total = optional_number(primary, "TEXPTIME", above=0.0, below=1e9)
     spans = [] if end is None else [("EXPEND - EXPSTART", (end - start_mjd) * 86400.0)]
     spans += [] if total is None else [("TEXPTIME", total)]
+    doubts = []
     for name, span in spans:
         longer = exptime_s - span
         interrupted = name != "TEXPTIME" and exposure_flag not in {None, "NORMAL"}
         if longer > (allowed := _ROUNDING_S + _ROUNDING * exptime_s) or (-longer > allowed and not interrupted):
-            raise UnsoundError(f"EXPTIME is {exptime_s:.6g} s, but {name} is {span:.6g} s")
+            doubts.append(f"EXPTIME, which gives the rates, is {exptime_s:.6g} s, but {name} is {span:.6g} s")
+    return tuple(doubts)

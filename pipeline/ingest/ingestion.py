@@ -241,6 +241,7 @@ class _Writer:
         self._dry_run = dry_run
         self._run_id: int | None = None
         self._would_read: list[ExposureFacts] = []
+        self._doubts: dict[str, None] = {}
         self._regions: list[dict[str, Any]] = [asdict(region) for region in REGIONS]
 
     def write(self, batch: Sequence[FileReading | Refusal]) -> None:
@@ -258,9 +259,10 @@ class _Writer:
         with writing(self._engine) as session:
             against = contradictions(session, readings)
             rejected += against.values()
+            accepted = [item for item in readings if item.uri not in against]
             counts, self._run_id = writes.write_batch(
                 session,
-                [item for item in readings if item.uri not in against],
+                accepted,
                 rejected,
                 self._regions,
                 run_id=self._run_id,
@@ -268,6 +270,7 @@ class _Writer:
                 software_version=SOFTWARE_VERSION,
             )
         self._reject(against.values())
+        self._doubt(item.exposure for item in accepted)
         self._report.added += counts.added
         self._report.updated += counts.updated
         self._report.unchanged += counts.unchanged
@@ -295,10 +298,16 @@ class _Writer:
                 self._report.updated += 1
             if item.exposure is not None:
                 self._would_read.append(item.exposure)
+        self._doubt(self._would_read)
 
     def _reject(self, refusals: Iterable[Refusal]) -> None:
         for refusal in refusals:
             self._report.reject(_place(refusal.uri), refusal.reason)
+
+    def _doubt(self, exposures: Iterable[ExposureFacts | None]) -> None:
+        for one in exposures:
+            if one is not None:
+                self._doubts |= dict.fromkeys(f"{one.rootname}: {text}" for text in one.doubts)
 
     def finish(self) -> None:
         if self._engine is not None and not self._dry_run:
@@ -308,6 +317,7 @@ class _Writer:
     def _summarize(self) -> None:
         """Report what came in by program, and what is new against the catalog before."""
         report, run = self._report, self._run_id
+        report.warnings = [*self._doubts]
         rejected = [entry["path"].replace("\\", "/").rpartition("/")[2] for entry in report.rejections]
         if self._engine is None:
             touched = ingest_summary.would_touch(None, self._would_read)
@@ -321,4 +331,4 @@ class _Writer:
                 report.programs = ingest_summary.by_program(session, run, touched, rejected)
                 report.judged = [] if run is None else ingest_summary.judged_darks(session, run, touched)
                 report.darks_before = ingest_summary.darks_before(session, run) if touched else None
-                report.warnings = [] if run is None else _rivals(session, run)
+                report.warnings += [] if run is None else _rivals(session, run)

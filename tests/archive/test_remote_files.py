@@ -20,7 +20,6 @@ from helpers import (
     taken,
     unpacked_raw,
     with_card,
-    with_times,
 )
 
 from sbcdark.catalog import models, queries
@@ -189,7 +188,7 @@ def test_changed_content_is_read_again_and_supersedes(
     content = unpacked_raw(shared_data)
     url = web.put("/jcrx01iiq_raw.fits", content)
     ingest(empty_catalog, [url])
-    changed = with_times(content, exptime="500.0")
+    changed = with_card(content, "EXPTIME", "500.0")
     web.put("/jcrx01iiq_raw.fits", changed, etag='"2"')
     assert counts(ingest(empty_catalog, [url])) == (0, 1, 0, 0)
     # The same mark at another time is the same content, which is known by that time from then on.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from helpers import SCI_HEADER, unpacked_raw, with_card, with_times
+from helpers import SCI_HEADER, unpacked_raw, with_card
 
 from sbcdark.catalog.records import ExposureFacts, FileReading, Refusal
 from sbcdark.pipeline.detector.regions import BOX
@@ -73,10 +73,10 @@ def with_pixels(flt: bytes, change: Callable[[NDArray[np.float32]], None]) -> by
 @pytest.mark.parametrize("value", ["1E-320", "1E-300", "0.001"])
 def test_exposure_of_next_to_nothing_is_rejected(tmp_path: Path, raw: bytes, value: str) -> None:
     # Its rates would be infinite, and 1E-320 s times pixels zero.
-    assert "EXPTIME" in reason(tmp_path, with_times(raw, exptime=value), "raw")
+    assert "EXPTIME" in reason(tmp_path, with_card(raw, "EXPTIME", value), "raw")
     start = pixels_of(raw)
     empty = raw[:start] + bytes(2 * 1024 * 1024) + raw[start + 2 * 1024 * 1024 :]
-    assert facts(tmp_path, with_times(empty, exptime="0.1")).exptime_s == 0.1
+    assert facts(tmp_path, with_card(empty, "EXPTIME", "0.1")).exptime_s == 0.1
 
 
 def test_scaled_counts_that_overflow_are_rejected(empty_catalog: sa.Engine, tmp_path: Path, raw: bytes) -> None:
@@ -154,21 +154,23 @@ def test_pixels_that_are_binned_or_shifted_are_rejected(
         assert facts(tmp_path, with_card(content, keyword, None, start=science), kind).rootname
 
 
-def test_times_that_contradict_each_other_are_rejected(tmp_path: Path, raw: bytes, flt: bytes) -> None:
+def test_times_that_contradict_each_other_are_doubted(tmp_path: Path, raw: bytes, flt: bytes) -> None:
     for content, kind in ((raw, "raw"), (flt, "flt")):
-        whole = facts(tmp_path, content, kind)
+        whole, which = facts(tmp_path, content, kind), "EXPTIME, which gives the rates,"
+        assert whole.doubts == ()
         for seconds, flag in ((100.0, "NORMAL"), (100.0, "INTERRUPTED"), (5000.0, "NORMAL")):
             other = with_card(content, "EXPEND", f"{whole.start_mjd + seconds / 86400:.10f}")
             other = with_card(other, "EXPFLAG", f"'{flag}'")
-            told = reason(tmp_path, other, kind)
-            assert told == f"EXPTIME is {whole.exptime_s:g} s, but EXPEND - EXPSTART is {seconds:g} s"
+            doubted = facts(tmp_path, other, kind)
+            assert doubted.doubts == (f"{which} is {whole.exptime_s:g} s, but EXPEND - EXPSTART is {seconds:g} s",)
+            assert doubted.exptime_s == whole.exptime_s
         # An interruption makes an exposure shorter than it lasted; overheads and rounding are below 1 %.
         for seconds, flag in ((5000.0, "INTERRUPTED"), (whole.exptime_s * 1.009, "NORMAL")):
             other = with_card(content, "EXPEND", f"{whole.start_mjd + seconds / 86400:.10f}")
-            assert facts(tmp_path, with_card(other, "EXPFLAG", f"'{flag}'"), kind).exptime_s == whole.exptime_s
+            assert facts(tmp_path, with_card(other, "EXPFLAG", f"'{flag}'"), kind).doubts == ()
         # TEXPTIME belongs to sums of exposures.
         total = with_card(content, "EXPEND", None).replace(b"COMMENT ".ljust(80), b"TEXPTIME= 2040.0".ljust(80), 1)
-        assert reason(tmp_path, total, kind) == f"EXPTIME is {whole.exptime_s:g} s, but TEXPTIME is 2040 s"
+        assert facts(tmp_path, total, kind).doubts == (f"{which} is {whole.exptime_s:g} s, but TEXPTIME is 2040 s",)
 
 
 @pytest.mark.parametrize(("keyword", "value", "where"), [("DARKCORR", "'COMPLETE'", 0), ("MEANDARK", "0.0072", 1)])
@@ -179,17 +181,16 @@ def test_dark_that_a_dark_was_subtracted_from_is_rejected(
     assert reason(tmp_path, content, "raw") == "a dark was subtracted from this dark (DARKCORR, MEANDARK)"
 
 
-def test_counts_that_the_detector_cannot_count_are_rejected(tmp_path: Path, raw: bytes, flt: bytes) -> None:
+def test_counts_that_the_detector_cannot_count_are_doubted_or_rejected(tmp_path: Path, raw: bytes, flt: bytes) -> None:
     def one_pixel(pixels: NDArray[np.float32]) -> None:
         pixels[300, 300] = 60_000.0
 
     start = pixels_of(raw)
     negative = raw[:start] + np.full(1, -3, ">i2").tobytes() + raw[start + 2 :]
-    told = reason(tmp_path, negative, "raw")
+    (told,) = facts(tmp_path, negative).doubts
     assert told.startswith("SCI has a pixel of 65533 counts in 1000 s (65,536 more than stored, if it is negative)")
-    assert "pixel of 60000 counts in 1020 s; the SBC counts at most 50 " in reason(
-        tmp_path, with_pixels(flt, one_pixel), "flt"
-    )
+    (told,) = facts(tmp_path, with_pixels(flt, one_pixel), "flt").doubts
+    assert told == "SCI has a pixel of 60000 counts in 1020 s; the SBC counts at most 50 count/s in a pixel"
     full = raw[:start] + np.full(2**20, 400, ">i2").tobytes() + raw[start + 2**21 :]
     assert reason(tmp_path, full, "raw").endswith("the SBC counts at most 300000 count/s in all")
 

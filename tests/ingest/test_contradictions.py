@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import counts, dump, files_told, renamed, unpacked_raw, with_card, with_times
+from helpers import counts, dump, files_told, renamed, unpacked_raw, with_card
 
 from sbcdark.pipeline.ingest.ingestion import ingest
 from sbcdark.pipeline.views.listings import exposures, show
@@ -108,7 +108,7 @@ def test_of_contradicting_times_that_of_the_preferred_file_counts(
         header = packed.read(2880 * 40)
     raw = science_of(renamed(unpacked_raw(shared_data), "jcmc11ctq"))
     shutil.copyfile(flt, tmp_path / flt.name)
-    (tmp_path / "jcmc11ctq_raw.fits").write_bytes(with_times(raw, exptime=exptime))
+    (tmp_path / "jcmc11ctq_raw.fits").write_bytes(with_card(raw, "EXPTIME", exptime))
     own = float(header[header.index(b"EXPTIME ") + 10 :].split(maxsplit=1)[0])
     assert own != float(exptime)
     for order in permutations([flt.name, "jcmc11ctq_raw.fits"]):
@@ -118,3 +118,14 @@ def test_of_contradicting_times_that_of_the_preferred_file_counts(
         assert one.exptime_s == own
         files = {entry["uri"].rpartition("_")[2]: entry for entry in show(empty_catalog, "jcmc11ctq")["files"]}
         assert set(files) == {"raw.fits", "flt.fits.gz"}
+
+
+def test_exposure_time_in_doubt_is_told_once(empty_catalog: sa.Engine, shared_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "jcrx01iiq_raw.fits").write_bytes(with_card(unpacked_raw(shared_data), "EXPTIME", "100.0"))
+    dry = ingest(None, [tmp_path], dry_run=True)
+    report = ingest(empty_catalog, [tmp_path])
+    assert counts(report) == (1, 0, 0, 0)
+    (told,) = report.warnings
+    assert told.startswith("jcrx01iiq: EXPTIME, which gives the rates, is 100 s, but EXPEND - EXPSTART is 1000.")
+    assert dry.warnings == report.warnings
+    assert ingest(empty_catalog, [tmp_path]).warnings == []  # unchanged: not read again

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from commands import PROGRAM, Done, plain_environment, subprocess_of
-from helpers import with_times
+from helpers import with_card
 from mast_content import Row, Served
 from mast_server import Fault, MastServer
 
@@ -91,7 +91,7 @@ def test_a_file_that_differs_from_the_archives_is_named_and_renewed(
     )
     body = mast.files[longer].body
     mast.files[longer] = Served(longer, content=body + (extension + b"END").ljust(2880))
-    mast.files[newer] = Served(newer, content=with_times(mast.files[newer].body, exptime="999.0"))
+    mast.files[newer] = Served(newer, content=with_card(mast.files[newer].body, "EXPTIME", "999.0"))
     mast.rows[1].archived = (datetime.now(UTC) + timedelta(days=3)).isoformat()
     done = asking(*fetching, "--json")
     assert done.code == 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from helpers import SCI_HEADER, copied, counts, dump, exposures_dump, renamed, unpacked_raw, with_card, with_times
+from helpers import SCI_HEADER, copied, counts, dump, exposures_dump, renamed, unpacked_raw, with_card
 from twin_archive import REAL_FOLDERS
 
 from sbcdark.catalog import models, queries
@@ -117,7 +117,7 @@ def test_changed_content_supersedes_and_keeps_the_old(
     path.write_bytes(unpacked_raw(shared_data))
     ingest(empty_catalog, [path])
     old = dump(empty_catalog)
-    path.write_bytes(with_times(unpacked_raw(shared_data), exptime="500.0"))
+    path.write_bytes(with_card(unpacked_raw(shared_data), "EXPTIME", "500.0"))
     assert counts(ingest(empty_catalog, [tmp_path])) == (0, 1, 0, 0)
     new = dump(empty_catalog)
     assert set(old["measurements"]) < set(new["measurements"])
@@ -238,7 +238,7 @@ def several_files_of_two_exposures(data: Path, folder: Path) -> list[Path]:
         ("TARGNAME", "'RAW-TARGET'"),
     ):
         raw = with_card(raw, keyword, value)
-    (folder / "jcmc11ctq_raw.fits").write_bytes(with_times(raw, start="57125.0"))
+    (folder / "jcmc11ctq_raw.fits").write_bytes(with_card(raw, "EXPSTART", "57125.0"))
     older = folder / "older"
     older.mkdir()
     shutil.copyfile(data / "darks_13961" / "jcrx01iiq_raw.fits.gz", folder / "jcrx01iiq_raw.fits.gz")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from helpers import copied, counts, dump, files_told, unpacked_raw, with_card, with_times
+from helpers import copied, counts, dump, files_told, unpacked_raw, with_card
 
 from sbcdark.catalog import models, queries
 from sbcdark.catalog.engine import reading
@@ -160,7 +160,7 @@ def test_changed_content_is_found_by_size_by_time_and_in_full(
     assert best_of(filled) == BEST
     path.write_bytes(whole + b"more")
     assert "bytes" in verify(filled).findings[0].reason
-    path.write_bytes(with_times(unpacked_raw(shared_data, BEST), exptime="900.0"))
+    path.write_bytes(with_card(unpacked_raw(shared_data, BEST), "EXPTIME", "900.0"))
     assert counts(ingest(filled, [folder])) == (1, 0, 4, 0)
     report = verify(filled)
     assert (report.present, report.findings) == (5, [])
@@ -239,7 +239,7 @@ def test_superseded_content_is_found_again(filled: sa.Engine, folder: Path, tmp_
     path = file_of(folder, BEST)
     (tmp_path / "backup").mkdir()
     shutil.copyfile(path, tmp_path / "backup" / path.name)
-    path.write_bytes(with_times(unpacked_raw(shared_data, BEST), exptime="900.0"))
+    path.write_bytes(with_card(unpacked_raw(shared_data, BEST), "EXPTIME", "900.0"))
     report = ingest(filled, [folder])
     assert counts(report) == (0, 1, 4, 0)
     (superseded,) = report.superseded
@@ -255,7 +255,7 @@ def test_reprocessed_copy_elsewhere_supersedes_and_says_on_what(
     filled: sa.Engine, folder: Path, shared_data: Path
 ) -> None:
     (stored,) = match(filled, ["jcmc11e6q"], save=True)
-    newer = with_times(with_card(unpacked_raw(shared_data, BEST), "PROCTIME", "62000.0"), exptime="900.0")
+    newer = with_card(with_card(unpacked_raw(shared_data, BEST), "PROCTIME", "62000.0"), "EXPTIME", "900.0")
     (folder / "new").mkdir()
     (folder / "new" / f"{BEST}_raw.fits").write_bytes(newer)
     report = ingest(filled, [folder])

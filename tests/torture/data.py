@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from helpers import with_card, with_times
+from helpers import with_card
 from twin_archive import DARKS, REAL_FOLDERS, SCIENCE, real_data_folder, write_twin
 
 from sbcdark.pipeline.simulation.twin import FLAT_NAME
@@ -108,7 +108,7 @@ def many_darks(darks: Path, folder: Path, number: int) -> list[Path]:
         celsius = 18.0 + count % 97 / 10
         header = with_card(header, "ROOTNAME", f"'{name}'")
         # 0.25 d apart, so that no two are of one run: what the outlier test says does not depend on their number.
-        header = with_times(header, start=f"{_FIRST_MJD + 0.25 * count:.6f}")
+        header = with_card(header, "EXPSTART", f"{_FIRST_MJD + 0.25 * count:.6f}")
         for keyword in ("MDECODT1", "MDECODT2"):
             header = with_card(header, keyword, f"{celsius:.2f}", start=science)
         path = folder / f"{name}_raw.fits.gz"
