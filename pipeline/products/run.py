@@ -174,7 +174,7 @@ def _by_workers(
     with worker_pool(size) if scheduler is None else cluster(scheduler) as executor, ThreadPoolExecutor(1) as beside:
         started = Event()
         if job.options.combine is Combine.MODEL and scheduler is None:
-            beside.submit(_prepare, engine, targets, job, size, started)
+            beside.submit(_prepare, engine, targets, job, started)
         try:
             with submitting():  # it waits for the workers' libraries
                 waiting = {executor.submit(_in_worker, url, target, *_portable(job)): target for target in targets}
@@ -207,10 +207,10 @@ def _unchanged(engine: sa.Engine, targets: Sequence[Target], job: Job) -> Iterat
         yield outcome
 
 
-def _prepare(engine: sa.Engine, targets: Sequence[Target], job: Job, workers: int, started: Event) -> None:
-    """Make the templates of each worker's first target, and of more until the workers have imported their libraries."""
+def _prepare(engine: sa.Engine, targets: Sequence[Target], job: Job, started: Event) -> None:
+    """Make the templates of the first target, and of more until the workers have imported their libraries."""
     for number, target in enumerate(targets):
-        if number >= workers and started.is_set():
+        if number and started.is_set():
             return
         with suppress(SbcdarkError, OSError):
             plan = plan_build(engine, target, job)
