@@ -16,10 +16,10 @@ from sbcdark.catalog.errors import (
     UnreachableError,
     UsageError,
 )
+from sbcdark.catalog.text import characters
 
 if TYPE_CHECKING:
     from typing import TextIO
-from sbcdark.catalog.text import characters
 
 FAILED = 1
 WRONG_USAGE = 2

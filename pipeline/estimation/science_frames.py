@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sbcdark.catalog.records import FileRecord, MatchValues
     from sbcdark.pipeline.drizzling.footprints import NativeWeights
     from sbcdark.pipeline.frames.flats import Flat
-from sbcdark.pipeline.frames.pixels import ScienceFrame
+    from sbcdark.pipeline.frames.pixels import ScienceFrame
 
 _WHOLE_FLT = (
     "Get the FLT from the archive, or calibrate it again with DARKCORR OMIT. If the catalog has another copy, move "

@@ -14,6 +14,7 @@ from sbcdark.catalog.version import SOFTWARE_VERSION
 from sbcdark.pipeline.frames.untrusted_fits import file_sha256, modified_ns
 from sbcdark.pipeline.ingest.discovery import discover, existing
 from sbcdark.pipeline.ingest.report import IngestReport
+from sbcdark.pipeline.ingest.verification import _PAGE, _pages
 from sbcdark.pipeline.selection.file_state import exists
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from sbcdark.catalog.progress import Progress
     from sbcdark.catalog.records import StoredFile
-from sbcdark.pipeline.ingest.verification import _PAGE, _pages
 
 
 @dataclass(frozen=True, slots=True)

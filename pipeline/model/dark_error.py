@@ -11,6 +11,7 @@ import numpy as np
 from sbcdark.catalog.errors import UsageError
 from sbcdark.pipeline.detector.defects import BANDS, block_sum, smooth
 from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
+from sbcdark.pipeline.model.dark_fit import EXTRAPOLATION_SCATTER, DarkFit
 from sbcdark.pipeline.model.templates import BIN, BLOCK
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from sbcdark.pipeline.detector.defects import Image
     from sbcdark.pipeline.model.templates import Templates
-from sbcdark.pipeline.model.dark_fit import EXTRAPOLATION_SCATTER, DarkFit
 
 
 @dataclass(frozen=True, slots=True)
