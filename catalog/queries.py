@@ -252,11 +252,10 @@ def association_members(session: Session, name: str) -> list[str]:
 
 
 def unlisted_members(session: Session, name: str, listed: Iterable[str]) -> list[str]:
-    """Return the science exposures whose header names an association that does not list them, in the order of time."""
+    """Return the science exposures whose header names an association that does not list them, sorted by root name."""
     table = models.Exposure
     query = sa.select(table.rootname).where(table.association == name, table.kind == "science")
-    known = set(listed)
-    return [one for one in session.scalars(query.order_by(table.start_mjd, table.rootname)) if one not in known]
+    return sorted(set(session.scalars(query)) - set(listed))
 
 
 def find_association(session: Session, name: str) -> AssociationRecord | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
@@ -16,14 +17,13 @@ from sbcdark.keywords import (
     names_from,
     requirements_from,
     selector_from,
+    wrong_type,
 )
 from sbcdark.pipeline.frames.notebook_forms import Results
 from sbcdark.results import Match
 from sbcdark.signatures import with_keywords
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sbcdark.keywords import Apertures, Folder, Names, One, Programs, Several, Texts
     from sbcdark.pipeline.products.aperture_preview import Outlook
     from sbcdark.pipeline.selection.names import Selector
@@ -133,19 +133,30 @@ class ChoosingCatalog(OpenCatalog):
     @with_keywords(MatchKeywords)
     def preview(
         self,
-        matches: Sequence[records.Match],
+        matches: records.Match | Sequence[records.Match],
         apertures: Apertures,
         *,
         flat: Folder | None = None,
         **wanted: Unpack[MatchKeywords],
     ) -> tuple[list[Outlook], list[str]]:
-        """Return the expected dark residuals in apertures for each dark of some matches, and warnings."""
+        """Return the expected dark residuals in apertures for each dark of some matches, and warnings.
+
+        Parameters
+        ----------
+        matches : Match or sequence of Match
+            From `match`.
+        apertures, flat, **wanted
+            As for `run` and `match`.
+        """
         from sbcdark.pipeline.products.aperture_preview import outlook  # noqa: PLC0415  each job loads what it needs
 
         rule, requirements = requirements_from(wanted)
+        given = [matches] if isinstance(matches, records.Match) else matches
+        if not isinstance(given, Sequence) or not all(isinstance(one, records.Match) for one in given):
+            raise wrong_type("matches", "what Catalog.match returned", matches)
         notes: list[str] = []
         specs = apertures_from(apertures, None, notes)
         found, warnings = outlook(
-            self.engine, matches, specs, rule=rule, wanted=requirements, flat=None if flat is None else Path(flat)
+            self.engine, given, specs, rule=rule, wanted=requirements, flat=None if flat is None else Path(flat)
         )
         return found, list(self._said([*notes, *warnings]))

@@ -230,6 +230,8 @@ class FillingCatalog(OpenCatalog):
         from sbcdark.catalog.engine import reading  # noqa: PLC0415  each job loads what it needs
         from sbcdark.catalog.queries import known_values  # noqa: PLC0415
 
+        if key not in (keys := ("program", "filter", "target", "association")):
+            raise wrong_type("key", f"one of {', '.join(keys)}", key)
         with reading(self.engine) as session:
             return known_values(session, key)
 

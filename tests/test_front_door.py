@@ -145,9 +145,22 @@ WRONG: tuple[tuple[Callable[[Any], Any], str], ...] = (
     (lambda cat: cat.verify(foo=1), "There is no keyword 'foo'."),
     (lambda cat: cat.plot("match", "m.png"), "Give path='m.png'"),
     (lambda cat: cat.match(5), "help(Catalog.match) describes the arguments."),
+    (
+        lambda cat: cat.preview("jcmc11e6q", "circle:700,700,40"),
+        "matches: expected what Catalog.match returned, got str",
+    ),
+    (lambda cat: cat.preview([3], "circle:700,700,40"), "matches: expected what Catalog.match returned, got list: [3]"),
+    (lambda cat: cat.known_values("exptime"), "key: expected one of program, filter, target, association, got str"),
     (lambda cat: cat.ingest(3), "paths: expected a path or an address"),
     (lambda _: Catalog(3), "catalog: expected a path, a URL or an engine"),  # type: ignore[arg-type]
 )
+
+
+def test_one_match_is_previewed_like_several(cat: Catalog, flats: Path) -> None:
+    one = cat.match("jcmc11e6q", top=1)
+    found = cat.preview(one, "circle:700,700,40", flat=flats)
+    assert found == cat.preview([one], "circle:700,700,40", flat=flats)
+    assert [seen.exposure for seen in found[0]] == ["jcmc11e6q"]
 
 
 @pytest.mark.parametrize(("call", "said"), WRONG, ids=[said[:30] for _, said in WRONG])
