@@ -310,8 +310,8 @@ def overlap(aperture: PixelShape, shape: tuple[int, int]) -> tuple[tuple[slice, 
             first, second = rows.start - where[0].start, columns.start - where[1].start
             inside[first : first + taken.shape[0], second : second + taken.shape[1]] -= taken
         # The difference of two full pixels is 0 to rounding only. That changes no sum, but an annulus off the data
-        # would get a sky from it.
-        return where, np.maximum(inside, 0.0) if inside.max() > _ROUNDING else np.zeros_like(inside)
+        # would get a sky from it, and a mask would take some of the pixels in its hole.
+        return where, np.where(inside > _ROUNDING, inside, 0.0)
     if isinstance(aperture, PixelPolygon):
         return _polygon_overlap(aperture, shape)
     from photutils.aperture import EllipticalAperture  # noqa: PLC0415 - slow to load

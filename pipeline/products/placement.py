@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, aperture_sum, to_pixels
+from sbcdark.pipeline.apertures.pixel_shapes import PixelEllipse, PixelRing, aperture_sum, to_pixels
 from sbcdark.pipeline.apertures.sky import Sky
 from sbcdark.pipeline.drizzling.footprints import NativeWeights, check_weights, native_weights
 from sbcdark.pipeline.products.records import PlacedAperture
@@ -51,8 +51,20 @@ def placed_apertures(
             warnings.append(
                 f"{spec.label} lies on {there} of {len(weights)} exposures, but exptime_s of its row is that of all"
             )
-        placed.append(PlacedAperture(spec, shape, weights, sky_weights, method, tuple(wider)))
+        left_out = [_whole(shape, weights, product), *(one.weights for one in wider)]
+        if ring is not None and sky_weights is not None:
+            left_out.append(_whole(ring, sky_weights, product))
+        placed.append(PlacedAperture(spec, shape, weights, sky_weights, method, tuple(wider), tuple(left_out)))
     return tuple(placed)
+
+
+def _whole(
+    shape: PixelShape, weights: tuple[NativeWeights, ...], product: DrizzledProduct
+) -> tuple[NativeWeights, ...]:
+    """Return the weights of a shape with its hole, if it is an annulus."""
+    if isinstance(shape, PixelRing) and shape.inner is not None:
+        return native_weights(shape.outer, product)
+    return weights
 
 
 def masked_regions(

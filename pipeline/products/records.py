@@ -74,6 +74,9 @@ class PlacedAperture:
         ``fit``, ``none``, or the text of the annulus or region.
     growth : tuple of PlacedAperture
         The apertures of its curve of growth.
+    left_out : tuple of tuple of NativeWeights
+        What the fit of the dark leaves out for this aperture, by shape and exposure: itself, the region of its sky, its
+        growth, and the holes of annuli, where the source is.
     """
 
     spec: ApertureSpec
@@ -82,21 +85,13 @@ class PlacedAperture:
     sky_weights: tuple[NativeWeights, ...] | None
     sky_method: str
     growth: tuple[PlacedAperture, ...] = ()
+    left_out: tuple[tuple[NativeWeights, ...], ...] = ()
 
     @property
     def semi_major_pix(self) -> float:
         """The radius or semi-major axis of a circle or ellipse; of another shape its effective radius."""
         sides = (getattr(self.shape, name, 0.0) for name in ("a", "b"))
         return max(sides) or float(np.sqrt(self.shape.area_pix / np.pi))
-
-    @property
-    def left_out(self) -> list[tuple[NativeWeights, ...]]:
-        """The weights of all pixels that the fit of the dark leaves out for this aperture."""
-        return [
-            self.weights,
-            *([] if self.sky_weights is None else [self.sky_weights]),
-            *(w.weights for w in self.growth),
-        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
