@@ -329,6 +329,9 @@ def begin_command() -> None:
     _said.clear()
 
 
+_NAMES_SHOWN = 40
+
+
 def say_warnings(warnings: Sequence[str]) -> None:
     """Print each warning once in a command: a line of what, a line of what to do; exposures with the same together.
 
@@ -345,7 +348,8 @@ def say_warnings(warnings: Sequence[str]) -> None:
             same.setdefault(warning if named is None else named[2], []).extend([] if named is None else [named[1]])
     for text, names in same.items():
         what, _, todo = text.partition("; ")
-        say(f"warning: {', '.join(names)}{': ' if names else ''}{what}")
+        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+        say(f"warning: {', '.join(names[:_NAMES_SHOWN])}{more}{': ' if names else ''}{what}")
         if todo:
             say(f"  {todo[0].upper()}{todo[1:]}")
 

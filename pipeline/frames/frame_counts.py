@@ -104,9 +104,8 @@ def doubtful_pixel(frame: Frame, exptime: float) -> tuple[str, ...]:
     # A short exposure may hold some more: 6 sigma of the Poisson distribution, and its skewness.
     if largest <= most + 6.0 * most**0.5 + 35.0 / 6.0:
         return ()
-    wrapped = " (65,536 more than stored, if it is negative)" if frame.counts.dtype.kind == "u" else ""
-    most_told = f"the SBC counts at most {_FASTEST_PIXEL:g} count/s in a pixel"
-    return (f"SCI has a pixel of {largest:.6g} counts in {exptime:.6g} s{wrapped}; {most_told}",)
+    wrapped = " (a negative count of 16 bits reads as 65,536 more)" if frame.counts.dtype.kind == "u" else ""
+    return (f"a pixel has more than the {_FASTEST_PIXEL:g} count/s that the SBC counts{wrapped}; look at the frame",)
 
 
 def _require_counts(measured: Sequence[RegionMeasurement], exptime: float) -> None:
