@@ -144,7 +144,6 @@ def _means(
     # A border of zeros, so that positions outside the box map to the edge of the image.
     padded = np.pad(image, 1)
     ny, nx = padded.shape
-    ny, nx = padded.shape
     # The corners lie here in pixels of the padded image; its pixel (j, i) spans j to j + 1 and i to i + 1.
     x0, y0 = box[1].start - 1.5, box[0].start - 1.5
     around = _around(frame, x0, y0, (ny, nx))
