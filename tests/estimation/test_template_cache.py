@@ -75,11 +75,12 @@ def test_any_difference_of_the_darks_is_another_entry(folder: Path, darks: list[
 
 
 def test_order_of_the_darks_does_not_matter(folder: Path, darks: list[DarkFrame]) -> None:
-    first = templates_of(darks)
+    some = darks[:3]
+    first = templates_of(some)
     forget()
-    other = templates_of(darks[::-1])
+    other = templates_of(some[::-1])
     assert bits(other) == bits(first)
-    assert other.darks == first.darks == tuple(sorted(one.rootname for one in darks))
+    assert other.darks == first.darks == tuple(sorted(one.rootname for one in some))
     assert len(list(folder.iterdir())) == 1
 
 
