@@ -216,8 +216,12 @@ def target_names(session: Session) -> list[str]:
     return sorted(name for name in session.scalars(query) if name)
 
 
+KNOWN_KEYS = ("program", "filter", "target", "association")
+"""The keys of an exposure by which exposures are chosen: see `known_values`."""
+
+
 def known_values(session: Session, key: str) -> set[tuple[Any, str]]:
-    """Return the values of program, filter, target or association of the exposures, each with a kind that has it."""
+    """Return the values of one of `KNOWN_KEYS` of the exposures, each with a kind that has it."""
     column = getattr(models.Exposure, key)
     query = sa.select(column, models.Exposure.kind).where(column.is_not(None)).distinct()
     return {(value, kind) for value, kind in session.execute(query)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sbcdark.catalog.queries import SORT_KEYS
+from sbcdark.catalog.queries import KNOWN_KEYS, SORT_KEYS
 from sbcdark.catalog.text import listed, number
 from sbcdark.cli.app import app, catalog
 from sbcdark.cli.output import (
@@ -159,7 +159,7 @@ def _list(kind: str | None, options: ListingOptions) -> None:
 
 def _say_absent(kind: str | None, wanted: ExposureKeywords, found: Sequence[ExposureRecord]) -> None:
     """Say which program, filter, target or association of the wanted ones no exposure of the catalog has."""
-    for key in ("program", "filter", "target", "association"):
+    for key in KNOWN_KEYS:
         given = [str(one) for one in listed_from([*map(str, wanted.get(key) or ())], key)]  # type: ignore[call-overload]
         listed_ones = {str(getattr(one, key)).lower() for one in found}
         if all(one.lower() in listed_ones for one in given):

@@ -109,8 +109,7 @@ def print_report(report: IngestReport, *, dry_run: bool = False) -> None:
     for entry in report.ignored_files:
         reasons.setdefault(entry["reason"], []).append(entry["path"])
     for reason, paths in reasons.items():
-        more = f" and {len(paths) - _NAMES_SHOWN} more" if len(paths) > _NAMES_SHOWN else ""
-        say(f"ignored: {', '.join(paths[:_NAMES_SHOWN])}{more}: {reason}")
+        say(f"ignored: {listed(paths, _NAMES_SHOWN)}: {reason}")
     say_warnings(report.warnings)
     _say_some([f"superseded: {one.exposure}: {one.uri}{_used_by(one)}" for one in report.superseded], "superseded")
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sbcdark.catalog.errors import UsageError
-from sbcdark.catalog.text import number
+from sbcdark.catalog.text import listed, number
 from sbcdark.cli.errors import folded, screen_width, shown
 from sbcdark.pipeline.frames.tables import table_format, write_table
 from sbcdark.pipeline.views.json_forms import plain
@@ -348,8 +348,7 @@ def say_warnings(warnings: Sequence[str]) -> None:
             same.setdefault(warning if named is None else named[2], []).extend([] if named is None else [named[1]])
     for text, names in same.items():
         what, _, todo = text.partition("; ")
-        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        say(f"warning: {', '.join(names[:_NAMES_SHOWN])}{more}{': ' if names else ''}{what}")
+        say(f"warning: {listed(names, _NAMES_SHOWN)}{': ' if names else ''}{what}")
         if todo:
             say(f"  {todo[0].upper()}{todo[1:]}")
 

@@ -228,10 +228,10 @@ class FillingCatalog(OpenCatalog):
             ``program``, ``filter``, ``target`` or ``association``.
         """
         from sbcdark.catalog.engine import reading  # noqa: PLC0415  each job loads what it needs
-        from sbcdark.catalog.queries import known_values  # noqa: PLC0415
+        from sbcdark.catalog.queries import KNOWN_KEYS, known_values  # noqa: PLC0415
 
-        if key not in (keys := ("program", "filter", "target", "association")):
-            raise wrong_type("key", f"one of {', '.join(keys)}", key)
+        if key not in KNOWN_KEYS:
+            raise wrong_type("key", f"one of {', '.join(KNOWN_KEYS)}", key)
         with reading(self.engine) as session:
             return known_values(session, key)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,6 @@ from sbcdark.catalog import queries
 from sbcdark.catalog.errors import BadFileError, UsageError
 from sbcdark.catalog.records import is_divided
 from sbcdark.pipeline.archive.cache import path_of, record_to_match
-from sbcdark.pipeline.detector.regions import DETECTOR_SHAPE
 from sbcdark.pipeline.frames.flats import another_flat, find_flat, missing_flat, read_flat
 from sbcdark.pipeline.frames.frame_counts import MOST_NEGATIVE, negative_share
 from sbcdark.pipeline.frames.pixels import read_science, usable
@@ -35,8 +34,7 @@ _WHOLE_FLT = (
     "this one away and run: sbcdark verify"
 )
 
-
-WHOLE = (slice(None), slice(None))
+_WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +74,7 @@ class ScienceInput:
     @property
     def counts(self) -> NDArray[np.float64]:
         """Raw counts (FLT x flat), shape (1024, 1024), non-negative; 0 on pixels that are not good."""
-        return self.counts_in(WHOLE)
+        return self.counts_in(_WHOLE)
 
     def counts_in(self, part: tuple[slice, slice]) -> NDArray[np.float64]:
         """Return the `counts` of a part of the detector (y, x)."""
@@ -85,7 +83,7 @@ class ScienceInput:
         counts[~self.good[part]] = 0.0
         return counts
 
-    def flat_fielded(self, image: NDArray[np.float64], part: tuple[slice, slice] = WHOLE) -> NDArray[np.float64]:
+    def flat_fielded(self, image: NDArray[np.float64], part: tuple[slice, slice] = _WHOLE) -> NDArray[np.float64]:
         """Return an image divided by the flat; 0 on pixels that are not good.
 
         Parameters
@@ -101,9 +99,7 @@ class ScienceInput:
 
     def detector_weights(self, footprint: NativeWeights) -> NDArray[np.float64]:
         """Return a footprint's weights on detector rates (1024, 1024): divided by the flat, if it is known."""
-        weights = np.zeros(DETECTOR_SHAPE)
-        weights[footprint.where] = self.flat_fielded(footprint.values, footprint.where)
-        return weights
+        return replace(footprint, values=self.flat_fielded(footprint.values, footprint.where)).full()
 
 
 def science_values(session: Session, rootname: str) -> MatchValues:

@@ -226,8 +226,13 @@ def fit_dark_with_sources(
     spikes = spikes_of(counts, exptime_s, templates)
     search = _Search(counts, start)
     transmission = None if flat is None else np.where(np.isfinite(flat), flat, 0.0)
+
+    def outside(sources: Mask) -> DarkFit:
+        use = start & ~sources
+        return fit_dark(counts, exptime_s, templates, use, flat=flat, sky=sky, prior=prior, spikes=spikes)
+
     sources = np.zeros(DETECTOR_SHAPE, dtype=bool) if known is None else known
-    fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior, spikes=spikes)
+    fit = outside(sources)
     seen: list[Mask] = []
     for _ in range(_ROUNDS):
         found = search.mask(*_expectation(fit, templates, transmission))
@@ -236,13 +241,11 @@ def fit_dark_with_sources(
         if any(np.array_equal(found, earlier) for earlier in seen):
             # The rounds alternate: exclude the sources of both from the fit, and stop.
             sources |= found
-            fit = fit_dark(
-                counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior, spikes=spikes
-            )
+            fit = outside(sources)
             break
         seen.append(sources)
         sources = found
-        fit = fit_dark(counts, exptime_s, templates, start & ~sources, flat=flat, sky=sky, prior=prior, spikes=spikes)
+        fit = outside(sources)
     return fit, sources
 
 
